@@ -1,0 +1,134 @@
+"""Parsers of single settings; each raises ValueError with what was expected."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from recsys import columns as c
+
+_LISTEN_COLUMNS = (
+    c.USER_ID,
+    c.TRACK_ID,
+    c.LISTENED_AT,
+    c.ARTIST_IDS,
+    c.MS_PLAYED,
+    c.DURATION_MS,
+    c.SKIPPED,
+    c.EVENT,
+    c.PRIVATE,
+    c.TRACK_NAME,
+    c.ARTIST_NAME,
+    c.ALBUM_NAME,
+)
+
+Parse = Callable[[str], Any]
+
+
+def of(parse: Parse, default: Any = dataclasses.MISSING) -> Any:
+    """A dataclass field that is read from text by ``parse``."""
+    metadata = {"parse": parse, "expected": parse.__doc__ or "a value"}
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def text(raw: str) -> str:
+    """a value that is not empty"""
+    if not raw:
+        raise ValueError("a value, got nothing")
+    return raw
+
+
+def path(raw: str) -> Path:
+    """a folder"""
+    return Path(text(raw))
+
+
+def integer(low: int, high: int) -> Parse:
+    """Whole numbers from ``low`` to ``high``."""
+
+    def parse(raw: str) -> int:
+        expected = f"a whole number from {low} to {high}"
+        try:
+            value = int(raw)
+        except ValueError:
+            raise ValueError(expected) from None
+        if not low <= value <= high:
+            raise ValueError(expected)
+        return value
+
+    return parse
+
+
+def multiple_of(step: int, high: int) -> Parse:
+    """Multiples of ``step`` from 0 to ``high``."""
+    within = integer(0, high)
+
+    def parse(raw: str) -> int:
+        value: int = within(raw)
+        if value % step:
+            raise ValueError(f"a multiple of {step} from 0 to {high}")
+        return value
+
+    return parse
+
+
+def number(low: float, high: float) -> Parse:
+    """Finite numbers from ``low`` to ``high``."""
+
+    def parse(raw: str) -> float:
+        expected = f"a number from {low:g} to {high:g}"
+        try:
+            value = float(raw)
+        except ValueError:
+            raise ValueError(expected) from None
+        if not (math.isfinite(value) and low <= value <= high):
+            raise ValueError(expected)
+        return value
+
+    return parse
+
+
+def choice(*options: str) -> Parse:
+    """One of a few words."""
+
+    def parse(raw: str) -> str:
+        if raw not in options:
+            raise ValueError("one of " + ", ".join(options))
+        return raw
+
+    return parse
+
+
+def url(*schemes: str) -> Parse:
+    """URLs of some schemes; empty stands for the default."""
+
+    def parse(raw: str) -> str:
+        if raw and urlsplit(raw).scheme not in schemes:
+            raise ValueError("a URL that begins with " + " or ".join(f"{s}://" for s in schemes))
+        return raw
+
+    return parse
+
+
+def column_map(raw: str) -> dict[str, str]:
+    """A JSON object from the log's column names to ours."""
+    expected = 'a JSON object from your column names to ours, such as {"ts": "listened_at"}'
+    try:
+        value = json.loads(raw or "{}")
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{expected} ({error})") from None
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value.values()):
+        raise ValueError(expected)
+    for name in value.values():
+        if name not in _LISTEN_COLUMNS:
+            raise ValueError(f"{expected}; {name!r} is none of {', '.join(_LISTEN_COLUMNS)}")
+    if len(set(value.values())) < len(value):
+        raise ValueError(f"{expected}, each of ours named once")
+    return value

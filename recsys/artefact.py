@@ -1,0 +1,240 @@
+"""Artefacts: folders of files with a manifest, there completely or not at all.
+
+An artefact is written into a folder aside, flushed to disk, and renamed into place with its
+``manifest.json``; its parent is flushed last. A folder with a manifest is therefore complete,
+whenever the machine stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from recsys.errors import ArtefactError, ResourceError
+
+MANIFEST: Final = "manifest.json"
+MANIFEST_VERSION: Final = 1
+_PACKAGES: Final = ("duckdb", "implicit", "numba", "numpy", "pyarrow", "scipy")
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A complete artefact and its manifest."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, path: Path) -> Artefact:
+        """Read the manifest of the artefact in ``path``.
+
+        Raises:
+            ArtefactError: there is none, or its manifest cannot be read.
+        """
+        try:
+            manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ArtefactError(
+                f"There is no complete artefact in {path}: run the week again to make it."
+            ) from None
+        except (OSError, ValueError) as error:
+            raise ArtefactError(
+                f"{path / MANIFEST} cannot be read ({error}). "
+                f"Remove the folder {path} and run the week again."
+            ) from error
+        return cls(path, manifest)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over everything in the manifest but times."""
+        return str(self.manifest["digest"])
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the stage says of its result: counts, verdicts, settings."""
+        facts: Mapping[str, Any] = self.manifest["facts"]
+        return facts
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """The digests of what this was made from, by name."""
+        inputs: Mapping[str, Any] = self.manifest["inputs"]
+        return inputs
+
+    @property
+    def seconds(self) -> float:
+        """How long it took to make."""
+        return float(self.manifest["times"]["seconds"])
+
+    def file(self, name: str) -> Path:
+        """The path of one of its files.
+
+        Raises:
+            ArtefactError: the manifest knows no such file, or it is gone or cut short.
+        """
+        listed = self.manifest["files"].get(name)
+        path = self.path / name
+        if listed is None:
+            known = ", ".join(self.manifest["files"])
+            raise ArtefactError(f"{self.path} holds no {name}; it holds {known}.")
+        if not path.is_file() or path.stat().st_size != listed["bytes"]:
+            raise ArtefactError(
+                f"{path} is missing or not {listed['bytes']} bytes long, as its manifest says. "
+                f"Remove the folder {self.path} and run the week again."
+            )
+        return path
+
+    def check(self) -> None:
+        """Hash every file against the manifest.
+
+        Raises:
+            ArtefactError: a file is missing or differs.
+        """
+        for name, listed in self.manifest["files"].items():
+            if file_sha256(self.file(name)) != listed["sha256"]:
+                raise ArtefactError(f"{self.path / name} differs from its manifest.")
+
+
+@dataclass
+class Draft:
+    """An artefact being written: files go into ``path``, what there is to say into the rest."""
+
+    path: Path
+    inputs: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+
+
+def exists(path: Path) -> bool:
+    """Whether a complete artefact is in ``path``."""
+    return (path / MANIFEST).is_file()
+
+
+@contextlib.contextmanager
+def write(path: Path, *, stage: str, version: int, seed: int | None = None) -> Iterator[Draft]:
+    """Write an artefact to ``path``; an older one there is replaced in one step.
+
+    Nothing is left behind when the block raises.
+
+    Raises:
+        ResourceError: the disk is full, or the folder cannot be written.
+    """
+    started = datetime.now(UTC)
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
+    try:
+        _clear_leftovers(path)
+        aside.mkdir(parents=True)
+        draft = Draft(aside)
+        yield draft
+        files = {
+            str(file.relative_to(aside)): {"bytes": file.stat().st_size, "sha256": _seal(file)}
+            for file in sorted(aside.rglob("*"))
+            if file.is_file()
+        }
+        hashed = {
+            "manifest_version": MANIFEST_VERSION,
+            "stage": stage,
+            "schema_version": version,
+            "rows": draft.rows,
+            "files": files,
+            "inputs": draft.inputs,
+            "facts": draft.facts,
+            "seed": seed,
+            "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        }
+        finished = datetime.now(UTC)
+        times = {
+            "started": started.isoformat(timespec="seconds"),
+            "finished": finished.isoformat(timespec="seconds"),
+            "seconds": round((finished - started).total_seconds(), 3),
+        }
+        write_json(aside / MANIFEST, {"digest": digest_of(hashed), **hashed, "times": times})
+        for folder in sorted({aside, *(f.parent for f in aside.rglob("*"))}):
+            _sync_folder(folder)
+        _replace(aside, path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ResourceError(
+                f"The disk is full while writing {path}. Free some space and run the same "
+                "command again: what is complete is kept."
+            ) from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise ResourceError(
+                f"{path} cannot be written ({error.strerror}). Check its owner and permissions."
+            ) from error
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as JSON, atomically and durably."""
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            json.dump(value, file, indent=1, ensure_ascii=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of a JSON value in canonical form.
+
+    >>> digest_of({"b": 1, "a": 2}) == digest_of({"a": 2, "b": 1})
+    True
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _seal(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+    return digest
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _clear_leftovers(path: Path) -> None:
+    """Remove what killed runs left aside; the home's lock keeps living ones away."""
+    if path.parent.is_dir():
+        for leftover in path.parent.glob(f".{path.name}.*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _replace(aside: Path, path: Path) -> None:
+    if path.exists():
+        # A folder cannot be renamed over a full one: the old one steps aside first.
+        path.rename(path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}"))
+    aside.rename(path)
+    _sync_folder(path.parent)
+    _clear_leftovers(path)

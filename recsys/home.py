@@ -1,0 +1,186 @@
+"""Home: the folder that a deployment keeps everything under, and the one run it admits."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from recsys import artefact
+from recsys.errors import AlreadyRunningError, ArtefactError, ResourceError
+from recsys.settings import Settings
+from recsys.weeks import Week
+
+#: Raised by hand when a stage's result changes meaning, so that old and new never mix.
+DAYS_VERSION: Final = 1
+STATES_VERSION: Final = 1
+
+_LEAST_FREE_DISK: Final = 500 * 2**20
+_LEAST_FREE_MEMORY: Final = 500 * 2**20
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where things are. The digests keep the artefacts of two logs apart."""
+
+    root: Path
+    days_digest: str
+    states_digest: str
+
+    @classmethod
+    def of(cls, settings: Settings) -> Home:
+        """The home that the settings name, seen by the log and the half-life they name."""
+        log = settings.listens
+        days = artefact.digest_of([DAYS_VERSION, log.source, log.format, log.columns])[:16]
+        states = artefact.digest_of([STATES_VERSION, days, log.half_life_days])[:16]
+        return cls(settings.home, days, states)
+
+    @property
+    def days(self) -> Path:
+        """Everything made from the log day by day."""
+        return self.root / "days" / self.days_digest
+
+    def clean(self, day: date) -> Path:
+        """The cleaned listens that arrived on a day."""
+        return self.days / "clean" / f"date={day}"
+
+    def plays(self, day: date) -> Path:
+        """The plays that a day's listens come to."""
+        return self.days / "plays" / f"date={day}"
+
+    def split(self, fingerprint: str) -> Path:
+        """A log without partitions, split by day, as it was when it had this fingerprint."""
+        return self.days / "split" / fingerprint
+
+    def taste(self, week: Week) -> Path:
+        """The taste state at a week's cutoff."""
+        return self.root / "states" / self.states_digest / str(week) / "taste"
+
+    def catalogue(self, week: Week) -> Path:
+        """The track catalogue at a week's cutoff."""
+        return self.root / "states" / self.states_digest / str(week) / "catalogue"
+
+    def edition(self, week: Week, revision: int) -> Path:
+        """Everything of one edition."""
+        return self.root / "editions" / str(week) / f"r{revision}"
+
+    def revisions(self, week: Week) -> list[int]:
+        """The revisions of a week that have a plan, oldest first."""
+        folders = (self.root / "editions" / str(week)).glob("r*")
+        numbers = [int(f.name[1:]) for f in folders if f.name[1:].isdigit()]
+        return sorted(n for n in numbers if artefact.exists(self.edition(week, n) / "plan"))
+
+    def weeks(self) -> list[Week]:
+        """The weeks that have an edition planned, oldest first."""
+        folders = (self.root / "editions").glob("*-W*")
+        weeks = sorted(Week.parse(folder.name) for folder in folders)
+        return [week for week in weeks if self.revisions(week)]
+
+    @property
+    def store_copy(self) -> Path:
+        """Our copy of the store's ledger and tombstones."""
+        return self.root / "store_copy.json"
+
+    @property
+    def last_run(self) -> Path:
+        """How the last run ended, and why."""
+        return self.root / "last_run.json"
+
+
+def admit(root: Path) -> None:
+    """Look at a home before any work: writable, with disk and memory to work with, and make it.
+
+    Raises:
+        ResourceError: says what is short.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            pass
+    except OSError as error:
+        raise ResourceError(
+            f"The home {root} cannot be written ({error.strerror}). Check its owner and "
+            "permissions, or name another folder: [recsys] home."
+        ) from error
+    free = shutil.disk_usage(root).free
+    if free < _LEAST_FREE_DISK:
+        raise ResourceError(
+            f"Only {free / 2**20:.0f} MiB are free on the disk of {root}; a run needs at least "
+            f"{_LEAST_FREE_DISK / 2**20:.0f} MiB. Free some space first."
+        )
+    memory = _available_memory()
+    if memory is not None and memory < _LEAST_FREE_MEMORY:
+        raise ResourceError(
+            f"Only {memory / 2**20:.0f} MiB of memory are available; a run needs at least "
+            f"{_LEAST_FREE_MEMORY / 2**20:.0f} MiB. Stop something else first."
+        )
+
+
+def _available_memory() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    sizes = dict(line.split(":", 1) for line in lines)
+    return int(sizes["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in sizes else None
+
+
+_LOCKS: dict[Path, int] = {}
+
+
+def lock(root: Path) -> None:
+    """Hold the home for this process and its children until the process ends.
+
+    The operating system lets go of the lock when the last of them dies, however it dies.
+
+    Raises:
+        AlreadyRunningError: another run holds it.
+    """
+    path = root / ".lock"
+    if path in _LOCKS:
+        return
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.pread(descriptor, 64, 0).decode("ascii", "replace").strip()
+        os.close(descriptor)
+        if error.errno not in (errno.EAGAIN, errno.EACCES):
+            raise
+        raise AlreadyRunningError(
+            f"Another run (process {holder or 'unknown'}) is working under {root}. "
+            "Wait for it to end: one run per home at a time."
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, str(os.getpid()).encode("ascii"), 0)
+    _LOCKS[path] = descriptor
+
+
+def record_run(home: Path, **facts: Any) -> None:
+    """Write how the run stands to ``last_run.json``."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    artefact.write_json(home / "last_run.json", {**facts, "at": now})
+
+
+def read_last_run(home: Path) -> Mapping[str, Any] | None:
+    """What the last run left behind, or None when there was none.
+
+    Raises:
+        ArtefactError: the file cannot be read.
+    """
+    path = home / "last_run.json"
+    try:
+        facts: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ArtefactError(f"{path} cannot be read ({error}). Remove it.") from error
+    return facts

@@ -1,0 +1,254 @@
+"""The settings of a run: one file format (Luigi's), parsed here into frozen, typed objects.
+
+Read in this order, a later file over an earlier one: ``/etc/luigi/luigi.cfg``, ``luigi.cfg`` in the
+working directory, and the overlay that ``LUIGI_CONFIG_PATH`` names. Whatever is missing, unknown
+or wrong is reported together, before any work.
+"""
+
+from __future__ import annotations
+
+import configparser
+import dataclasses
+import difflib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from recsys import _setting as setting
+from recsys.errors import SettingsError
+
+FORMATS: Final = ("parquet", "jsonl", "lastfm")
+STOP, CONTINUE = "stop", "continue"
+
+_LUIGI_SECTIONS: Final = frozenset(
+    {"batch_notifier", "core", "cors", "email", "execution_summary", "logging", "luigid"}
+    | {"metrics", "resources", "retcode", "scheduler", "smtp", "task_history", "worker"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecsysSettings:
+    """``[recsys]``: where everything is kept, and the seed of all randomness."""
+
+    home: Path = setting.of(setting.path, Path("data"))
+    seed: int = setting.of(setting.integer(0, 2**31 - 1), 20260101)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListensSettings:
+    """``[listens]``: the log, how it is read, and what each event weighs."""
+
+    #: Directory, glob or fsspec URL of the log.
+    source: str = setting.of(setting.text)
+    format: str = setting.of(setting.choice(*FORMATS), "parquet")
+    #: The log's column name -> ours, as a JSON object.
+    columns: dict[str, str] = setting.of(setting.column_map, {})
+    #: A partition that is absent or empty although the log has begun.
+    missing_day: str = setting.of(setting.choice(STOP, CONTINUE), STOP)
+    #: A day under a tenth of, or over ten times, the median of the 28 days before.
+    odd_day: str = setting.of(setting.choice(STOP, CONTINUE), STOP)
+    #: A listen counts half after so many days.
+    half_life_days: float = setting.of(setting.number(0.1, 36500), 90.0)
+    weight_play: float = setting.of(setting.number(0, 1000), 1.0)
+    weight_part_play: float = setting.of(setting.number(-1000, 1000), 0.3)
+    weight_skip: float = setting.of(setting.number(-1000, 1000), -0.5)
+    weight_save: float = setting.of(setting.number(0, 1000), 3.0)
+    weight_like: float = setting.of(setting.number(0, 1000), 3.0)
+    weight_dislike: float = setting.of(setting.number(-1000, 0), -5.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditionSettings:
+    """``[edition]``: when an edition closes its books, and who gets one."""
+
+    #: Hours between the cutoff and Monday 00:00 UTC.
+    lead_hours: int = setting.of(setting.multiple_of(24, 24 * 14), 24)
+    #: A listener is eligible with a listen in so many days before the cutoff.
+    active_days: int = setting.of(setting.integer(1, 36500), 28)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlsSettings:
+    """``[als]``: the model."""
+
+    factors: int = setting.of(setting.integer(1, 4096), 64)
+    #: Iterations of a cold start.
+    iterations: int = setting.of(setting.integer(1, 1000), 15)
+    #: Iterations when going on from last week's model.
+    warm_iterations: int = setting.of(setting.integer(1, 1000), 3)
+    regularization: float = setting.of(setting.number(0, 1e6), 0.05)
+    #: Confidence is 1 + alpha x strength (Hu, Koren, Volinsky 2008).
+    alpha: float = setting.of(setting.number(1e-6, 1e6), 20.0)
+    #: A model is trained from nothing at least every so many weeks.
+    cold_every_weeks: int = setting.of(setting.integer(1, 520), 4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaylistsSettings:
+    """``[playlists]``: the rules of a playlist."""
+
+    length: int = setting.of(setting.integer(1, 200), 30)
+    per_artist: int = setting.of(setting.integer(1, 200), 2)
+    #: A track of so many editions before is not repeated; 0 switches the rule off.
+    cooldown_editions: int = setting.of(setting.integer(0, 104), 8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSettings:
+    """``[store]``: where the playlists are published. Empty: ``sqlite:///`` under home."""
+
+    url: str = setting.of(setting.url("sqlite"), "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MlflowSettings:
+    """``[mlflow]``: where runs are tracked. Empty: a SQLite file under home."""
+
+    tracking_uri: str = setting.of(setting.text, "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings of a run, checked."""
+
+    recsys: RecsysSettings
+    listens: ListensSettings
+    edition: EditionSettings
+    als: AlsSettings
+    playlists: PlaylistsSettings
+    store: StoreSettings
+    mlflow: MlflowSettings
+
+    @property
+    def home(self) -> Path:
+        """The folder that everything is kept under, absolute."""
+        return self.recsys.home.expanduser().absolute()
+
+    @property
+    def store_url(self) -> str:
+        """The URL of the playlist store."""
+        return self.store.url or f"sqlite:///{self.home / 'store'}"
+
+    @property
+    def tracking_uri(self) -> str:
+        """The URI of the MLflow tracking store."""
+        return self.mlflow.tracking_uri or f"sqlite:///{self.home / 'mlflow.db'}"
+
+    def shaping(self) -> dict[str, dict[str, Any]]:
+        """What shapes an edition, as plain JSON values: everything but where things are kept."""
+        kept = {}
+        for part in dataclasses.fields(self):
+            values = dataclasses.asdict(getattr(self, part.name))
+            kept[part.name] = {
+                key: value for key, value in values.items() if (part.name, key) not in _PLACES
+            }
+        return {name: values for name, values in kept.items() if values}
+
+
+#: Where things are, not what they are: a plan does not pin these.
+_PLACES: Final = {("recsys", "home"), ("store", "url"), ("mlflow", "tracking_uri")}
+
+
+def default_paths() -> list[Path]:
+    """The files that settings are read from, lowest precedence first.
+
+    Raises:
+        SettingsError: ``LUIGI_CONFIG_PATH`` names a file that is not there.
+    """
+    paths = [path for path in (Path("/etc/luigi/luigi.cfg"), Path("luigi.cfg")) if path.exists()]
+    overlay = os.environ.get("LUIGI_CONFIG_PATH")
+    if overlay:
+        if not Path(overlay).is_file():
+            raise SettingsError(
+                f"LUIGI_CONFIG_PATH names {overlay!r}, and there is no such file. "
+                "Correct the path, or unset the variable."
+            )
+        paths.append(Path(overlay))
+    return paths
+
+
+def load_settings(paths: Sequence[Path] | None = None) -> Settings:
+    """Read and check the settings.
+
+    Args:
+        paths: files to read, lowest precedence first; by default :func:`default_paths`.
+
+    Raises:
+        SettingsError: names every section, key and value that is wrong, and what was expected.
+    """
+    parser = configparser.ConfigParser()
+    for path in default_paths() if paths is None else paths:
+        try:
+            with path.open(encoding="utf-8") as file:
+                parser.read_file(file, source=str(path))
+        except (OSError, UnicodeDecodeError, configparser.Error) as error:
+            raise SettingsError(f"The settings file {path} cannot be read: {error}") from error
+    problems = _unknown_sections(parser)
+    parts: dict[str, Any] = {
+        part.name: _section(parser, part.name, _PART_TYPES[part.name], problems)
+        for part in dataclasses.fields(Settings)
+    }
+    if problems:
+        raise SettingsError(
+            "The settings are not usable:\n" + "\n".join(f"  - {line}" for line in problems)
+        )
+    return Settings(**parts)
+
+
+_PART_TYPES: Final[dict[str, type[Any]]] = {
+    "recsys": RecsysSettings,
+    "listens": ListensSettings,
+    "edition": EditionSettings,
+    "als": AlsSettings,
+    "playlists": PlaylistsSettings,
+    "store": StoreSettings,
+    "mlflow": MlflowSettings,
+}
+
+Part = TypeVar("Part")
+
+
+def _unknown_sections(parser: configparser.ConfigParser) -> list[str]:
+    known = {*_PART_TYPES, *_LUIGI_SECTIONS}
+    return [
+        f"[{name}] is not a section of ours or of Luigi's.{_hint(name, known)}"
+        for name in parser.sections()
+        # Luigi keeps a task's own parameters in a section named after its class.
+        if name not in known and not name[:1].isupper()
+    ]
+
+
+def _section(
+    parser: configparser.ConfigParser, name: str, part: type[Part], problems: list[str]
+) -> Part | None:
+    fields = {field.name: field for field in dataclasses.fields(part)}  # type: ignore[arg-type]
+    given = parser[name] if parser.has_section(name) else {}
+    values: dict[str, Any] = {}
+    found = len(problems)
+    for key in given:
+        if key not in fields:
+            problems.append(f"[{name}] {key} is not a setting.{_hint(key, fields)}")
+            continue
+        raw = ""
+        try:
+            raw = os.path.expandvars(given[key].strip())
+            values[key] = fields[key].metadata["parse"](raw)
+        except configparser.InterpolationError as error:
+            problems.append(f"[{name}] {key}: {error.message} (write a plain % as %%)")
+        except ValueError as error:
+            problems.append(f"[{name}] {key} = {raw!r}: expected {error}")
+    problems.extend(
+        f"[{name}] {key} is missing: expected {field.metadata['expected']}"
+        for key, field in fields.items()
+        if field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+        and key not in given
+    )
+    return part(**values) if len(problems) == found else None
+
+
+def _hint(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(sorted(known))}."
