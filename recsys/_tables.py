@@ -29,7 +29,7 @@ def database(spill: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 def arrow(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
     """The rows of a query, in its order."""
-    return connection.execute(query).to_arrow_table()
+    return connection.sql(query).to_arrow_table()
 
 
 def file_list(paths: Sequence[Path]) -> str:
@@ -55,7 +55,7 @@ def write_query(
     Returns:
         The number of rows written.
     """
-    reader: pa.RecordBatchReader = connection.execute(query).to_arrow_reader(ROW_GROUP)
+    reader: pa.RecordBatchReader = connection.sql(query).to_arrow_reader(ROW_GROUP)
     rows = 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         waiting = schema.empty_table()

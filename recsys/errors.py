@@ -46,6 +46,8 @@ class ArtefactError(RecsysError):
 class PlanError(RecsysError):
     """The settings or the log no longer match the edition's plan."""
 
+    exit_code = 50
+
 
 class GateRefusedError(RecsysError):
     """A gate looked at the model or the playlists and said no."""

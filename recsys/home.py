@@ -40,7 +40,9 @@ class Home:
         """The home that the settings name, seen by the log and the half-life they name."""
         log = settings.listens
         days = artefact.digest_of([DAYS_VERSION, log.source, log.format, log.columns])[:16]
-        states = artefact.digest_of([STATES_VERSION, days, log.half_life_days])[:16]
+        states = artefact.digest_of(
+            [STATES_VERSION, days, log.half_life_days, settings.edition.lead_hours]
+        )[:16]
         return cls(settings.home, days, states)
 
     @property
@@ -162,6 +164,11 @@ def lock(root: Path) -> None:
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, str(os.getpid()).encode("ascii"), 0)
     _LOCKS[path] = descriptor
+
+
+def holds(root: Path) -> bool:
+    """Whether this process, or the one it was forked from, holds the home."""
+    return root / ".lock" in _LOCKS
 
 
 def record_run(home: Path, **facts: Any) -> None:

@@ -91,8 +91,8 @@ def _roll(factor: float, cutoff: date) -> str:
             SELECT user_id, track_id, {sums},
                 bool_or(plays + part_plays + skips > 0) AS heard,
                 bool_or(dislikes > 0) AS disliked,
-                least(max(listened_on) FILTER (plays + part_plays + skips > 0), DATE '{newest}')
-                    AS last_heard
+                max(least(listened_on, DATE '{newest}'))
+                    FILTER (plays + part_plays + skips > 0) AS last_heard
             FROM day_plays JOIN day_weight USING (listened_on)
             GROUP BY user_id, track_id
         )

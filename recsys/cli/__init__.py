@@ -1,0 +1,115 @@
+"""The command line of the people who run it: ``recsys``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from recsys.cli import _commands
+from recsys.errors import RecsysError
+
+_EPILOG = """\
+The playlists are made by Luigi:
+
+  luigi --module workflows WeeklyPlaylists --local-scheduler                  this week
+  luigi --module workflows WeeklyPlaylists --local-scheduler --week 2026-W47  one week
+
+Settings are read from luigi.cfg in this directory and from the overlay that LUIGI_CONFIG_PATH
+names. Exit codes: 0 all is well, 30 something is wrong, 50 bad settings; those of `recsys status`
+are a monitor's (recsys status --help).
+"""
+
+_STATUS = """\
+Say what is served, how old it is, and how the last run ended and why.
+
+Exit codes, as monitoring plugins use them:
+  0  this week's edition (or a later one) is served, and the last run succeeded
+  1  it is served, but the last run failed, or the model is unproven
+  2  nothing is served, or only an edition whose week is over
+  3  it cannot be told: the settings or the store cannot be read
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's grammar."""
+    raw = argparse.RawDescriptionHelpFormatter
+    root = argparse.ArgumentParser(
+        prog="recsys",
+        description="Look at the weekly playlists, and step in where a person must.",
+        epilog=_EPILOG,
+        formatter_class=raw,
+    )
+    commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    show = commands.add_parser(
+        "show",
+        help="one listener's playlist",
+        description="Print one listener's playlist: each track, and the reason it is there.",
+        epilog="Example: recsys show u_000042 --edition 2026-W47 --json",
+    )
+    show.add_argument("user", metavar="USER", help="the listener's id, as in the log")
+    show.add_argument("--edition", help="a week, YYYY-Www; by default the one served")
+    show.add_argument("--json", action="store_true", help="as a service would get it")
+    show.set_defaults(run=_commands.show)
+
+    editions = commands.add_parser(
+        "editions", help="every edition in the store", description="List every edition staged."
+    )
+    editions.set_defaults(run=_commands.editions)
+
+    status = commands.add_parser(
+        "status", help="what is served; for monitors", description=_STATUS, formatter_class=raw
+    )
+    status.set_defaults(run=_commands.status)
+
+    summary = commands.add_parser(
+        "summary",
+        help="one edition in a short table, with one listener's playlist",
+        description="Sum an edition up: playlists by kind, rules relaxed, time by stage.",
+    )
+    summary.add_argument("--edition", help="a week, YYYY-Www; by default the newest recorded")
+    summary.set_defaults(run=_commands.summary)
+
+    verify = commands.add_parser(
+        "verify",
+        help="hold the stored rows against the edition's own files",
+        description="Hash the edition's files against their manifests, check every invariant on "
+        "every playlist again, and compare every stored row with the file, under its user.",
+    )
+    verify.add_argument("--edition", help="a week, YYYY-Www; by default the one served")
+    verify.set_defaults(run=_commands.verify)
+
+    rollback = commands.add_parser(
+        "rollback",
+        help="serve what was served before",
+        description="Serve what was served before the current edition, at once and without "
+        "computing anything. A scheduled run will not undo it.",
+    )
+    rollback.set_defaults(run=_commands.rollback)
+
+    forget = commands.add_parser(
+        "forget",
+        help="hide a listener everywhere, for good",
+        description="Hide a listener from every reader at once, in every edition, and keep them "
+        "out of every matrix from the next edition on.",
+    )
+    forget.add_argument("user", metavar="USER", help="the listener's id, as in the log")
+    forget.set_defaults(run=_commands.forget)
+    return root
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    options = parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except RecsysError as error:
+        print(f"recsys: {error}", file=sys.stderr)
+        return 3 if options.command == "status" else error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    return code

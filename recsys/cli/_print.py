@@ -1,0 +1,164 @@
+"""Tables for people. Names from the log are untrusted text: never markup, no control characters."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from recsys.artefact import Artefact
+from recsys.errors import ArtefactError, NoSuchUserError
+from recsys.home import Home
+from recsys.plan import Plan
+from recsys.settings import Settings
+from recsys.store import Edition, Playlist, Store
+from recsys.weeks import Week
+
+
+def plain(text: str | None) -> Text:
+    """Untrusted text as it may be shown on a terminal.
+
+    >>> plain("a" + chr(27) + "[31m[bold]b").plain
+    'a�[31m[bold]b'
+    """
+    shown = "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(mark) in ("Cc", "Cf", "Cs") else mark
+        for mark in text or ""
+    )
+    return Text(shown)
+
+
+def playlist_table(playlist: Playlist, names: Mapping[str, str]) -> RenderableType:
+    """One listener's playlist with the reason for each track.
+
+    Args:
+        playlist: from the store.
+        names: track names by id, for the reasons.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("#", justify="right")
+    for heading, ratio in (("Track", 3), ("Artists", 2), ("Because of", 3)):
+        table.add_column(heading, ratio=ratio, overflow="ellipsis", no_wrap=True)
+    for track in playlist.tracks:
+        because = track.because_track_id
+        reason = (
+            Text("popular with others", style="dim")
+            if because is None
+            else plain(names.get(because) or because)
+        )
+        table.add_row(
+            str(track.position),
+            plain(track.track_name or track.track_id),
+            plain(", ".join(track.artist_names)),
+            reason,
+        )
+    heading = Text.assemble(
+        "\n", (f"Playlist {playlist.edition}", "bold"), " for ", plain(playlist.user_id)
+    )
+    said = f"{playlist.kind}, {playlist.valid_from} to {playlist.valid_until}"
+    if playlist.relaxed:
+        said += f", rules that gave way: {', '.join(playlist.relaxed)}"
+    return Group(heading, Text(said, style="dim"), table)
+
+
+def editions_table(editions: Sequence[Edition]) -> Table:
+    """Every edition of a store."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("Edition", "Revision", "State", "Playlists", "Staged (UTC)", "Digest"):
+        table.add_column(heading, justify="right" if heading == "Playlists" else "left")
+    for one in editions:
+        state = f"{one.state.replace('_', ' ')}{', served' if one.served else ''}"
+        table.add_row(
+            one.edition,
+            str(one.revision),
+            state if one.present else f"{state}, rows missing",
+            str(one.rows),
+            f"{one.staged_at:%Y-%m-%d %H:%M}",
+            one.digest[:12],
+        )
+    return table
+
+
+def summary_table(record: Mapping[str, Any], settings: Settings, folder: Path) -> Table:
+    """An edition in a few lines."""
+    playlists, model = record["playlists"], record["model"]
+    relaxed = ", ".join(f"{name} {n}" for name, n in playlists["relaxed"].items() if n) or "none"
+    kinds = ", ".join(f"{n} {kind}" for kind, n in playlists["kinds"].items())
+    slowest = sorted(record["seconds"].items(), key=lambda item: -item[1])
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in (
+        ("Edition", f"{record['edition']} revision {record['revision']}"),
+        ("Log", f"{record['log']['first_day']} to {record['log']['last_day']}"),
+        ("Playlists", f"{kinds} (of {playlists['eligible']} eligible listeners)"),
+        ("Refused", str(playlists["refused"])),
+        ("Rules relaxed", relaxed),
+        ("Model", f"{record['verdict']}: {metrics_text(model)}"),
+        ("Seconds", ", ".join(f"{name} {spent:.1f}" for name, spent in slowest)),
+        ("Store", settings.store_url),
+        ("Playlists file", str(folder / "playlists" / "playlists.parquet")),
+        ("Everything else", str(folder)),
+    ):
+        table.add_row(name, plain(value))
+    return table
+
+
+def metrics_text(model: Mapping[str, Any]) -> str:
+    """How good the model was on the week that it had not seen."""
+    listeners = model["listeners_evaluated"]
+    said = [f"{name} {values['recall_at_30']:.3f}" for name, values in model["metrics"].items()]
+    if not said:
+        return "nothing to measure it on"
+    return f"recall@30 {', '.join(said)} ({listeners} listeners, unseen week)"
+
+
+def outcome(last: Mapping[str, Any]) -> str:
+    """How a run ended, as the end of a sentence."""
+    if last.get("outcome") == "running":
+        alive = Path(f"/proc/{last.get('process')}").exists()
+        return "is still running" if alive else "was killed before it ended"
+    if last.get("outcome") == "succeeded":
+        return "succeeded"
+    return f"failed with exit code {last.get('exit_code')}"
+
+
+def track_names(home: Home, playlist: Playlist) -> dict[str, str]:
+    """Names of the tracks that a playlist gives as reasons, as far as home knows them."""
+    import pyarrow.parquet as pq
+
+    wanted = sorted({t.because_track_id for t in playlist.tracks if t.because_track_id})
+    try:
+        catalogue = Artefact.open(home.catalogue(Week.parse(playlist.edition)))
+    except ArtefactError:
+        return {}
+    rows = pq.read_table(
+        catalogue.file("catalogue.parquet"),
+        columns=["track_id", "track_name", "artist_name"],
+        filters=[("track_id", "in", wanted)],
+    ).to_pylist()
+    return {
+        row["track_id"]: f"{row['track_name']} – {row['artist_name']}"
+        for row in rows
+        if row["track_name"]
+    }
+
+
+def sample(store: Store, edition: Path) -> Playlist | None:
+    """The playlist of the first listener who has a personal one, or of the first at all."""
+    import pyarrow.parquet as pq
+
+    week = str(Plan.load(edition / "plan").week)
+    path = Artefact.open(edition / "playlists").file("playlists.parquet")
+    rows = pq.read_table(path, columns=["user_id", "kind"]).to_pylist()
+    for row in sorted(rows, key=lambda row: row["kind"] != "personal"):
+        try:
+            return store.playlist(row["user_id"], edition=week)
+        except NoSuchUserError:
+            continue
+    return None

@@ -1,0 +1,89 @@
+"""Publishing an edition, and the copy of the store's history that home keeps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recsys import artefact
+from recsys.artefact import Artefact
+from recsys.errors import StoreError
+from recsys.store import Edition, Store, copy_of, playlists_digest, seed
+from recsys.weeks import Week
+
+_BATCH: Final = 8192
+
+
+def playlist_batches(playlists: Path) -> Iterator[pa.RecordBatch]:
+    """The rows of a playlists file, a few thousand at a time."""
+    yield from pq.ParquetFile(playlists).iter_batches(_BATCH)
+
+
+def edition_digest(folder: Path) -> str:
+    """The digest that the store will know the playlists in ``folder`` by."""
+    return playlists_digest(
+        playlist_batches(folder / "playlists.parquet"),
+        pq.read_table(folder / "default.parquet"),
+    )
+
+
+def refresh_copy(store: Store, copy: Path) -> None:
+    """Give a lost store its history back, and bring home's copy up to date.
+
+    Raises:
+        StoreError: the copy cannot be read.
+    """
+    try:
+        if copy.exists():
+            seed(store, json.loads(copy.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise StoreError(
+            f"{copy} is not readable ({error}). It keeps the forgotten users in case the store is "
+            "lost: restore it from a backup, or remove it if the store itself is whole."
+        ) from error
+    artefact.write_json(copy, copy_of(store))
+
+
+def publish(
+    store: Store, copy: Path, week: Week, revision: int, playlists: Artefact, *, backfill: bool
+) -> Edition:
+    """Stage an edition, which reads every row back, and move the pointer to it.
+
+    Args:
+        store: where to publish.
+        copy: home's copy of the store's history.
+        week: the edition.
+        revision: its revision.
+        playlists: the artefact with ``playlists.parquet`` and ``default.parquet``.
+        backfill: leave a newer edition served.
+
+    Raises:
+        StoreError: the store refuses; what was served before stays.
+    """
+    refresh_copy(store, copy)
+    digest = playlists.facts["digest"]
+    store.stage(
+        str(week),
+        revision,
+        digest,
+        playlist_batches(playlists.file("playlists.parquet")),
+        pq.read_table(playlists.file("default.parquet")),
+    )
+    refresh_copy(store, copy)
+    store.activate(str(week), digest, backfill=backfill)
+    refresh_copy(store, copy)
+    published = store.state(digest)
+    if published is None or not published.present:
+        raise StoreError(f"Edition {week} is not in the store although it was just published.")
+    return published
+
+
+def is_published(store: Store, digest: str) -> bool:
+    """Whether readers have, or had, this digest, and its rows are still there."""
+    found = store.state(digest)
+    return found is not None and found.present and found.activated_at is not None

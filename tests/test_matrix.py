@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from recsys import schemas
+from recsys.eligibility import barred_songs, cooling_songs, eligible_users
+from recsys.matrix import TasteMatrix, build_matrix
+from recsys.settings import ListensSettings
+
+CUTOFF = date(2026, 11, 15)
+NO_COUNTS = dict.fromkeys(("plays", "part_plays", "skips", "saves", "likes", "dislikes"), 0.0)
+
+
+def pair(user: str, track: str, **fields: Any) -> dict[str, Any]:
+    row = {"user_id": user, "track_id": track, "heard": True, "disliked": False}
+    return row | NO_COUNTS | {"last_heard": date(2026, 11, 14)} | fields
+
+
+def entry(track: str, song: str, **fields: Any) -> dict[str, Any]:
+    row = {"track_id": track, "track_name": track, "artist_ids": ["a"], "artist_names": ["A"]}
+    return row | {"available": True, "song_key": song} | fields
+
+
+def build(
+    folder: Path,
+    taste: list[dict[str, Any]],
+    catalogue: list[dict[str, Any]],
+    forgotten: frozenset[str] = frozenset(),
+    **weights: float,
+) -> TasteMatrix:
+    pq.write_table(pa.Table.from_pylist(taste, schema=schemas.TASTE), folder / "taste.parquet")
+    pq.write_table(
+        pa.Table.from_pylist(catalogue, schema=schemas.CATALOGUE), folder / "catalogue.parquet"
+    )
+    return build_matrix(
+        folder / "taste.parquet",
+        folder / "catalogue.parquet",
+        cutoff=CUTOFF,
+        active_days=28,
+        weights=ListensSettings(source="log", **weights),
+        forgotten=forgotten,
+        spill=folder,
+    )
+
+
+def test_every_event_weighs_what_its_setting_says(tmp_path: Path) -> None:
+    taste = [
+        pair("u", name, **{name: 2.0}, disliked=name == "dislikes") for name in sorted(NO_COUNTS)
+    ]
+    matrix = build(tmp_path, taste, [entry(name, name) for name in sorted(NO_COUNTS)])
+    found = dict(
+        zip(matrix.songs["song_key"].to_pylist(), matrix.strength.toarray()[0], strict=True)
+    )
+    assert found["plays"] == pytest.approx(np.log1p(2 * 1.0))
+    assert found["part_plays"] == pytest.approx(np.log1p(2 * 0.3))
+    assert found["saves"] == found["likes"] == pytest.approx(np.log1p(2 * 3.0))
+    assert found["skips"] == found["dislikes"] == 0
+
+
+def test_tracks_of_one_song_share_a_column(tmp_path: Path) -> None:
+    taste = [
+        pair("u", "first", plays=1.0),
+        pair("u", "remaster", plays=3.0),
+        pair("v", "first", plays=9.0),
+    ]
+    matrix = build(tmp_path, taste, [entry("first", "s"), entry("remaster", "s")])
+    assert matrix.songs["track_id"].to_pylist() == ["first"]
+    assert matrix.strength.toarray()[0, 0] == pytest.approx(np.log1p(4.0))
+    assert matrix.tracks["track_id"].take(pa.array(matrix.played_track)).to_pylist() == [
+        "remaster",
+        "first",
+    ]
+
+
+def test_a_song_is_shown_as_a_track_that_is_available(tmp_path: Path) -> None:
+    taste = [pair("u", "gone", plays=9.0), pair("u", "there", plays=1.0)]
+    matrix = build(tmp_path, taste, [entry("gone", "s", available=False), entry("there", "s")])
+    assert matrix.songs["track_id"].to_pylist() == ["there"]
+    assert not barred_songs(matrix, ()).any()
+    assert barred_songs(matrix, {"gone"}).all()
+
+
+def test_heard_and_disliked_songs_are_excluded(tmp_path: Path) -> None:
+    taste = [
+        pair("u", "disliked", dislikes=1.0, heard=False, disliked=True, last_heard=None),
+        pair("u", "saved", saves=1.0, heard=False, last_heard=None),
+        pair("u", "skipped", skips=1.0),
+    ]
+    matrix = build(tmp_path, taste, [entry(row["track_id"], row["track_id"]) for row in taste])
+    assert matrix.songs["song_key"].to_pylist() == ["disliked", "saved", "skipped"]
+    assert matrix.excluded.toarray()[0].tolist() == [True, False, True]
+    assert matrix.strength.indices.tolist() == [1]
+
+
+def test_a_dislike_outweighs_any_number_of_plays(tmp_path: Path) -> None:
+    taste = [pair("u", "t", plays=50.0, dislikes=0.001, disliked=True)]
+    assert build(tmp_path, taste, [entry("t", "t")]).strength.nnz == 0
+
+
+def test_eligible_is_who_listened_in_the_last_28_days(tmp_path: Path) -> None:
+    taste = [
+        pair("away", "t", last_heard=date(2026, 10, 17)),
+        pair("back", "t", last_heard=date(2026, 10, 18)),
+        pair("saver", "t", heard=False, last_heard=None),
+    ]
+    matrix = build(tmp_path, taste, [entry("t", "t")])
+    users = matrix.users["user_id"].take(pa.array(eligible_users(matrix))).to_pylist()
+    assert users == ["back"]
+
+
+def test_the_forgotten_are_in_no_matrix(tmp_path: Path) -> None:
+    taste = [pair("gone", "t", plays=1.0), pair("here", "t", plays=1.0)]
+    matrix = build(tmp_path, taste, [entry("t", "t")], forgotten=frozenset({"gone"}))
+    assert matrix.users["user_id"].to_pylist() == ["here"]
+    assert matrix.songs["listeners"].to_pylist() == [1]
+
+
+def test_it_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
+    taste = [pair("u", f"t{n}", plays=float(n)) for n in range(5)]
+    matrix = build(tmp_path, taste, [entry(f"t{n}", f"s{n // 2}") for n in range(5)])
+    matrix.save(tmp_path)
+    again = TasteMatrix.load(tmp_path)
+    assert again.users.equals(matrix.users)
+    assert again.songs.equals(matrix.songs)
+    assert (again.strength != matrix.strength).nnz == 0
+    assert (again.excluded != matrix.excluded).nnz == 0
+    assert np.array_equal(again.played_track, matrix.played_track)
+
+
+def test_an_empty_state_makes_an_empty_matrix(tmp_path: Path) -> None:
+    matrix = build(tmp_path, [], [])
+    assert matrix.strength.shape == (0, 0)
+
+
+def test_what_was_recommended_before_is_cooling_by_song(tmp_path: Path) -> None:
+    taste = [pair(user, "heard", plays=1.0) for user in ("u", "v", "w")]
+    catalogue = [entry("heard", "h"), entry("old", "s"), entry("old remaster", "s")]
+    matrix = build(tmp_path, taste, catalogue)
+    tracks = [
+        {
+            "position": 1,
+            "track_id": "old remaster",
+            "artist_names": [],
+            "score": 1.0,
+            "source": "als",
+        }
+    ]
+    day = date(2026, 11, 9)
+    rows = [
+        {"edition": "2026-W46", "user_id": "v", "kind": "personal", "tracks": tracks}
+        | {"relaxed": [], "valid_from": day, "valid_until": day}
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schema=schemas.PLAYLISTS), tmp_path / "old.parquet")
+    users = np.array([1, 2], np.int32)
+    cooling = cooling_songs(matrix, users, [tmp_path / "old.parquet"], spill=tmp_path)
+    song = matrix.songs["song_key"].to_pylist().index("s")
+    assert cooling.toarray()[:, song].tolist() == [True, False]
+    assert cooling.nnz == 1

@@ -1,0 +1,32 @@
+"""What Luigi must be told for a run to be trusted, wherever it is started from."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import luigi.configuration
+
+_DEFAULTS: Final = {
+    # Without these a failed run exits with 0.
+    "retcode": {
+        "already_running": "10",
+        "missing_data": "20",
+        "not_run": "25",
+        "task_failed": "30",
+        "scheduling_error": "35",
+        "unhandled_exception": "40",
+    },
+    # A stage that wrote nothing is not done.
+    "worker": {"check_complete_on_run": "true"},
+    # One run per home is seen to by the home's own lock, not one per command line.
+    "core": {"no_lock": "true"},
+}
+
+
+def apply() -> None:
+    """Set each default that no configuration file sets."""
+    config = luigi.configuration.get_config()
+    for section, values in _DEFAULTS.items():
+        for key, value in values.items():
+            if not config.has_option(section, key):
+                config.set(section, key, value)

@@ -1,0 +1,142 @@
+"""What all stages share: where they write, when they are complete, what they leave behind."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Final, TypeVar
+
+import luigi
+
+from recsys import artefact
+from recsys.artefact import Artefact, Draft
+from recsys.errors import GateRefusedError, RecsysError
+from recsys.plan import Plan
+from recsys.settings import Settings
+from recsys.weeks import Week
+from workflows import _run
+
+
+#: For stages that fill the machine's memory or its processors: however many workers there are,
+#: Luigi lets one of them run at a time.
+ONE_AT_A_TIME: Final = {"machine": 1}
+
+
+class ArtefactTarget(luigi.Target):
+    """An artefact: there when its manifest is."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def exists(self) -> bool:
+        """Whether it is complete."""
+        return artefact.exists(self.path)
+
+    def open(self) -> Artefact:
+        """Its manifest and files."""
+        return Artefact.open(self.path)
+
+
+class Stage(luigi.Task):
+    """A step of the run that writes one artefact."""
+
+    #: Name of the artefact, and of the stage for people.
+    stage: ClassVar[str]
+    #: Raised by hand when what the stage writes changes meaning.
+    version: ClassVar[int] = 1
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the run."""
+        return _run.current().settings
+
+    @property
+    @abc.abstractmethod
+    def folder(self) -> Path:
+        """Where the artefact is."""
+
+    def output(self) -> ArtefactTarget:
+        """The artefact."""
+        return ArtefactTarget(self.folder)
+
+    @contextlib.contextmanager
+    def draft(self) -> Iterator[Draft]:
+        """The artefact, while it is written."""
+        with artefact.write(
+            self.folder, stage=self.stage, version=self.version, seed=self.settings.recsys.seed
+        ) as draft:
+            yield draft
+
+    def tell(self, message: str) -> None:
+        """Say how it went, in the log and beside the task in the scheduler's page."""
+        _run.LOG.info("%s: %s", self.stage, message)
+        callback: Callable[[str], None] | None = self.set_status_message
+        if callback is not None:
+            callback(message)
+
+    def on_failure(self, exception: BaseException) -> str:
+        """Leave word for ``recsys status``; an error of ours needs no stack trace."""
+        code = exception.exit_code if isinstance(exception, RecsysError) else 30
+        _run.fail(type(exception).__name__, str(exception), code, self.stage)
+        if isinstance(exception, RecsysError):
+            return str(exception)
+        return "".join(traceback.format_exception(exception))
+
+
+Kind = TypeVar("Kind", bound="EditionStage")
+
+
+class EditionStage(Stage):
+    """A stage of one edition."""
+
+    week = luigi.Parameter(description="the edition, YYYY-Www")
+    revision = luigi.IntParameter(description="revision of the edition")
+
+    @property
+    def edition(self) -> Path:
+        """The edition's folder."""
+        return _run.current().home.edition(Week.parse(self.week), self.revision)
+
+    @property
+    def folder(self) -> Path:
+        """Where the artefact is."""
+        return self.edition / self.stage
+
+    @property
+    def plan(self) -> Plan:
+        """The edition's plan."""
+        return Plan.load(self.edition / "plan")
+
+    def sibling(self, kind: type[Kind]) -> Kind:
+        """Another stage of the same edition."""
+        return kind(week=self.week, revision=self.revision)
+
+    def sibling_artefact(self, stage: str) -> Artefact:
+        """What another stage of the same edition wrote."""
+        return Artefact.open(self.edition / stage)
+
+    def artefacts(self) -> dict[str, Artefact]:
+        """The artefacts of the stages required, by the names they are required under."""
+        return {name: target.open() for name, target in self.input().items()}
+
+    def refuse(self, verdict: Mapping[str, Any], summary: str) -> None:
+        """Keep the verdict as a report, which completes nothing, and stop the run.
+
+        Raises:
+            GateRefusedError: always.
+        """
+        report = self.edition / "refused" / f"{self.stage}.json"
+        report.parent.mkdir(parents=True, exist_ok=True)
+        artefact.write_json(report, verdict)
+        raise GateRefusedError(
+            f"Edition {self.week} is refused by {self.stage}: {summary} Nothing is published; the "
+            f"edition before stays. Each rule with its value is in {report}."
+        )
+
+
+def digests(artefacts: Mapping[str, Artefact]) -> dict[str, str]:
+    """What a stage was made from, for its manifest."""
+    return {name: one.digest for name, one in artefacts.items()}

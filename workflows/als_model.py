@@ -1,0 +1,98 @@
+"""AlsModel: the factors, refused if they are not sane."""
+
+from __future__ import annotations
+
+import luigi
+
+from recsys import artefact
+from workflows import _run
+from workflows._stage import ONE_AT_A_TIME, EditionStage, digests
+from workflows.edition_plan import EditionPlan
+from workflows.model_choice import ModelChoice
+from workflows.user_track_matrix import UserTrackMatrix
+
+
+class AlsModel(EditionStage):
+    """Trained cold, or gone on from the plan's parent; logged to MLflow."""
+
+    stage = "als_model"
+    resources = ONE_AT_A_TIME
+
+    def requires(self) -> dict[str, luigi.Task]:
+        """The matrix, and the way to go."""
+        return {
+            "plan": self.sibling(EditionPlan),
+            "choice": self.sibling(ModelChoice),
+            "matrix": self.sibling(UserTrackMatrix),
+        }
+
+    def run(self) -> None:
+        """Train, look at the factors, save, log."""
+        from recsys import models
+        from recsys.matrix import TasteMatrix
+        from recsys.plan import pinned_model
+
+        made = self.artefacts()
+        plan = self.plan
+        way = made["choice"].facts["way"]
+        parent = None
+        if way == "continue" and plan.parent is not None:
+            parent = pinned_model(_run.current().home, plan.parent)
+        matrix = TasteMatrix.load(made["matrix"].path)
+        model = models.train(
+            matrix,
+            self.settings.als,
+            self.settings.recsys.seed,
+            parent=models.load(parent.path) if parent else None,
+            on_iteration=lambda n, loss, seconds: self.tell(
+                f"iteration {n}, loss {loss:.5f}, {seconds:.2f} s"
+            ),
+        )
+        verdict = models.check_factors(model)
+        if verdict.outcome == "refused":
+            self.refuse(verdict.to_dict(), verdict.summary())
+        with self.draft() as draft:
+            models.save(model, draft.path)
+            artefact.write_json(draft.path / "verdict.json", verdict.to_dict())
+            draft.inputs = digests(made) | {"parent": parent.digest if parent else None}
+            draft.facts = {
+                "way": way,
+                "weeks_since_cold": parent.facts["weeks_since_cold"] + 1 if parent else 0,
+                "losses": list(model.losses),
+                "settings": self.settings.shaping(),
+            }
+            draft.rows = {"users": len(matrix.users), "songs": len(matrix.songs)}
+        self._track(way, list(model.losses))
+
+    def _track(self, way: str, losses: list[float]) -> None:
+        from recsys.tracking import log_training
+
+        made = self.output().open()
+        evaluation = self.sibling_artefact("evaluation")
+        metrics = {
+            f"{model}_{metric}": value
+            for model, values in evaluation.facts["metrics"].items()
+            for metric, value in values.items()
+        }
+        timings = {
+            f"seconds_{stage}": self.sibling_artefact(stage).seconds
+            for stage in ("evaluation", "matrix", "als_model")
+        }
+        failure = log_training(
+            self.settings.tracking_uri,
+            name=f"{self.week} r{self.revision}",
+            settings=self.settings.shaping(),
+            tags={
+                "edition": self.week,
+                "revision": str(self.revision),
+                "way": way,
+                "plan": self.sibling_artefact("plan").digest,
+                "artefact": made.digest,
+            },
+            metrics=metrics | timings,
+            losses=losses,
+            artefacts=[made.path, self.edition / "plan" / "plan.json"],
+            local_files=self.settings.home / "mlflow",
+        )
+        if failure is not None:
+            self.tell(f"not tracked in MLflow, and going on: {failure}")

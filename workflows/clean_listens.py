@@ -1,0 +1,79 @@
+"""CleanListens: a day of the log in one schema, validated and without duplicates."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import luigi
+
+from recsys.artefact import Artefact
+from workflows import _run
+from workflows._stage import Stage
+from workflows.listening_log import ListeningLog, SplitLog
+
+DUPLICATE_DAYS = 7
+
+
+class CleanListens(Stage):
+    """One arrival day, cleaned; what is refused is in its quarantine with a reason."""
+
+    stage = "clean_listens"
+
+    day = luigi.Parameter(description="arrival day, YYYY-MM-DD")
+
+    @property
+    def folder(self) -> Path:
+        """Where the artefact is."""
+        return _run.current().home.clean(date.fromisoformat(self.day))
+
+    def requires(self) -> dict[str, luigi.Task | list[luigi.Task]]:
+        """The day of the log, and the days before in which its duplicates may be."""
+        run = _run.current()
+        day = date.fromisoformat(self.day)
+        earlier = [
+            CleanListens(day=str(one))
+            for one in run.log_days(day) or []
+            if one >= day - timedelta(days=DUPLICATE_DAYS)
+        ]
+        log = (
+            ListeningLog(day=self.day)
+            if run.inventory.partitioned
+            else SplitLog(fingerprint=run.fingerprint)
+        )
+        return {"log": log, "earlier": earlier}
+
+    def run(self) -> None:
+        """Clean the day."""
+        from recsys.listens import clean_day
+
+        inventory = _run.current().inventory
+        day = date.fromisoformat(self.day)
+        earlier: list[Artefact] = [target.open() for target in self.input()["earlier"]]
+        with self.draft() as draft:
+            if inventory.partitioned:
+                source = inventory.days[day]
+            else:
+                split = self.input()["log"].open()
+                source = split.path / f"date={day}"
+                draft.facts["content"] = split.facts["days"][self.day]["content"]
+            report = clean_day(
+                self.settings.listens,
+                day,
+                source,
+                [one.file("listens.parquet") for one in earlier],
+                draft.path,
+            )
+            draft.inputs = {"earlier": [one.digest for one in earlier]}
+            draft.rows = {
+                "read": report.read,
+                "kept": report.kept,
+                "duplicates": report.duplicates,
+                "quarantined": sum(report.quarantined.values()),
+            }
+            draft.facts["quarantined"] = dict(report.quarantined)
+            draft.facts["sources"] = list(report.sources)
+        self.tell(
+            f"{report.read} rows read: {report.kept} kept, {report.duplicates} duplicates, "
+            f"{sum(report.quarantined.values())} in quarantine"
+        )

@@ -1,0 +1,38 @@
+"""DailyPlays: what a day's listens come to per user, track and listening day."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import luigi
+
+from workflows import _run
+from workflows._stage import Stage
+from workflows.clean_listens import CleanListens
+
+
+class DailyPlays(Stage):
+    """Integer counts of one arrival day, and what the day says of its tracks."""
+
+    stage = "daily_plays"
+
+    day = luigi.Parameter(description="arrival day, YYYY-MM-DD")
+
+    @property
+    def folder(self) -> Path:
+        """Where the artefact is."""
+        return _run.current().home.plays(date.fromisoformat(self.day))
+
+    def requires(self) -> CleanListens:
+        """The day, cleaned."""
+        return CleanListens(day=self.day)
+
+    def run(self) -> None:
+        """Count."""
+        from recsys.plays import daily_plays
+
+        clean = self.input().open()
+        with self.draft() as draft:
+            draft.rows = daily_plays(clean.file("listens.parquet"), draft.path)
+            draft.inputs = {"clean_listens": clean.digest}

@@ -1,0 +1,109 @@
+"""EditionPlan: everything the edition is made from, pinned before anything weekly is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+
+import luigi
+
+from recsys import artefact
+from recsys.artefact import Artefact
+from recsys.errors import BadLogError, MissingDataError
+from recsys.settings import STOP
+from recsys.weeks import Week
+from workflows import _run
+from workflows._stage import EditionStage
+from workflows.daily_plays import DailyPlays
+from workflows.listening_log import SplitLog
+
+
+class EditionPlan(EditionStage):
+    """Cutoff, days, previous state, parent model, cooling editions, tombstones, settings."""
+
+    stage = "plan"
+
+    @property
+    def cutoff(self) -> date:
+        """The day at whose start the books are closed."""
+        return Week.parse(self.week).cutoff(self.settings.edition.lead_hours).date()
+
+    def requires(self) -> list[luigi.Task]:
+        """Every day of the log before the cutoff; of a log without days, its split first."""
+        run = _run.current()
+        days = run.log_days(self.cutoff)
+        if days is None:
+            return [SplitLog(fingerprint=run.fingerprint)]
+        return [DailyPlays(day=str(day)) for day in days]
+
+    def run(self) -> Iterator[list[luigi.Task]]:
+        """Write the plan."""
+        from recsys.plan import PLAN_FILE, make_plan
+        from recsys.store import open_store
+        from recsys.publishing import refresh_copy
+        from recsys.volume import empty_days, odd_days
+
+        run = _run.current()
+        days = run.log_days(self.cutoff) or []
+        _run.check_days(days, Week.parse(self.week), run)
+        # The days of a log without partitions are known only now that it is split.
+        yield [DailyPlays(day=str(day)) for day in days]
+        self._check_content(days)
+
+        new = [day for day in days if day >= self.cutoff - timedelta(weeks=1)]
+        read = {day: Artefact.open(run.home.clean(day)).manifest["rows"]["read"] for day in days}
+        odd = odd_days(read, new)
+        empty = empty_days(read, new)
+        listens = self.settings.listens
+        if odd and listens.odd_day == STOP:
+            raise MissingDataError(
+                f"{'; '.join(odd)}. Deliver the days again, or accept them: "
+                "[listens] odd_day = continue."
+            )
+        if empty and listens.missing_day == STOP:
+            raise MissingDataError(
+                f"The log has no rows on {', '.join(map(str, empty))}. Deliver the days again, or "
+                "accept the gap: [listens] missing_day = continue."
+            )
+        with open_store(self.settings.store_url) as store:
+            refresh_copy(store, run.home.store_copy)
+            plan = make_plan(
+                self.settings,
+                Week.parse(self.week),
+                self.revision,
+                days={day: Artefact.open(run.home.plays(day)).digest for day in days},
+                log={
+                    "missing": [
+                        str(d) for d in _run.missing_days(run, Week.parse(self.week), days)
+                    ],
+                    "empty": [str(day) for day in empty],
+                    "odd": odd,
+                },
+                published=[
+                    {"edition": one.edition, "revision": one.revision, "state": str(one.state)}
+                    for one in store.editions()
+                ],
+                forgotten=store.tombstones(),
+                blocked=(),
+            )
+        with self.draft() as draft:
+            artefact.write_json(draft.path / PLAN_FILE, plan.document)
+            draft.facts = {"cutoff": str(self.cutoff), "parent": plan.parent}
+            draft.rows = {"days": len(days)}
+
+    def _check_content(self, days: list[date]) -> None:
+        run = _run.current()
+        if run.inventory.partitioned:
+            return
+        now = Artefact.open(run.home.split(run.fingerprint)).facts["days"]
+        changed = [
+            str(day)
+            for day in days
+            if Artefact.open(run.home.clean(day)).facts["content"] != now[str(day)]["content"]
+        ]
+        if changed:
+            raise BadLogError(
+                f"The log says something else of {len(changed)} days than when they were read: "
+                f"{', '.join(changed[:5])}. Put the old file back, or remove {run.home.days} to "
+                "read the whole log anew."
+            )

@@ -1,0 +1,44 @@
+"""PlaylistGate: every invariant on every playlist, before anyone can read it."""
+
+from __future__ import annotations
+
+import luigi
+
+from recsys import artefact
+from workflows import _run
+from workflows._stage import ONE_AT_A_TIME, EditionStage, digests
+from workflows.edition_plan import EditionPlan
+from workflows.playlists import Playlists
+from workflows.taste_state import TasteState
+from workflows.track_catalogue import TrackCatalogue
+from workflows.user_track_matrix import UserTrackMatrix
+
+
+class PlaylistGate(EditionStage):
+    """Reads the written playlists back and holds them against what the listeners heard."""
+
+    stage = "playlist_gate"
+    resources = ONE_AT_A_TIME
+
+    def requires(self) -> dict[str, luigi.Task]:
+        """What is checked, and what it is checked against."""
+        return {
+            "plan": self.sibling(EditionPlan),
+            "playlists": self.sibling(Playlists),
+            "matrix": self.sibling(UserTrackMatrix),
+            "taste": self.sibling(TasteState),
+            "catalogue": self.sibling(TrackCatalogue),
+        }
+
+    def run(self) -> None:
+        """Check; a refusal completes nothing and is refused again."""
+        from recsys.verification import check_edition
+
+        made = self.artefacts()
+        verdict = check_edition(_run.current().home, self.edition, self.settings.playlists)
+        if verdict.outcome == "refused":
+            self.refuse(verdict.to_dict(), verdict.summary())
+        with self.draft() as draft:
+            artefact.write_json(draft.path / "verdict.json", verdict.to_dict())
+            draft.inputs = digests(made)
+            draft.facts = {"outcome": verdict.outcome, "checks": len(verdict.checks)}

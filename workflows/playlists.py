@@ -1,0 +1,55 @@
+"""Playlists: rules, order, reasons; 30 tracks."""
+
+from __future__ import annotations
+
+import luigi
+
+from workflows import _run
+from workflows._stage import ONE_AT_A_TIME, EditionStage, digests
+from workflows.als_model import AlsModel
+from workflows.candidates import Candidates
+from workflows.edition_plan import EditionPlan
+from workflows.user_track_matrix import UserTrackMatrix
+
+
+class Playlists(EditionStage):
+    """One playlist for every eligible user, or a reason why there is none."""
+
+    stage = "playlists"
+    resources = ONE_AT_A_TIME
+
+    def requires(self) -> dict[str, luigi.Task]:
+        """Candidates, and the model that explains them."""
+        return {
+            "plan": self.sibling(EditionPlan),
+            "matrix": self.sibling(UserTrackMatrix),
+            "model": self.sibling(AlsModel),
+            "candidates": self.sibling(Candidates),
+        }
+
+    def run(self) -> None:
+        """Make them."""
+        from recsys import models
+        from recsys.candidates import Candidates as Found
+        from recsys.matrix import TasteMatrix
+        from recsys.plan import cooling_playlists
+        from recsys.playlists import make_playlists
+
+        home = _run.current().home
+        made = self.artefacts()
+        plan = self.plan
+        with self.draft() as draft:
+            facts = make_playlists(
+                TasteMatrix.load(made["matrix"].path),
+                models.load(made["model"].path),
+                Found.load(made["candidates"].path),
+                cooling=cooling_playlists(plan, home),
+                blocked=plan.blocked,
+                week=plan.week,
+                settings=self.settings.playlists,
+                out=draft.path,
+            )
+            draft.inputs = digests(made)
+            draft.facts = facts
+            draft.rows = {"playlists": sum(facts["kinds"].values()), "refused": facts["refused"]}
+        self.tell(f"{facts['kinds']}, refused {facts['refused']}, relaxed {facts['relaxed']}")

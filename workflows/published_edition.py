@@ -1,0 +1,56 @@
+"""PublishedEdition: staged, read back, then one pointer moves."""
+
+from __future__ import annotations
+
+import luigi
+
+from recsys.artefact import Artefact
+from recsys.weeks import Week
+from workflows import _run
+from workflows._stage import EditionStage, digests
+from workflows.playlist_gate import PlaylistGate
+from workflows.playlists import Playlists
+
+
+class PublishedEdition(EditionStage):
+    """Complete only if the store has the edition: a store that was lost is not green."""
+
+    stage = "published"
+
+    backfill = luigi.BoolParameter(
+        default=False, significant=False, description="leave a newer edition served"
+    )
+
+    def complete(self) -> bool:
+        """Whether the record exists and the store has, or had, this digest, its rows present."""
+        if not super().complete():
+            return False
+        from recsys.publishing import is_published
+        from recsys.store import open_store
+
+        with open_store(self.settings.store_url) as store:
+            return is_published(store, Artefact.open(self.folder).facts["digest"])
+
+    def requires(self) -> dict[str, luigi.Task]:
+        """The playlists, and the gate's word."""
+        return {"playlists": self.sibling(Playlists), "gate": self.sibling(PlaylistGate)}
+
+    def run(self) -> None:
+        """Publish."""
+        from recsys.publishing import publish
+        from recsys.store import open_store
+
+        made = self.artefacts()
+        with open_store(self.settings.store_url) as store:
+            published = publish(
+                store,
+                _run.current().home.store_copy,
+                Week.parse(self.week),
+                self.revision,
+                made["playlists"],
+                backfill=self.backfill,
+            )
+        with self.draft() as draft:
+            draft.inputs = digests(made)
+            draft.rows = {"playlists": published.rows, "left_out": published.left_out}
+            draft.facts = {"digest": published.digest}

@@ -1,0 +1,60 @@
+"""UserTrackMatrix: how strongly each listener holds to each song."""
+
+from __future__ import annotations
+
+import luigi
+
+from workflows._stage import ONE_AT_A_TIME, EditionStage, digests
+from workflows.edition_plan import EditionPlan
+from workflows.model_choice import ModelChoice
+from workflows.taste_state import TasteState
+from workflows.track_catalogue import TrackCatalogue
+
+
+class UserTrackMatrix(EditionStage):
+    """CSR float32, users x songs, with the users who are eligible."""
+
+    stage = "matrix"
+    resources = ONE_AT_A_TIME
+
+    def requires(self) -> dict[str, luigi.Task]:
+        """The state, the catalogue, and the word to go on."""
+        return {
+            "plan": self.sibling(EditionPlan),
+            "choice": self.sibling(ModelChoice),
+            "taste": self.sibling(TasteState),
+            "catalogue": self.sibling(TrackCatalogue),
+        }
+
+    def run(self) -> None:
+        """Build it."""
+        import pyarrow.parquet as pq
+
+        from recsys.matrix import build_matrix
+
+        made = self.artefacts()
+        plan = self.plan
+        with self.draft() as draft:
+            matrix = build_matrix(
+                made["taste"].file("taste.parquet"),
+                made["catalogue"].file("catalogue.parquet"),
+                cutoff=plan.cutoff,
+                active_days=self.settings.edition.active_days,
+                weights=self.settings.listens,
+                forgotten=plan.forgotten,
+                spill=draft.path,
+            )
+            matrix.save(draft.path)
+            eligible = matrix.users.filter(matrix.users["eligible"]).select(["user_id"])
+            pq.write_table(eligible, draft.path / "eligible.parquet")
+            draft.inputs = digests(made)
+            draft.rows = {
+                "users": len(matrix.users),
+                "eligible": len(eligible),
+                "songs": len(matrix.songs),
+                "pairs": matrix.strength.nnz,
+            }
+        self.tell(
+            f"{len(matrix.users)} users ({len(eligible)} eligible), {len(matrix.songs)} songs, "
+            f"{matrix.strength.nnz} pairs"
+        )

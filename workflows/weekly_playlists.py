@@ -1,0 +1,117 @@
+"""WeeklyPlaylists: the edition's record. The one task that looks at the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+
+import luigi
+
+from recsys import artefact, home
+from recsys.errors import SettingsError
+from recsys.weeks import Week
+from workflows import _run
+from workflows._stage import Stage
+from workflows.published_edition import PublishedEdition
+
+
+class WeeklyPlaylists(Stage):
+    """Make and publish the playlists of one week."""
+
+    stage = "record"
+
+    week = luigi.Parameter(
+        default="", description="YYYY-Www; by default the newest week whose cutoff has passed"
+    )
+    revision = luigi.IntParameter(
+        default=0, description="make the edition anew beside the others; by default the newest"
+    )
+    backfill = luigi.BoolParameter(
+        default=False, significant=False, description="leave a newer edition served"
+    )
+
+    @cached_property
+    def _edition(self) -> tuple[Week, int]:
+        return _run.settle(self.week, self.revision)
+
+    @property
+    def folder(self) -> Path:
+        """Where the artefact is."""
+        week, revision = self._edition
+        return _run.current().home.edition(week, revision) / self.stage
+
+    def complete(self) -> bool:
+        """Whether the edition is recorded and published; if not, all is looked at first."""
+        return bool(_run.guarded(self._look))
+
+    def _look(self) -> bool:
+        if self.published():
+            return True
+        week, revision = self._edition
+        _run.begin(week, revision, backfill=self.backfill, command="WeeklyPlaylists")
+        return False
+
+    def published(self) -> bool:
+        """Whether the edition is recorded and the store has it; nothing else is looked at."""
+        self.__dict__.pop("_edition", None)
+        return artefact.exists(self.folder) and self.requires().complete()
+
+    def requires(self) -> PublishedEdition:
+        """The edition, published."""
+        week, revision = self._edition
+        return PublishedEdition(week=str(week), revision=revision, backfill=self.backfill)
+
+    def run(self) -> None:
+        """Write the record."""
+        from recsys.record import edition_record
+
+        week, revision = self._edition
+        edition = _run.current().home.edition(week, revision)
+        record = edition_record(edition)
+        with self.draft() as draft:
+            artefact.write_json(draft.path / "record.json", record)
+            draft.inputs = {"published": self.input().open().digest}
+        home.record_run(
+            _run.current().home.root,
+            command="WeeklyPlaylists",
+            edition=str(week),
+            revision=revision,
+            outcome="succeeded",
+            verdict=record["verdict"],
+            exit_code=0,
+        )
+
+
+class BackfillPlaylists(luigi.Task):
+    """Make the editions of several weeks, one after another; the first failure ends it.
+
+    The edition that is served stays served unless a newer one is made.
+    """
+
+    first = luigi.Parameter(description="first week, YYYY-Www")
+    last = luigi.Parameter(description="last week, YYYY-Www")
+
+    def complete(self) -> bool:
+        """Whether every week is recorded and published."""
+        return bool(_run.guarded(self._published))
+
+    def _published(self) -> bool:
+        weeks = self._weeks()
+        _run.settle(self.last, 0)
+        return all(week.published() for week in weeks)
+
+    def run(self) -> Iterator[WeeklyPlaylists]:
+        """Ask for one week after another."""
+        yield from self._weeks()
+
+    def _weeks(self) -> list[WeeklyPlaylists]:
+        try:
+            first, last = Week.parse(self.first), Week.parse(self.last)
+        except ValueError as error:
+            raise SettingsError(f"--first, --last: {error}") from None
+        if last < first:
+            raise SettingsError(f"--first {first} is later than --last {last}.")
+        weeks = (last.monday - first.monday) // timedelta(weeks=1) + 1
+        return [WeeklyPlaylists(week=str(first + n), backfill=True) for n in range(weeks)]
