@@ -122,15 +122,29 @@ def exists(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def write(path: Path, *, stage: str, version: int, seed: int | None = None) -> Iterator[Draft]:
+def write(
+    path: Path,
+    *,
+    stage: str,
+    version: int,
+    seed: int | None = None,
+    started: datetime | None = None,
+) -> Iterator[Draft]:
     """Write an artefact to ``path``; an older one there is replaced in one step.
 
     Nothing is left behind when the block raises.
 
+    Args:
+        path: the artefact's folder.
+        stage: what it is, for people.
+        version: of what the stage writes.
+        seed: of the randomness in it.
+        started: when the work on it began; by default, now.
+
     Raises:
         ResourceError: the disk is full, or the folder cannot be written.
     """
-    started = datetime.now(UTC)
+    started = started or datetime.now(UTC)
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
     try:
         _clear_leftovers(path)

@@ -31,7 +31,8 @@ _CATALOGUE = """
         WHERE len(artist_ids) > 0 AND artist_name IS NOT NULL
         GROUP BY artist_ids[1], artist_name
         QUALIFY row_number() OVER (
-            PARTITION BY artist_ids[1] ORDER BY min(len(artist_ids)), count(*) DESC, artist_name) = 1
+            PARTITION BY artist_ids[1]
+            ORDER BY min(len(artist_ids)), count(*) DESC, artist_name) = 1
     ), credit AS (
         SELECT track_id, list(coalesce(name, credited_id) ORDER BY place) AS artist_names
         FROM (SELECT track_id, unnest(artist_ids) AS credited_id,

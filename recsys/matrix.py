@@ -47,8 +47,24 @@ class TasteMatrix:
     played_track: npt.NDArray[np.int32]
     excluded: csr_matrix
 
+    @property
+    def eligible(self) -> pa.Table:
+        """user_id of the users who get a playlist, sorted."""
+        return self.users.filter(self.users["eligible"]).select(["user_id"])
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """How much there is."""
+        return {
+            "users": len(self.users),
+            "eligible": len(self.eligible),
+            "songs": len(self.songs),
+            "pairs": self.strength.nnz,
+        }
+
     def save(self, folder: Path) -> None:
         """Write it as Parquet and npy files into ``folder``."""
+        pq.write_table(self.eligible, folder / "eligible.parquet", compression="zstd")
         for name in ("users", "songs", "tracks"):
             pq.write_table(getattr(self, name), folder / f"{name}.parquet", compression="zstd")
         np.save(folder / "played_track.npy", self.played_track)

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from recsys.artefact import Artefact
+from recsys.home import Home
 from recsys.plan import Plan
+from recsys.weeks import Week
 
 STAGES: Final = (
     "plan",
@@ -21,10 +23,11 @@ STAGES: Final = (
 )
 
 
-def edition_record(edition: Path) -> dict[str, Any]:
+def edition_record(home: Home, edition: Path) -> dict[str, Any]:
     """Sum an edition up from the manifests of its stages.
 
     Args:
+        home: the home it is in.
         edition: the edition's folder, published.
 
     Raises:
@@ -59,5 +62,22 @@ def edition_record(edition: Path) -> dict[str, Any]:
             "relaxed": playlists["relaxed"],
             "stored": made["published"].manifest["rows"],
         },
-        "seconds": {stage: one.seconds for stage, one in made.items()},
+        "seconds": _day_seconds(home, plan) | {stage: one.seconds for stage, one in made.items()},
+    }
+
+
+def _day_seconds(home: Home, plan: Plan) -> dict[str, float]:
+    """Seconds spent on the days that no earlier taste state held, and on the state itself."""
+    before = plan.state_before
+    begin = before and Week.parse(before["week"]).monday - (plan.week.monday - plan.cutoff)
+    days = plan.days_between(begin or None, plan.cutoff)
+    artefacts = {
+        "clean_listens": [home.clean(day) for day in days],
+        "daily_plays": [home.plays(day) for day in days],
+        "taste": [home.taste(plan.week)],
+        "catalogue": [home.catalogue(plan.week)],
+    }
+    return {
+        stage: round(sum(Artefact.open(folder).seconds for folder in folders), 3)
+        for stage, folders in artefacts.items()
     }

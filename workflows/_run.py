@@ -17,7 +17,7 @@ from recsys import artefact, home, listens, plan
 from recsys.artefact import Artefact
 from recsys.errors import BadLogError, MissingDataError, PlanError, RecsysError, SettingsError
 from recsys.home import Home
-from recsys.listens import Inventory, LogFile
+from recsys.listens import Inventory
 from recsys.plan import Plan
 from recsys.settings import STOP, Settings, load_settings
 from recsys.weeks import Week
@@ -50,7 +50,7 @@ class Run:
     def log_days(self, end: date) -> list[date] | None:
         """The arrival days before ``end``; None while a log without partitions is not split."""
         if self.inventory.partitioned:
-            days = self.inventory.days.keys()
+            days = set(self.inventory.days)
         elif artefact.exists(self.home.split(self.fingerprint)):
             split = Artefact.open(self.home.split(self.fingerprint))
             days = {date.fromisoformat(day) for day in split.facts["days"]}
@@ -253,17 +253,5 @@ def _changed_files(run: Run, day: date) -> list[str]:
     if not run.inventory.partitioned or not artefact.exists(run.home.clean(day)):
         return []
     clean = Artefact.open(run.home.clean(day))
-    read = {source["name"]: source for source in clean.facts["sources"]}
-    now = {file.name: file for file in run.inventory.days[day]}
-    gone = [name for name in read if name not in now]
-    made = clean.manifest["times"]["started"]
-    return gone + [
-        name for name, file in now.items() if name not in read or _differs(file, read[name], made)
-    ]
-
-
-def _differs(file: LogFile, read: Any, made: str) -> bool:
-    if file.size != read["bytes"]:
-        return True
-    touched = file.modified is not None and file.modified >= made
-    return touched and listens.file_sha256(file) != read["sha256"]
+    read_at = clean.manifest["times"]["started"]
+    return listens.changed_files(run.inventory.days[day], clean.facts["sources"], read_at)

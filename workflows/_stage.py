@@ -6,6 +6,7 @@ import abc
 import contextlib
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -19,10 +20,14 @@ from recsys.settings import Settings
 from recsys.weeks import Week
 from workflows import _run
 
-
 #: For stages that fill the machine's memory or its processors: however many workers there are,
 #: Luigi lets one of them run at a time.
 ONE_AT_A_TIME: Final = {"machine": 1}
+
+
+#: For stages that reach out of the machine: what fails there may work a minute later. Any other
+#: failure would only happen again.
+ATTEMPTS_OUTSIDE: Final = 3
 
 
 class ArtefactTarget(luigi.Target):
@@ -47,6 +52,8 @@ class Stage(luigi.Task):
     stage: ClassVar[str]
     #: Raised by hand when what the stage writes changes meaning.
     version: ClassVar[int] = 1
+    #: When this process began to run it.
+    started: datetime | None = None
 
     @property
     def settings(self) -> Settings:
@@ -66,7 +73,11 @@ class Stage(luigi.Task):
     def draft(self) -> Iterator[Draft]:
         """The artefact, while it is written."""
         with artefact.write(
-            self.folder, stage=self.stage, version=self.version, seed=self.settings.recsys.seed
+            self.folder,
+            stage=self.stage,
+            version=self.version,
+            seed=self.settings.recsys.seed,
+            started=self.started,
         ) as draft:
             yield draft
 
@@ -84,6 +95,11 @@ class Stage(luigi.Task):
         if isinstance(exception, RecsysError):
             return str(exception)
         return "".join(traceback.format_exception(exception))
+
+
+@Stage.event_handler(luigi.Event.START)
+def _note_start(stage: Stage) -> None:
+    stage.started = datetime.now(UTC)
 
 
 Kind = TypeVar("Kind", bound="EditionStage")

@@ -45,10 +45,10 @@ class AlsModel(EditionStage):
             self.settings.recsys.seed,
             parent=models.load(parent.path) if parent else None,
             on_iteration=lambda n, loss, seconds: self.tell(
-                f"iteration {n}, loss {loss:.5f}, {seconds:.2f} s"
+                f"iteration {n + 1}, loss {loss:.5f}, {seconds:.2f} s"
             ),
         )
-        verdict = models.check_factors(model)
+        verdict = models.check_factors(model, matrix)
         if verdict.outcome == "refused":
             self.refuse(verdict.to_dict(), verdict.summary())
         with self.draft() as draft:
@@ -58,11 +58,11 @@ class AlsModel(EditionStage):
             draft.facts = {
                 "way": way,
                 "weeks_since_cold": parent.facts["weeks_since_cold"] + 1 if parent else 0,
-                "losses": list(model.losses),
+                "losses": list(model.loss),
                 "settings": self.settings.shaping(),
             }
             draft.rows = {"users": len(matrix.users), "songs": len(matrix.songs)}
-        self._track(way, list(model.losses))
+        self._track(way, list(model.loss))
 
     def _track(self, way: str, losses: list[float]) -> None:
         from recsys.tracking import log_training

@@ -9,7 +9,7 @@ import luigi
 
 from recsys.artefact import Artefact
 from workflows import _run
-from workflows._stage import Stage
+from workflows._stage import ATTEMPTS_OUTSIDE, Stage
 from workflows.listening_log import ListeningLog, SplitLog
 
 DUPLICATE_DAYS = 7
@@ -19,6 +19,7 @@ class CleanListens(Stage):
     """One arrival day, cleaned; what is refused is in its quarantine with a reason."""
 
     stage = "clean_listens"
+    retry_count = ATTEMPTS_OUTSIDE
 
     day = luigi.Parameter(description="arrival day, YYYY-MM-DD")
 
@@ -27,7 +28,7 @@ class CleanListens(Stage):
         """Where the artefact is."""
         return _run.current().home.clean(date.fromisoformat(self.day))
 
-    def requires(self) -> dict[str, luigi.Task | list[luigi.Task]]:
+    def requires(self) -> dict[str, luigi.Task | list[CleanListens]]:
         """The day of the log, and the days before in which its duplicates may be."""
         run = _run.current()
         day = date.fromisoformat(self.day)

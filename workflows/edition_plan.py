@@ -39,8 +39,8 @@ class EditionPlan(EditionStage):
     def run(self) -> Iterator[list[luigi.Task]]:
         """Write the plan."""
         from recsys.plan import PLAN_FILE, make_plan
-        from recsys.store import open_store
         from recsys.publishing import refresh_copy
+        from recsys.store import open_store
         from recsys.volume import empty_days, odd_days
 
         run = _run.current()

@@ -8,7 +8,7 @@ import luigi
 
 from recsys.errors import MissingDataError
 from workflows import _run
-from workflows._stage import Stage
+from workflows._stage import ATTEMPTS_OUTSIDE, Stage
 
 
 class LogPartition(luigi.Target):
@@ -36,6 +36,7 @@ class SplitLog(Stage):
     """A log without partitions, read once and split by the UTC date of each listen."""
 
     stage = "split_log"
+    retry_count = ATTEMPTS_OUTSIDE
 
     fingerprint = luigi.Parameter(description="names the log's files as they are now")
 

@@ -20,15 +20,22 @@ class ModelChoice(EditionStage):
 
     def run(self) -> None:
         """Judge."""
-        from recsys.choice import Evidence, choose
+        from recsys.choice import REFUSE, choose
+        from recsys.unseen_week import evidence_of
 
         evaluation = self.input().open()
         text = evaluation.file("evaluation.json").read_text(encoding="utf-8")
-        choice = choose(Evidence.from_dict(json.loads(text)["evidence"]))
-        if choice.way == "refuse":
-            self.refuse(choice.to_dict(), choice.summary())
+        choice = choose(evidence_of(json.loads(text)))
+        report = {
+            "way": choice.way,
+            "because": choice.because,
+            "skipped": choice.skipped,
+            **choice.verdict.to_dict(),
+        }
+        if choice.way == REFUSE:
+            self.refuse(report, f"{choice.because}. {choice.verdict.summary()}")
         with self.draft() as draft:
-            artefact.write_json(draft.path / "verdict.json", choice.to_dict())
+            artefact.write_json(draft.path / "verdict.json", report)
             draft.inputs = {"evaluation": evaluation.digest}
-            draft.facts = {"way": choice.way, "outcome": choice.outcome}
-        self.tell(choice.summary())
+            draft.facts = {"way": choice.way, "outcome": choice.verdict.outcome}
+        self.tell(f"{choice.way}, since {choice.because}. {choice.verdict.summary()}")

@@ -33,7 +33,7 @@ class Playlists(EditionStage):
         from recsys.candidates import Candidates as Found
         from recsys.matrix import TasteMatrix
         from recsys.plan import cooling_playlists
-        from recsys.playlists import make_playlists
+        from recsys.playlists.making import make_playlists
 
         home = _run.current().home
         made = self.artefacts()

@@ -7,7 +7,7 @@ import luigi
 from recsys.artefact import Artefact
 from recsys.weeks import Week
 from workflows import _run
-from workflows._stage import EditionStage, digests
+from workflows._stage import ATTEMPTS_OUTSIDE, EditionStage, digests
 from workflows.playlist_gate import PlaylistGate
 from workflows.playlists import Playlists
 
@@ -16,6 +16,7 @@ class PublishedEdition(EditionStage):
     """Complete only if the store has the edition: a store that was lost is not green."""
 
     stage = "published"
+    retry_count = ATTEMPTS_OUTSIDE
 
     backfill = luigi.BoolParameter(
         default=False, significant=False, description="leave a newer edition served"

@@ -28,8 +28,6 @@ class UserTrackMatrix(EditionStage):
 
     def run(self) -> None:
         """Build it."""
-        import pyarrow.parquet as pq
-
         from recsys.matrix import build_matrix
 
         made = self.artefacts()
@@ -45,16 +43,6 @@ class UserTrackMatrix(EditionStage):
                 spill=draft.path,
             )
             matrix.save(draft.path)
-            eligible = matrix.users.filter(matrix.users["eligible"]).select(["user_id"])
-            pq.write_table(eligible, draft.path / "eligible.parquet")
             draft.inputs = digests(made)
-            draft.rows = {
-                "users": len(matrix.users),
-                "eligible": len(eligible),
-                "songs": len(matrix.songs),
-                "pairs": matrix.strength.nnz,
-            }
-        self.tell(
-            f"{len(matrix.users)} users ({len(eligible)} eligible), {len(matrix.songs)} songs, "
-            f"{matrix.strength.nnz} pairs"
-        )
+            draft.rows = matrix.rows
+        self.tell(", ".join(f"{n} {name}" for name, n in draft.rows.items()))

@@ -69,7 +69,7 @@ class WeeklyPlaylists(Stage):
 
         week, revision = self._edition
         edition = _run.current().home.edition(week, revision)
-        record = edition_record(edition)
+        record = edition_record(_run.current().home, edition)
         with self.draft() as draft:
             artefact.write_json(draft.path / "record.json", record)
             draft.inputs = {"published": self.input().open().digest}

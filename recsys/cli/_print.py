@@ -41,12 +41,12 @@ def playlist_table(playlist: Playlist, names: Mapping[str, str]) -> RenderableTy
         names: track names by id, for the reasons.
     """
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("#", justify="right")
+    table.add_column("#", justify="right", min_width=3, no_wrap=True)
     for heading, ratio in (("Track", 3), ("Artists", 2), ("Because of", 3)):
         table.add_column(heading, ratio=ratio, overflow="ellipsis", no_wrap=True)
     for track in playlist.tracks:
         because = track.because_track_id
-        reason = (
+        reason: Text = (
             Text("popular with others", style="dim")
             if because is None
             else plain(names.get(because) or because)
@@ -91,7 +91,7 @@ def summary_table(record: Mapping[str, Any], settings: Settings, folder: Path) -
     kinds = ", ".join(f"{n} {kind}" for kind, n in playlists["kinds"].items())
     slowest = sorted(record["seconds"].items(), key=lambda item: -item[1])
     table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="bold")
+    table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in (
         ("Edition", f"{record['edition']} revision {record['revision']}"),

@@ -1,0 +1,53 @@
+# Two commands do all the set-up: `make playlists` and `make test`.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# The week after the demo log ends.
+DEMO_WEEK := 2026-W47
+DEMO := LUIGI_CONFIG_PATH=configs/demo.cfg
+
+.PHONY: playlists test soak lint types layers check lock clean
+
+playlists: .venv/installed
+	$(BIN)/python -m recsys.simulate data/demo --if-missing
+	$(DEMO) $(BIN)/luigi --module workflows WeeklyPlaylists --local-scheduler --week $(DEMO_WEEK)
+	$(DEMO) $(BIN)/recsys summary --edition $(DEMO_WEEK)
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest -q -m "not soak"
+
+soak: .venv/installed-dev
+	$(BIN)/python -m pytest -q -m soak
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: .venv/installed-dev
+	$(BIN)/mypy
+
+layers: .venv/installed-dev
+	$(BIN)/lint-imports
+
+check: lint types layers test
+
+# Versions are locked without download addresses; raise a lower bound in pyproject.toml first.
+lock:
+	uv pip compile --universal --python-version 3.11 --no-emit-index-url --upgrade \
+		pyproject.toml --output-file requirements.txt
+	uv pip compile --universal --python-version 3.11 --no-emit-index-url --upgrade \
+		--extra dev pyproject.toml --constraint requirements.txt --output-file requirements-dev.txt
+
+.venv/installed: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11, 3.12 or 3.13 is needed; name one: make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+.venv/installed-dev: requirements-dev.txt .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf .venv data

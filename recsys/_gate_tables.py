@@ -1,0 +1,155 @@
+"""The playlist gate's own view of the written files: DuckDB tables of small integers.
+
+=========  ========================================================================================
+track      track, track_id, song, available, listed: the catalogue, and what else the taste knows
+credit     track, artist
+blocked    song
+open_song  song: available and not blocked
+list       no, role (listener, default, refused), n, user_id and the other columns of the files
+slot       no, place (from 1, as stored), track, song and the other columns of a playlist's track
+known      no, track, song, heard, disliked: the taste of the users of ``list``
+short      no, songs_left: where a list is not full, the songs that its user may get
+said       no, rule: what a list says had to give way
+broken     no, rule: what is broken
+=========  ========================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import pyarrow as pa
+
+from recsys._tables import file_list
+from recsys.settings import PlaylistsSettings
+
+
+def load(
+    database: duckdb.DuckDBPyConnection,
+    *,
+    playlists: Sequence[Path],
+    default: Path,
+    refused: Path,
+    taste: Path,
+    catalogue: Path,
+    cooling: Sequence[Path],
+    blocked: Sequence[str],
+    settings: PlaylistsSettings,
+) -> None:
+    """Read the files into the tables that the checks ask."""
+    database.register("blocked_id", pa.table({"track_id": pa.array(blocked, pa.string())}))
+    database.execute(
+        f"""
+        CREATE VIEW taste AS FROM read_parquet({file_list([taste])});
+        CREATE VIEW catalogue AS FROM read_parquet({file_list([catalogue])});
+        CREATE VIEW stored AS
+            {_stored("default", [default], 0)}
+            UNION ALL BY NAME {_stored("listener", playlists, 1)}
+            UNION ALL BY NAME {_stored("refused", [refused], 1 + len(playlists))};
+        """
+    )
+    for statement in (_TRACKS, _LISTS):
+        database.execute(statement)
+    for path in cooling:
+        database.execute(_RECENT.format(files=file_list([path])))
+    database.execute(_SHORT.format(length=settings.length))
+    database.execute(_BROKEN.format(per_artist=settings.per_artist))
+
+
+def _stored(role: str, files: Sequence[Path], first: int) -> str:
+    """The rows of some files; file and row tell where each one is stored."""
+    return " UNION ALL BY NAME ".join(
+        f"SELECT '{role}' AS role, {file} AS file, * "
+        f"FROM read_parquet({file_list([path])}, file_row_number = true)"
+        for file, path in enumerate(files, first)
+    )
+
+
+_TRACKS: Final = """
+    CREATE TABLE track AS
+        WITH every AS (
+            SELECT track_id, song_key, available, true AS listed FROM catalogue
+            UNION ALL
+            SELECT DISTINCT track_id, NULL, false, false
+            FROM taste ANTI JOIN catalogue USING (track_id)
+        )
+        SELECT row_number() OVER ()::INTEGER AS track, track_id, available, listed,
+            CASE WHEN listed THEN dense_rank() OVER (ORDER BY song_key) END::INTEGER AS song
+        FROM every;
+    CREATE TABLE credit AS
+        WITH named AS (SELECT track_id, unnest(artist_ids) AS artist_id FROM catalogue)
+        SELECT DISTINCT track, dense_rank() OVER (ORDER BY artist_id)::INTEGER AS artist
+        FROM named JOIN track USING (track_id) WHERE artist_id IS NOT NULL;
+    CREATE TABLE blocked AS
+        SELECT DISTINCT song FROM track SEMI JOIN blocked_id USING (track_id)
+        WHERE song IS NOT NULL;
+    CREATE TABLE open_song AS
+        SELECT DISTINCT song FROM track ANTI JOIN blocked USING (song) WHERE available;
+"""
+
+_LISTS: Final = """
+    CREATE TABLE list AS
+        SELECT row_number() OVER (ORDER BY file, file_row_number)::INTEGER AS no,
+            coalesce(len(tracks), 0) AS n, * EXCLUDE (tracks)
+        FROM stored;
+    CREATE TABLE slot AS
+        WITH entry AS (
+            SELECT no, generate_subscripts(tracks, 1)::INTEGER AS place,
+                unnest(tracks, max_depth := 2)
+            FROM stored JOIN list USING (file, file_row_number)
+            WHERE stored.tracks IS NOT NULL
+        )
+        SELECT no, place, position, score, source, track.track, track.song, track.available,
+            CASE WHEN track.track IS NULL THEN entry.track_id END AS unknown_id,
+            because_track_id IS NOT NULL AS has_reason, reason.track AS because
+        FROM entry
+        LEFT JOIN (FROM track WHERE listed) AS track ON entry.track_id = track.track_id
+        LEFT JOIN track AS reason ON because_track_id = reason.track_id;
+    CREATE TABLE known AS
+        SELECT no, track, song, heard, disliked
+        FROM taste JOIN track USING (track_id)
+        JOIN (SELECT no, user_id FROM list WHERE role <> 'default') USING (user_id);
+    CREATE TABLE said AS SELECT no, unnest(relaxed) AS rule FROM list;
+    CREATE TABLE recent (no INTEGER, song INTEGER);
+"""
+
+_RECENT: Final = """
+    INSERT INTO recent
+        WITH entry AS (
+            SELECT user_id, unnest(tracks).track_id AS track_id FROM read_parquet({files})
+        )
+        SELECT DISTINCT no, song
+        FROM entry JOIN track USING (track_id)
+        JOIN (SELECT no, user_id FROM list WHERE role = 'listener') USING (user_id)
+        SEMI JOIN slot USING (no, song);
+"""
+
+_SHORT: Final = """
+    CREATE TABLE short AS
+        WITH gone AS (
+            SELECT no, count(DISTINCT song) AS songs
+            FROM known SEMI JOIN open_song USING (song)
+            SEMI JOIN (FROM list WHERE n < {length}) USING (no)
+            WHERE heard OR disliked
+            GROUP BY no
+        )
+        SELECT no, (SELECT count(*) FROM open_song) - coalesce(songs, 0) AS songs_left
+        FROM list LEFT JOIN gone USING (no)
+        WHERE n < {length};
+"""
+
+_BROKEN: Final = """
+    CREATE TABLE broken AS
+        WITH credited AS (SELECT no, place, artist FROM slot JOIN credit USING (track))
+        SELECT DISTINCT no, 'neighbours' AS rule
+        FROM credited AS one JOIN credited AS next USING (no, artist)
+        WHERE next.place = one.place + 1
+        UNION ALL
+        SELECT DISTINCT no, 'cooldown' FROM slot SEMI JOIN recent USING (no, song)
+        UNION ALL
+        SELECT DISTINCT no, 'per_artist'
+        FROM (SELECT no FROM credited GROUP BY no, artist HAVING count(*) > {per_artist});
+"""

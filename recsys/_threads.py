@@ -1,0 +1,42 @@
+"""How many threads the numerical work uses, and how it is shared out among them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from threadpoolctl import threadpool_limits
+
+Result = TypeVar("Result")
+
+
+def cores() -> int:
+    """The cores that this process may use, at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # macOS knows no affinity
+
+
+@contextlib.contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Hold the BLAS libraries that are loaded to one thread, so that they do not fight with ours.
+
+    It also keeps their sums in one order, whatever the number of cores.
+    """
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
+
+
+def over_blocks(work: Callable[[int, int], Result], rows: int, height: int) -> Iterator[Result]:
+    """Call ``work(start, stop)`` on blocks of rows, one thread a core, and yield in row order.
+
+    The blocks are ``height`` rows high (the last may be shorter) however many threads there are;
+    so each row meets the same arithmetic on one core and on many. ``work`` should spend its time
+    where the GIL is free.
+    """
+    starts = range(0, rows, height)
+    with one_blas_thread(), ThreadPoolExecutor(cores()) as pool:
+        yield from pool.map(lambda start: work(start, min(start + height, rows)), starts)

@@ -1,0 +1,82 @@
+"""The best songs for every eligible listener, before the rules of a playlist."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_matrix
+
+from recsys.matrix import TasteMatrix
+from recsys.models import ALSModel, rank
+
+#: A song held to vouches for at most so many candidates.
+PER_KNOWN_SONG: Final = 10
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The candidates of ``n`` users, one after the other.
+
+    Attributes:
+        users: int32 ``[n]``, rows of the taste matrix, ascending.
+        offsets: int64 ``[n + 1]``; user ``i`` has the entries ``offsets[i]:offsets[i + 1]``.
+        songs: int32, columns of the taste matrix, best first; equal scores by song.
+        scores: float64, the model's score rounded to 6 decimals.
+    """
+
+    users: npt.NDArray[np.int32]
+    offsets: npt.NDArray[np.int64]
+    songs: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float64]
+
+    def save(self, folder: Path) -> None:
+        """Write it as npy files into ``folder``."""
+        for field in fields(self):
+            np.save(folder / f"{field.name}.npy", getattr(self, field.name))
+
+    @classmethod
+    def load(cls, folder: Path) -> Candidates:
+        """Read what :meth:`save` wrote."""
+        return cls(*(np.load(folder / f"{field.name}.npy") for field in fields(cls)))
+
+
+def find_candidates(
+    model: ALSModel,
+    matrix: TasteMatrix,
+    users: npt.NDArray[np.int32],
+    *,
+    count: int = 200,
+    barred: npt.NDArray[np.bool_] | None = None,
+    cooling: csr_matrix | None = None,
+) -> Candidates:
+    """Find the best ``count`` songs of each user, exactly.
+
+    Out before the cut: what the user has heard or disliked, what is barred for everyone, what is
+    cooling down for the user, and songs that nobody has strength for. There is no padding: a user
+    has fewer where fewer are left, and at most ten for each song of positive strength, since so
+    little taste does not carry further; a user without any has none, and is served popular songs.
+
+    Args:
+        model: trained on ``matrix``.
+        matrix: who holds to what.
+        users: int32, rows of the matrix, ascending.
+        count: at most so many for each.
+        barred: bool ``[songs]``: for nobody, such as what is unavailable.
+        cooling: ``[len(users), songs]``, row by row beside ``users``: its stored entries are out.
+    """
+    known = np.diff(matrix.strength.indptr)[users].astype(np.int64)
+    ranking = rank(
+        model.user_factors[users],
+        model.item_factors,
+        limits=np.minimum(count, PER_KNOWN_SONG * known),
+        allowed=model.learnt if barred is None else model.learnt & ~barred,
+        excluded=matrix.excluded,
+        rows=users,
+        also_excluded=cooling,
+        what="Finding candidates",
+    )
+    return Candidates(users, ranking.offsets, ranking.songs, ranking.scores)

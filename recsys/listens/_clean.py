@@ -1,0 +1,133 @@
+"""Cleaning one day of a log."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys import columns as c
+from recsys import schemas
+from recsys.listens._inventory import LogFile
+from recsys.listens._judge import JUDGED, Judge, Window
+from recsys.listens._sql import literal
+from recsys.listens._tables import TableWriter, count, stream, working_database, write_quarantine
+from recsys.settings import ListensSettings
+
+_KEY: Final = (c.USER_ID, c.TRACK_ID, c.LISTENED_AT, c.EVENT)
+
+
+@dataclass(frozen=True)
+class CleanReport:
+    """Where the rows of a day went: ``read == kept + duplicates + sum(quarantined)``."""
+
+    read: int
+    kept: int
+    duplicates: int
+    #: Rows by `Reason`.
+    quarantined: Mapping[str, int]
+    #: name, bytes, sha256 and rows of each file read; empty for a day of a dump, whose files
+    #: the `DumpReport` names.
+    sources: tuple[Mapping[str, Any], ...]
+
+
+def clean_day(
+    settings: ListensSettings,
+    day: date,
+    source: Sequence[LogFile] | Path,
+    earlier: Sequence[Path],
+    out: Path,
+) -> CleanReport:
+    """Clean what arrived on ``day``.
+
+    Writes ``listens.parquet`` (`schemas.LISTENS`, sorted by user, track, time and event; the same
+    bytes whatever the order of rows and files) and ``quarantine.parquet`` (`schemas.QUARANTINE`,
+    sorted by file and row) into ``out``. Of listens with the same user, track, time and event one
+    is kept, chosen by its other columns; none if one of ``earlier`` holds it.
+
+    Args:
+        settings: ``[listens]``.
+        day: the day of arrival, UTC.
+        source: the files of the day's folder, or the folder that `split_dump` wrote for the day.
+        earlier: ``listens.parquet`` of the days before, as far back as duplicates are looked for.
+        out: the folder to write into; memory that does not suffice is spilled there.
+
+    Raises:
+        BadLogError: a file cannot be read as a whole, has changed since it was listed, or lacks a
+            column that it needs; or no file has a column that the settings map.
+        ResourceError: memory or disk ran out.
+    """
+    with working_database(out) as (database, scratch):
+        sources: list[dict[str, Any]] = []
+        if isinstance(source, Path):
+            parts = literal(str(source / "part-*.parquet"))
+            database.execute(f"CREATE TABLE judged AS SELECT * FROM read_parquet({parts})")
+        else:
+            judge = Judge(database, settings, Window.of_arrival(day), scratch)
+            database.register("none", JUDGED.empty_table())
+            database.execute("CREATE TABLE judged AS FROM none")
+            for block in judge.judged(source):
+                database.execute(f"INSERT INTO judged BY NAME {block}")
+            sources = judge.sources
+        quarantined = write_quarantine(database, "true", out)
+        _find_known(database, earlier)
+        known = count(database, "judged SEMI JOIN known USING ({})".format(", ".join(_KEY)))
+        kept, twice = _write_listens(database, out / "listens.parquet")
+        read = count(database, "judged")
+    return CleanReport(read, kept, known + twice, quarantined, tuple(sources))
+
+
+def _find_known(database: duckdb.DuckDBPyConnection, earlier: Sequence[Path]) -> None:
+    """Fill the table ``known`` with the keys of the day that an earlier day holds already."""
+    key = ", ".join(_KEY)
+    if not earlier:
+        database.execute(f"CREATE TABLE known AS SELECT {key} FROM judged LIMIT 0")
+        return
+    files = f"read_parquet([{', '.join(literal(str(path)) for path in earlier)}])"
+    # Only what comes late can be there: the newest time is in the files' statistics.
+    database.execute(
+        f"""CREATE TABLE known AS
+            SELECT DISTINCT {key}
+            FROM (SELECT * REPLACE (epoch_us(listened_at) AS listened_at) FROM {files})
+            SEMI JOIN (
+                SELECT {key} FROM judged
+                WHERE listened_at <= (SELECT epoch_us(max(listened_at)) FROM {files})
+            ) USING ({key})"""
+    )
+
+
+def _write_listens(database: duckdb.DuckDBPyConnection, path: Path) -> tuple[int, int]:
+    """Write what is kept; the numbers of rows kept and of duplicates dropped."""
+    key = ", ".join(_KEY)
+    columns = ", ".join(schemas.LISTENS.names)
+    order = ", ".join(f"{name} NULLS LAST" for name in schemas.LISTENS.names)
+    rows = stream(
+        database,
+        f"""SELECT {columns} FROM judged ANTI JOIN known USING ({key})
+            WHERE reason IS NULL ORDER BY {order}""",
+    )
+    with TableWriter(path, schemas.LISTENS) as writer:
+        dropped = 0
+        last: list[pa.RecordBatch] = []
+        for batch in rows:
+            fresh = _differs_from_row_before(last, batch)
+            writer.write(batch.filter(fresh))
+            dropped += len(batch) - pc.sum(fresh).as_py()
+            last = [batch.slice(len(batch) - 1)]
+        return writer.rows, dropped
+
+
+def _differs_from_row_before(last: list[pa.RecordBatch], batch: pa.RecordBatch) -> pa.Array:
+    """Whether each row's key differs from that of the row before it; ``last`` comes first."""
+    keys = pa.Table.from_batches([*last, batch]).select(_KEY).combine_chunks()
+    here, before = keys.slice(1), keys.slice(0, len(keys) - 1)
+    changes = [pc.not_equal(here[name], before[name]) for name in _KEY]
+    differs = functools.reduce(pc.or_, changes).combine_chunks()
+    return differs if last else pa.concat_arrays([pa.array([True]), differs])

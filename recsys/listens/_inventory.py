@@ -1,0 +1,161 @@
+"""What files a log consists of, and the days they arrived on."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from recsys.errors import BadLogError, MissingDataError, SettingsError
+from recsys.settings import ListensSettings
+
+_PARTITION: Final = re.compile(r"(?:date|day)=(\d{4}-\d{2}-\d{2})")
+_MAGIC: Final = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True)
+class LogFile:
+    """One file of a log."""
+
+    #: Relative to the source; rows are traced by it.
+    name: str
+    url: str
+    #: Bytes, as they are stored.
+    size: int
+    #: When it changed, or its ETag, if the file system knows.
+    modified: str | None
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The files of a log."""
+
+    #: Whether the files lie in ``date=YYYY-MM-DD/`` or ``day=YYYY-MM-DD/`` folders.
+    partitioned: bool
+    #: The files of each day of arrival, by name; empty for a log without such folders.
+    days: Mapping[date, tuple[LogFile, ...]]
+    #: Every file, sorted by name.
+    files: tuple[LogFile, ...]
+
+
+def list_log(settings: ListensSettings) -> Inventory:
+    """List the files of the log that ``[listens] source`` names; nothing is read yet.
+
+    Whatever lies at or under a name that begins with ``.`` or ``_`` is left out, such as
+    ``_SUCCESS`` and unfinished uploads.
+
+    Raises:
+        SettingsError: the URL's protocol is unknown or needs a package that is not installed, or
+            columns are mapped for a format that has no names to map.
+        MissingDataError: the source does not exist, or holds no file.
+        BadLogError: only some of the files lie in folders of a day, or a folder's date is no day.
+    """
+    if settings.format == "lastfm" and settings.columns:
+        raise SettingsError(
+            "[listens] columns: the columns of a lastfm file go by their place, not by a name. "
+            "Remove the setting, or name the format that the log is in."
+        )
+    files = tuple(sorted(_find(settings.source), key=lambda file: file.name))
+    if not files:
+        raise MissingDataError(
+            f"[listens] source = {settings.source} holds no file. Expected the files of a "
+            "listening log; names that begin with . or _ are left out."
+        )
+    by_day: dict[date | None, list[LogFile]] = defaultdict(list)
+    for file in files:
+        by_day[_arrival(file)].append(file)
+    loose = by_day.pop(None, [])
+    days = {day: tuple(by_day[day]) for day in sorted(filter(None, by_day))}
+    if loose and days:
+        raise BadLogError(
+            f"[listens] source = {settings.source}: {loose[0].name} lies in no date=YYYY-MM-DD/ "
+            f"folder, but {next(iter(days.values()))[0].name} does. Expected all files of a log "
+            "in such folders, or none: move the ones that differ, or name a narrower source."
+        )
+    return Inventory(partitioned=bool(days), days=days, files=files)
+
+
+def _find(source: str) -> list[LogFile]:
+    try:
+        fs, path = url_to_fs(source)
+    except (ValueError, ImportError) as error:
+        raise SettingsError(
+            f"[listens] source = {source}: {error} Expected a directory, a glob, or a URL of a "
+            "kind that fsspec knows, its package installed."
+        ) from error
+    try:
+        root, found = _expand(fs, path)
+        there = bool(found) or fs.exists(path)
+    except OSError as error:
+        raise BadLogError(
+            f"[listens] source = {source} cannot be listed: {error}. Check permissions, "
+            "credentials and the connection."
+        ) from error
+    if not there:
+        raise MissingDataError(
+            f"[listens] source = {source} does not exist or matches nothing. Expected a "
+            "directory, a glob, a file, or a URL: check the setting, and that the log is there."
+        )
+    return [
+        LogFile(name, fs.unstrip_protocol(at), int(info.get("size") or 0), _modified(info))
+        for at, info in found.items()
+        if not _hidden(name := str(PurePosixPath(at).relative_to(root)))
+    ]
+
+
+def _expand(fs: Any, path: str) -> tuple[str, dict[str, dict[str, Any]]]:
+    """The folder that names are relative to, and every file's information by its path."""
+    if fs.isdir(path):
+        return path, _files_under(fs, path)
+    if fs.exists(path):
+        return fs._parent(path), {path: fs.info(path)}  # noqa: SLF001 - fsspec has no public one
+    fixed = []
+    for part in PurePosixPath(path).parts:
+        if _MAGIC.search(part):
+            break
+        fixed.append(part)
+    found: dict[str, dict[str, Any]] = {}
+    for at, info in fs.glob(path, detail=True).items():
+        found |= _files_under(fs, at) if info["type"] == "directory" else {at: info}
+    return str(PurePosixPath(*fixed)), found
+
+
+def _files_under(fs: Any, path: str) -> dict[str, dict[str, Any]]:
+    # Left alone, fsspec passes over a local folder that it may not read, and says nothing.
+    options = {"on_error": "raise"} if isinstance(fs, LocalFileSystem) else {}
+    found: dict[str, dict[str, Any]] = fs.find(path, detail=True, **options)
+    return found
+
+
+def _hidden(name: str) -> bool:
+    return any(part[0] in "._" for part in PurePosixPath(name).parts)
+
+
+def _modified(info: Mapping[str, Any]) -> str | None:
+    for key in ("ETag", "etag", "LastModified", "last_modified", "mtime", "updated", "created"):
+        value = info.get(key)
+        if isinstance(value, datetime):
+            return value.isoformat()
+        if value is not None:
+            return str(value)
+    return None
+
+
+def _arrival(file: LogFile) -> date | None:
+    for part in reversed(PurePosixPath(file.url).parts[:-1]):
+        if found := _PARTITION.fullmatch(part):
+            try:
+                return date.fromisoformat(found[1])
+            except ValueError:
+                raise BadLogError(
+                    f"{file.name} lies in the folder {part}, which is no day of the calendar. "
+                    "Rename the folder to the day that the file arrived, or remove it."
+                ) from None
+    return None

@@ -1,0 +1,254 @@
+"""The rules of cleaning: each row of a log is kept, or refused for the first reason that holds."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+
+from recsys import columns as c
+from recsys import schemas
+from recsys.errors import BadLogError, SettingsError
+from recsys.listens._block import COLUMNS, REQUIRED, Block, Reader
+from recsys.listens._inventory import LogFile
+from recsys.listens._open import reading
+from recsys.listens._parquet import ParquetReader
+from recsys.listens._reasons import Reason
+from recsys.listens._sql import Kind, literal, value
+from recsys.listens._text import JsonlReader, LastfmReader
+from recsys.settings import ListensSettings
+
+READERS: Final[Mapping[str, type[Reader]]] = {
+    "parquet": ParquetReader,
+    "jsonl": JsonlReader,
+    "lastfm": LastfmReader,
+}
+#: A judged row. ``day`` is the UTC date of its time, null where that cannot be used; the columns
+#: of a listen are null where the row is refused, and ``listened_at`` is in microseconds.
+JUDGED: Final = pa.schema(
+    [
+        pa.field(c.ORIGIN_FILE, pa.string()),
+        pa.field(c.ORIGIN_ROW, pa.int64()),
+        pa.field(c.REASON, pa.string()),
+        pa.field(c.DETAIL, pa.string()),
+        pa.field("day", pa.date32()),
+        *(
+            pa.field(field.name, pa.int64() if field.name == c.LISTENED_AT else field.type)
+            for field in schemas.LISTENS
+        ),
+    ]
+)
+EVENTS: Final = ("play", "save", "like", "dislike")
+
+_EARLIEST: Final = date(2002, 10, 1)
+_DUMP_END: Final = date(2100, 1, 1)
+_DETAIL_LENGTH: Final = 80
+_NAMES_SHOWN: Final = 40
+
+
+@dataclass(frozen=True)
+class Window:
+    """The times that a listen can have: ``start`` up to, and not at, ``end``; days in UTC."""
+
+    start: date
+    end: date
+
+    @classmethod
+    def of_arrival(cls, day: date) -> Window:
+        """What can arrive on ``day``: clocks may run a day ahead."""
+        return cls(_EARLIEST, day + timedelta(days=2))
+
+    @classmethod
+    def of_dump(cls) -> Window:
+        """What can be in a dump, of which nobody knows when it was made."""
+        return cls(_EARLIEST, _DUMP_END)
+
+
+class Judge:
+    """Reads files of a log and judges their rows."""
+
+    def __init__(
+        self,
+        database: duckdb.DuckDBPyConnection,
+        settings: ListensSettings,
+        window: Window,
+        scratch: Path,
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._window = window
+        self._scratch = scratch
+        self._names = _log_names(settings.columns)
+        self._found: set[str] = set()
+        self.sources: list[dict[str, Any]] = []
+
+    def judged(self, files: Sequence[LogFile]) -> Iterator[str]:
+        """Yield SQL of judged rows (`JUDGED`), block after block: run each before the next.
+
+        `sources` holds each file's name, bytes, sha256 and rows once it has been read.
+
+        Raises:
+            BadLogError: a file cannot be read as a whole, has changed since it was listed, or
+                lacks a column that it needs; or no file has a column that the settings map.
+        """
+        reader_of = READERS[self._settings.format]
+        for file in files:
+            reader, rows = reader_of(file, self._names, self._scratch), 0
+            for block in _read(file, reader):
+                self._database.register("block", block.rows)
+                self._look_for_names(block)
+                rows += len(block.rows)
+                yield self._sql(block, file)
+                self._database.unregister("block")
+            if reader.hashing.bytes != file.size:
+                raise BadLogError(
+                    f"{file.name} has changed while the log was read: {file.size} bytes were "
+                    f"listed, {reader.hashing.bytes} read. Run again when its delivery is over."
+                )
+            self.sources.append(
+                {
+                    "name": file.name,
+                    "bytes": reader.hashing.bytes,
+                    "sha256": reader.hashing.sha256,
+                    "rows": rows,
+                }
+            )
+        self._check_names()
+
+    def _look_for_names(self, block: Block) -> None:
+        if not self._found.issuperset(self._settings.columns):
+            self._found |= {name for (name,) in self._database.execute(block.columns).fetchall()}
+
+    def _check_names(self) -> None:
+        absent = sorted(set(self._settings.columns) - self._found)
+        if absent and self._found:
+            known = sorted(self._found)
+            shown = ", ".join(known[:_NAMES_SHOWN]) + (", ..." if known[_NAMES_SHOWN:] else "")
+            raise BadLogError(
+                f"[listens] columns maps {', '.join(map(repr, absent))}, which no file read "
+                f"here has. Columns found: {shown}."
+            )
+
+    def _sql(self, block: Block, file: LogFile) -> str:
+        kinds = block.kinds
+        raw = ", ".join(f"{column} AS raw_{column}" for column in kinds)
+        values = ", ".join(
+            f"CASE WHEN {column} IS NOT NULL THEN {value(column, column, kind)} END AS {column}"
+            if (kind := kinds.get(column))
+            else f"CAST(NULL AS {_TYPES.get(column, 'VARCHAR')}) AS {column}"
+            for column in COLUMNS
+        )
+        rules = _rules(kinds, self._window, self._names)
+        number = " ".join(f"WHEN {rule.broken} THEN {at}" for at, rule in enumerate(rules))
+        reason = " ".join(f"WHEN {at} THEN '{rule.reason}'" for at, rule in enumerate(rules))
+        detail = " ".join(f"WHEN {at} THEN {rule.detail}" for at, rule in enumerate(rules))
+        day = f"CAST(make_timestamp({c.LISTENED_AT}) AS DATE)"
+        dated = f"fault IS NULL AND {_within(self._window)}"
+        kept = ", ".join(
+            f"CASE WHEN rule IS NULL THEN {_KEPT.get(column, column)} END AS {column}"
+            for column in COLUMNS
+            if column != c.PRIVATE
+        )
+        return f"""
+            SELECT {literal(file.name)} AS {c.ORIGIN_FILE}, row AS {c.ORIGIN_ROW},
+                CASE rule {reason} END AS {c.REASON}, CASE rule {detail} END AS {c.DETAIL},
+                CASE WHEN {dated} THEN {day} END AS day, {kept}
+            FROM (SELECT *, CASE {number} END AS rule
+                FROM (SELECT row, fault, {raw}, {values} FROM ({block.select})))"""
+
+
+@dataclass(frozen=True)
+class _Rule:
+    reason: Reason
+    broken: str
+    detail: str
+
+
+def _rules(kinds: Mapping[str, Kind], window: Window, names: Mapping[str, str]) -> list[_Rule]:
+    """Every rule in the order of `Reason`, as SQL."""
+
+    def said(column: str) -> str:
+        unit = f" || ' {kind} since 1970'" if (kind := kinds.get(column)) in _UNITS else ""
+        if column not in kinds:
+            return "NULL"
+        label = literal(f"{names[column]}: ")
+        return f"{label} || left(CAST(raw_{column} AS VARCHAR), {_DETAIL_LENGTH}){unit}"
+
+    def unusable(column: str) -> str:
+        return f"(raw_{column} IS NOT NULL AND {column} IS NULL)" if column in kinds else "false"
+
+    def bad(reason: Reason, *columns: str) -> list[_Rule]:
+        return [_Rule(reason, unusable(column), said(column)) for column in columns]
+
+    at = c.LISTENED_AT
+    known = ", ".join(map(literal, EVENTS))
+    return [
+        _Rule(Reason.UNREADABLE, "fault IS NOT NULL", "fault"),
+        _Rule(Reason.PRIVATE, c.PRIVATE, "NULL"),
+        *bad(Reason.BAD_PRIVATE, c.PRIVATE),
+        _Rule(Reason.NO_USER, f"{c.USER_ID} IS NULL", "NULL"),
+        _Rule(Reason.NO_TRACK, f"{c.TRACK_ID} IS NULL", said(c.TRACK_ID)),
+        _Rule(Reason.NO_TIME, f"{at} IS NULL AND NOT {unusable(at)}", "NULL"),
+        *bad(Reason.BAD_TIME, at),
+        _Rule(Reason.TIME_TOO_EARLY, f"{at} < {_microseconds(window.start)}", said(at)),
+        _Rule(Reason.TIME_TOO_LATE, f"{at} >= {_microseconds(window.end)}", said(at)),
+        _Rule(Reason.UNKNOWN_EVENT, f"{c.EVENT} NOT IN ({known})", said(c.EVENT)),
+        *bad(Reason.BAD_NUMBER, c.MS_PLAYED, c.DURATION_MS),
+        *bad(Reason.BAD_FLAG, c.SKIPPED),
+        *bad(Reason.BAD_ARTISTS, c.ARTIST_IDS),
+        *bad(Reason.BAD_NAME, c.TRACK_NAME, c.ARTIST_NAME, c.ALBUM_NAME),
+    ]
+
+
+_UNITS: Final = (Kind.SECONDS, Kind.MILLISECONDS, Kind.MICROSECONDS, Kind.NANOSECONDS)
+_TYPES: Final = {
+    c.LISTENED_AT: "BIGINT",
+    c.ARTIST_IDS: "VARCHAR[]",
+    c.MS_PLAYED: "BIGINT",
+    c.DURATION_MS: "BIGINT",
+    c.SKIPPED: "BOOLEAN",
+    c.PRIVATE: "BOOLEAN",
+}
+_KEPT: Final = {
+    c.EVENT: f"coalesce({c.EVENT}, 'play')",
+    c.ARTIST_IDS: f"CASE WHEN len({c.ARTIST_IDS}) > 0 THEN {c.ARTIST_IDS} END",
+    c.DURATION_MS: f"nullif({c.DURATION_MS}, 0)",
+}
+
+
+def _log_names(mapped: Mapping[str, str]) -> dict[str, str]:
+    """The log's name of each column of ours; a name mapped to one of ours feeds no other."""
+    names = {column: column for column in COLUMNS if column not in mapped}
+    names |= {ours: log_name for log_name, ours in mapped.items()}
+    for column in REQUIRED:
+        if column not in names:
+            raise SettingsError(
+                f"[listens] columns: {column} is mapped to {mapped[column]}, and nothing is "
+                f"mapped to {column}, which is needed. Map a column of the log to it."
+            )
+    return names
+
+
+def _read(file: LogFile, reader: Reader) -> Iterator[Block]:
+    with contextlib.closing(reader.blocks()) as blocks:  # type: ignore[type-var]
+        while True:
+            with reading(file):
+                block = next(blocks, None)
+            if block is None:
+                return
+            yield block
+
+
+def _microseconds(day: date) -> int:
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 10**6
+
+
+def _within(window: Window) -> str:
+    at = c.LISTENED_AT
+    return f"{at} >= {_microseconds(window.start)} AND {at} < {_microseconds(window.end)}"

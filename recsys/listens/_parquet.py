@@ -1,0 +1,181 @@
+"""Parquet files of listens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import types
+
+from recsys import columns as c
+from recsys.errors import BadLogError
+from recsys.listens._block import COLUMNS, REQUIRED, Block
+from recsys.listens._inventory import LogFile
+from recsys.listens._open import HashingReader, local_copy
+from recsys.listens._sql import Kind, literal
+
+_BATCH_ROWS: Final = 1 << 15
+_BLOCK_BYTES: Final = 64 << 20
+_TEXT_OR_INTEGER: Final = frozenset({Kind.TEXT, Kind.INTEGER})
+_NUMBER: Final = _TEXT_OR_INTEGER | {Kind.DOUBLE}
+_INSTANT: Final = frozenset({Kind.SECONDS, Kind.MILLISECONDS, Kind.MICROSECONDS, Kind.NANOSECONDS})
+_ACCEPTED: Final[Mapping[str, tuple[frozenset[Kind], str]]] = {
+    c.USER_ID: (_TEXT_OR_INTEGER, "a string or an integer"),
+    c.TRACK_ID: (_TEXT_OR_INTEGER, "a string or an integer"),
+    c.LISTENED_AT: (_TEXT_OR_INTEGER | _INSTANT, "a timestamp, a string or an integer"),
+    c.EVENT: (frozenset({Kind.TEXT}), "a string"),
+    c.ARTIST_IDS: (_TEXT_OR_INTEGER | {Kind.LIST}, "a list of strings or a string"),
+    c.MS_PLAYED: (_NUMBER, "an integer"),
+    c.DURATION_MS: (_NUMBER, "an integer"),
+    c.SKIPPED: (_NUMBER | {Kind.BOOLEAN}, "a boolean"),
+    c.PRIVATE: (_NUMBER | {Kind.BOOLEAN}, "a boolean"),
+    c.TRACK_NAME: (_TEXT_OR_INTEGER, "a string"),
+    c.ARTIST_NAME: (_TEXT_OR_INTEGER, "a string"),
+    c.ALBUM_NAME: (_TEXT_OR_INTEGER, "a string"),
+}
+
+
+class ParquetReader:
+    """Reads the columns that are asked for; a column's type is judged once for the file."""
+
+    hashing: HashingReader
+
+    def __init__(self, file: LogFile, names: Mapping[str, str], scratch: Path) -> None:
+        self._file = file
+        self._names = names
+        self._scratch = scratch
+
+    def blocks(self) -> Iterator[Block]:
+        """The rows of the file, in bounded memory.
+
+        Raises:
+            BadLogError: a required column is missing, or a column is of a wrong type.
+        """
+        path, self.hashing = local_copy(self._file, self._scratch)
+        # Spark's old 96-bit times would overflow in pyarrow's default of nanoseconds.
+        with pq.ParquetFile(path, coerce_int96_timestamp_unit="us") as parquet:
+            schema = parquet.schema_arrow
+            kinds = self._kinds(schema)
+            names = [self._names[column] for column in kinds]
+            columns = ", ".join(f"({literal(name)})" for name in schema.names)
+            select = ", ".join(
+                f"nullif({column}, '') AS {column}" if kind is Kind.TEXT else column
+                for column, kind in kinds.items()
+            )
+            first_row = 1
+            for batches in _grouped(parquet.iter_batches(_BATCH_ROWS, columns=names)):
+                table = pa.Table.from_batches(
+                    [_plain(batch.select(names).rename_columns(list(kinds))) for batch in batches]
+                )
+                rows = pa.array(np.arange(first_row, first_row + len(table)))
+                yield Block(
+                    table.append_column("row", rows),
+                    f"SELECT row, fault, {select} FROM block",
+                    kinds,
+                    f"SELECT * FROM (VALUES {columns})",
+                )
+                first_row += len(table)
+
+    def _kinds(self, schema: pa.Schema) -> dict[str, Kind]:
+        kinds = {}
+        for column in COLUMNS:
+            name = self._names.get(column)
+            if name is None or schema.names.count(name) != 1:
+                if column in REQUIRED:
+                    raise BadLogError(
+                        f"{self._file.name} has no column {name!r}, which is needed as {column}. "
+                        f"It has: {', '.join(schema.names)}. Map the log's names to ours with "
+                        f'[listens] columns = {{"...": "{column}"}}.'
+                    )
+                continue
+            kind = _kind(schema.field(name).type)
+            accepted, expected = _ACCEPTED[column]
+            if kind not in accepted:
+                raise BadLogError(
+                    f"{self._file.name}: column {name!r} is of type {schema.field(name).type}; "
+                    f"expected {expected}. Write the file again with that type, or map {column} "
+                    "to another column with [listens] columns."
+                )
+            kinds[column] = kind
+        return kinds
+
+
+def _kind(kind: pa.DataType) -> Kind | None:
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    if types.is_timestamp(kind):
+        return Kind(kind.unit)
+    if types.is_list(kind) or types.is_large_list(kind):
+        return Kind.LIST if _kind(kind.value_type) in _TEXT_OR_INTEGER else None
+    if types.is_integer(kind) or (types.is_decimal128(kind) and kind.scale == 0):
+        return Kind.INTEGER
+    if types.is_floating(kind):
+        return Kind.DOUBLE
+    if types.is_boolean(kind):
+        return Kind.BOOLEAN
+    if types.is_null(kind) or any(test(kind) for test in _TEXTS):
+        return Kind.TEXT
+    return None
+
+
+_TEXTS: Final = (
+    types.is_string,
+    types.is_large_string,
+    types.is_string_view,
+    types.is_binary,
+    types.is_large_binary,
+    types.is_binary_view,
+)
+
+
+def _grouped(batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
+    group: list[pa.RecordBatch] = []
+    for batch in batches:
+        group.append(batch)
+        if sum(member.nbytes for member in group) > _BLOCK_BYTES:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Bring columns to the types that `Kind` stands for, and find text that is not UTF-8."""
+    columns, faults = [], np.full(len(batch), None, object)
+    for column in batch.columns:
+        plain = column.cast(_plain_type(column.type), safe=False)
+        try:
+            plain.validate(full=True)
+        except pa.ArrowInvalid:
+            good = np.array([_is_utf8(value) for value in plain])
+            faults[~good] = "text that is not UTF-8"
+            plain = plain.filter(pa.array(good)).take(_places(good))
+        columns.append(plain)
+    names = [*batch.schema.names, "fault"]
+    return pa.RecordBatch.from_arrays([*columns, pa.array(faults, pa.string())], names)
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    return {
+        Kind.TEXT: pa.string(),
+        Kind.LIST: pa.list_(pa.string()),
+        Kind.DOUBLE: pa.float64(),
+        **dict.fromkeys(_INSTANT, pa.int64()),
+    }.get(_kind(kind), kind)
+
+
+def _is_utf8(value: pa.Scalar) -> bool:
+    try:
+        value.as_py()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _places(good: np.ndarray) -> pa.Array:
+    """Where each row is found among the good ones; null for the others."""
+    return pa.array(np.cumsum(good) - 1, mask=~good)

@@ -1,0 +1,113 @@
+"""Dividing a log without partitions into days."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from recsys import columns as c
+from recsys import schemas
+from recsys.listens._inventory import Inventory
+from recsys.listens._judge import JUDGED, Judge, Window
+from recsys.listens._sql import literal
+from recsys.listens._tables import TableWriter, count, stream, working_database, write_quarantine
+from recsys.settings import ListensSettings
+
+
+@dataclass(frozen=True)
+class DumpReport:
+    """Where the rows of a dump went: ``read`` is the rows of ``days`` and of ``undated``."""
+
+    read: int
+    #: Rows without a usable time, by `Reason`.
+    undated: Mapping[str, int]
+    #: ``{"rows": n, "content": hex}`` per day. The content digest covers every row of the day,
+    #: refused ones included; it depends neither on their order nor on where they came from.
+    days: Mapping[date, Mapping[str, Any]]
+    #: name, bytes, sha256 and rows of each file.
+    sources: tuple[Mapping[str, Any], ...]
+
+
+def split_dump(settings: ListensSettings, inventory: Inventory, out: Path) -> DumpReport:
+    """Read a log without partitions once, and divide it by the UTC date of ``listened_at``.
+
+    Writes ``date=YYYY-MM-DD/part-0.parquet``, for `clean_day` to read, and ``quarantine.parquet``
+    (`schemas.QUARANTINE`) with the rows that belong to no day, into ``out``. Rows are judged here
+    and deduplicated there: a refused row with a usable time is counted, and refused, on its day.
+    Memory does not grow with the log; disk of about its uncompressed size is needed in ``out``.
+
+    Raises:
+        BadLogError: as `clean_day`.
+        ResourceError: memory or disk ran out.
+    """
+    with working_database(out) as (database, scratch):
+        judge = Judge(database, settings, Window.of_dump(), scratch)
+        judged = scratch / "judged.parquet"
+        with TableWriter(judged, JUDGED) as writer:
+            for block in judge.judged(inventory.files):
+                for batch in stream(database, block):
+                    writer.write(batch)
+        database.execute(
+            f"CREATE VIEW judged AS SELECT * FROM read_parquet({literal(str(judged))})"
+        )
+        undated = write_quarantine(database, "day IS NULL", out)
+        days = _contents(database)
+        _write_days(database, out)
+        return DumpReport(count(database, "judged"), undated, days, tuple(judge.sources))
+
+
+def _contents(database: duckdb.DuckDBPyConnection) -> dict[date, dict[str, Any]]:
+    """Rows and content digest of each day: the sum of the rows' hashes is free of their order."""
+    columns = [c.REASON, c.DETAIL, *schemas.LISTENS.names]
+    # Each value with its length before it, so that two rows never read the same.
+    row = " || ".join(
+        f"coalesce(strlen({text}) || ':' || {text}, '-')" for text in map(_text, columns)
+    )
+    days = database.execute(
+        f"""SELECT day, count(*), sum(md5_number_lower(text)), sum(md5_number_upper(text))
+            FROM (SELECT day, {row} AS text FROM judged WHERE day IS NOT NULL)
+            GROUP BY day ORDER BY day"""
+    ).fetchall()
+    return {
+        day: {
+            "rows": rows,
+            "content": hashlib.sha256(f"{rows} {lower} {upper}".encode()).hexdigest(),
+        }
+        for day, rows, lower, upper in days
+    }
+
+
+def _text(column: str) -> str:
+    if column == c.ARTIST_IDS:
+        return f"array_to_string(list_transform({column}, lambda x: strlen(x) || ':' || x), '')"
+    return f"CAST({column} AS VARCHAR)"
+
+
+def _write_days(database: duckdb.DuckDBPyConnection, out: Path) -> None:
+    rows = stream(
+        database, f"SELECT * FROM judged WHERE day IS NOT NULL ORDER BY day, {c.ORIGIN_FILE}, row"
+    )
+    pieces = (piece for batch in rows for piece in _by_day(batch))
+    for day, of_day in itertools.groupby(pieces, key=lambda piece: piece["day"][0].as_py()):
+        folder = out / f"date={day}"
+        folder.mkdir()
+        with TableWriter(folder / "part-0.parquet", JUDGED) as writer:
+            for piece in of_day:
+                writer.write(piece)
+
+
+def _by_day(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Cut a batch, sorted by day, where the day changes."""
+    days = batch["day"].cast(pa.int32()).to_numpy()
+    cuts = [0, *(np.flatnonzero(np.diff(days)) + 1), len(batch)]
+    for start, end in itertools.pairwise(cuts):
+        yield batch.slice(start, end - start)

@@ -1,0 +1,158 @@
+"""How one value of a log becomes one of ours: SQL per column and per kind of raw value.
+
+Each function returns an expression that is NULL where the value cannot be used. ``raw`` is the
+name of a column that is NULL where the log says nothing.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from recsys import columns as c
+
+
+class Kind(StrEnum):
+    """What a raw value is."""
+
+    TEXT = "text"
+    JSON = "json"  # a VARCHAR that holds a JSON value
+    INTEGER = "integer"
+    DOUBLE = "double"
+    BOOLEAN = "boolean"
+    LIST = "list"  # of VARCHAR
+    SECONDS = "s"  # BIGINT since 1970, as are the next three
+    MILLISECONDS = "ms"
+    MICROSECONDS = "us"
+    NANOSECONDS = "ns"
+
+
+#: Longest listen or track in ms (31 years); sums of it stay within int64.
+MAX_MS: Final = 10**12
+
+_PER_SECOND: Final = {
+    Kind.SECONDS: 1,
+    Kind.MILLISECONDS: 10**3,
+    Kind.MICROSECONDS: 10**6,
+    Kind.NANOSECONDS: 10**9,
+}
+_CLOCK: Final = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?"
+_ZONE: Final = r"[+-]\d{2}(?::?\d{2})?"
+
+
+def literal(text: str) -> str:
+    """``text`` as an SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def value(column: str, raw: str, kind: Kind) -> str:
+    """The typed value of ``column``; a time in microseconds since 1970."""
+    if column in (c.USER_ID, c.TRACK_ID):
+        return _identifier(raw, kind)
+    if column == c.LISTENED_AT:
+        return _time(raw, kind)
+    if column in (c.MS_PLAYED, c.DURATION_MS):
+        return _milliseconds(raw, kind)
+    if column in (c.SKIPPED, c.PRIVATE):
+        return _flag(raw, kind)
+    if column == c.ARTIST_IDS:
+        return _identifiers(raw, kind)
+    return _name(raw, kind)
+
+
+def _text(raw: str, kind: Kind) -> str:
+    if kind is Kind.JSON:
+        unquoted = f"json_extract_string({raw}, '$')"
+        return f"CASE WHEN starts_with({raw}, '\"') THEN {unquoted} ELSE {raw} END"
+    return f"CAST({raw} AS VARCHAR)"
+
+
+def _identifier(raw: str, kind: Kind) -> str:
+    if kind is Kind.JSON:
+        return (
+            f"CASE WHEN starts_with({raw}, '\"') THEN json_extract_string({raw}, '$') "
+            f"WHEN regexp_full_match({raw}, '-?[0-9]+') THEN {raw} END"
+        )
+    return _text(raw, kind)
+
+
+def _identifiers(raw: str, kind: Kind) -> str:
+    if kind is Kind.LIST:
+        return (
+            f"CASE WHEN list_contains({raw}, '') OR len({raw}) > list_count({raw}) "
+            f"THEN list_filter({raw}, lambda x: x <> '') ELSE {raw} END"
+        )
+    if kind is not Kind.JSON:
+        return f"[{_text(raw, kind)}]"
+    elements = f"""from_json({raw}, '["JSON"]')"""
+    one = _identifier("CAST(x AS VARCHAR)", kind)
+    return f"""CASE
+        WHEN NOT starts_with({raw}, '[') THEN CASE WHEN {_identifier(raw, kind)} IS NOT NULL
+            THEN [{_identifier(raw, kind)}] END
+        WHEN len(list_filter({elements}, lambda x: x IS NOT NULL AND ({one}) IS NULL)) = 0
+        THEN list_filter(list_transform({elements}, lambda x: {one}), lambda x: x <> '') END"""
+
+
+def _name(raw: str, kind: Kind) -> str:
+    if kind is Kind.JSON:
+        return f"CASE WHEN NOT regexp_matches({raw}, '^[\\[{{]') THEN {_text(raw, kind)} END"
+    return _text(raw, kind)
+
+
+def _milliseconds(raw: str, kind: Kind) -> str:
+    if kind is Kind.INTEGER:
+        return f"CASE WHEN {raw} BETWEEN 0 AND {MAX_MS} THEN CAST({raw} AS BIGINT) END"
+    if kind is Kind.DOUBLE:
+        whole = f"{raw} BETWEEN 0 AND {MAX_MS} AND floor({raw}) = {raw}"
+        return f"CASE WHEN {whole} THEN CAST({raw} AS BIGINT) END"
+    text = _text(raw, kind)
+    whole = f"TRY_CAST(regexp_extract({text}, '^([0-9]{{1,18}})(\\.0*)?$', 1) AS BIGINT)"
+    return f"CASE WHEN {whole} <= {MAX_MS} THEN {whole} END"
+
+
+def _flag(raw: str, kind: Kind) -> str:
+    if kind is Kind.BOOLEAN:
+        return raw
+    if kind in (Kind.INTEGER, Kind.DOUBLE):
+        return f"CASE {raw} WHEN 1 THEN true WHEN 0 THEN false END"
+    text = f"lower({_text(raw, kind)})"
+    return (
+        f"CASE WHEN {text} IN ('true', '1') THEN true WHEN {text} IN ('false', '0') THEN false END"
+    )
+
+
+def _time(raw: str, kind: Kind) -> str:
+    if kind in _PER_SECOND:
+        return _microseconds(raw, _PER_SECOND[kind])
+    if kind is Kind.INTEGER:
+        return _epoch(f"TRY_CAST({raw} AS BIGINT)")
+    text = _text(raw, kind)
+    # DuckDB's cast to TIMESTAMP ignores an offset, so it is cut off before and taken off after.
+    clock = f"epoch_us(TRY_CAST(left({text}, {{end}}) AS TIMESTAMP))"
+    offset = f"regexp_extract({text}, '{_ZONE}$')"
+    minutes = f"coalesce(TRY_CAST(right({offset}[4:], 2) AS BIGINT), 0)"
+    minutes = f"(CAST({offset}[2:3] AS BIGINT) * 60 + {minutes})"
+    shift = f"{minutes} * CASE WHEN {offset}[1] = '-' THEN -60000000 ELSE 60000000 END"
+    zoned = clock.format(end=f"length({text}) - length({offset})")
+    return f"""CASE
+        WHEN regexp_full_match({text}, '{_CLOCK}Z?')
+        THEN {clock.format(end=f"length(rtrim({text}, 'Z'))")}
+        WHEN regexp_full_match({text}, '-?[0-9]+') THEN {_epoch(f"TRY_CAST({text} AS BIGINT)")}
+        WHEN regexp_full_match({text}, '{_CLOCK}{_ZONE}') THEN {zoned} - {shift} END"""
+
+
+def _epoch(number: str) -> str:
+    """Unix time in the unit that its size speaks for: no other makes it a time of this age."""
+    return f"""CASE
+        WHEN {number} BETWEEN {-(10**11)} AND {10**11} THEN {_microseconds(number, 1)}
+        WHEN {number} BETWEEN {-(10**14)} AND {10**14} THEN {_microseconds(number, 10**3)}
+        WHEN {number} BETWEEN {-(10**17)} AND {10**17} THEN {number}
+        ELSE {_microseconds(number, 10**9)} END"""
+
+
+def _microseconds(number: str, per_second: int) -> str:
+    if per_second > 10**6:
+        return f"({number} // {per_second // 10**6})"
+    factor = 10**6 // per_second
+    limit = (2**63 - 1) // factor
+    return f"(greatest(least({number}, {limit}), -{limit}) * {factor})"

@@ -1,0 +1,22 @@
+"""Models: how a taste matrix becomes factors, and factors a ranking."""
+
+from recsys.models._als import ALSModel, OnIteration, train
+from recsys.models._check import check_factors
+from recsys.models._files import load, save
+from recsys.models._fold_in import WhitenedSongs, fold_in, strongest, whiten
+from recsys.models._rank import Ranking, rank
+
+__all__ = [
+    "ALSModel",
+    "OnIteration",
+    "Ranking",
+    "WhitenedSongs",
+    "check_factors",
+    "fold_in",
+    "load",
+    "rank",
+    "save",
+    "strongest",
+    "train",
+    "whiten",
+]

@@ -1,0 +1,24 @@
+"""Playlists: from each user's candidates, by rules, to the table that readers get."""
+
+from recsys.playlists._rules import RULES, Artists, Lists, make_lists
+from recsys.playlists._table import (
+    NOTHING_LEFT,
+    REFUSED,
+    artist_codes,
+    default_list,
+    playlist_table,
+    popular_songs,
+)
+
+__all__ = [
+    "NOTHING_LEFT",
+    "REFUSED",
+    "RULES",
+    "Artists",
+    "Lists",
+    "artist_codes",
+    "default_list",
+    "make_lists",
+    "playlist_table",
+    "popular_songs",
+]

@@ -1,0 +1,201 @@
+"""Playlists as the table that readers get."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy.sparse import csr_matrix
+
+from recsys import columns as c
+from recsys.candidates import Candidates
+from recsys.matrix import TasteMatrix
+from recsys.playlists._rules import RULES, Artists, Lists, make_lists
+from recsys.schemas import PLAYLIST_TRACK, PLAYLISTS
+from recsys.settings import PlaylistsSettings
+from recsys.weeks import Week
+
+#: Eligible users without a playlist, and why. Sorted by user.
+REFUSED: Final = pa.schema(
+    [
+        pa.field(c.USER_ID, pa.string(), nullable=False),
+        pa.field(c.REASON, pa.string(), nullable=False),
+    ]
+)
+#: There is no song that the user may get: all are heard, disliked, blocked or unavailable.
+NOTHING_LEFT: Final = "nothing_left"
+
+_KINDS: Final = pa.array(["popular", "blended", "personal"])
+_SOURCES: Final = pa.array(["popular", "als"])
+_RELAXED: Final = pa.array(
+    [[name for name, bit in RULES.items() if bits & bit] for bits in range(8)],
+    pa.list_(pa.string()),
+)
+
+# Arrow counts the bytes of a string column in 31 bits; blocks of users stay far below.
+_USERS_A_BLOCK: Final = 4096
+
+
+def artist_codes(songs: pa.Table) -> Artists:
+    """The credited artists of each song as codes, for `make_lists`.
+
+    Args:
+        songs: ``TasteMatrix.songs``.
+
+    >>> starts, codes = artist_codes(pa.table({"artist_ids": [["a", "b", "a"], [], ["b"]]}))
+    >>> starts.tolist(), codes.tolist()
+    ([0, 2, 2, 3], [0, 1, 1])
+    """
+    credited = songs[c.ARTIST_IDS].combine_chunks()
+    song = pc.list_parent_indices(credited).to_numpy().astype(np.int64)
+    artist = credited.flatten().dictionary_encode()
+    known = artist.is_valid().to_numpy(zero_copy_only=False)
+    code = artist.indices.fill_null(0).to_numpy().astype(np.int64)
+    pairs = np.unique(np.stack([song[known], code[known]]), axis=1)
+    per_song = np.bincount(pairs[0], minlength=len(songs))
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(per_song)]), pairs[1].astype(np.int32)
+
+
+def popular_songs(songs: pa.Table) -> npt.NDArray[np.int32]:
+    """The available songs, most popular first, ties in the order of the table.
+
+    Args:
+        songs: ``TasteMatrix.songs``.
+
+    >>> table = pa.table({"available": [True, False, True], "popularity": [1.0, 9.0, 2.0]})
+    >>> popular_songs(table).tolist()
+    [2, 0]
+    """
+    order = np.argsort(-songs["popularity"].to_numpy(), kind="stable")
+    available: npt.NDArray[np.bool_] = songs[c.AVAILABLE].to_numpy()
+    return order[available[order]].astype(np.int32)
+
+
+def playlist_table(
+    lists: Lists, matrix: TasteMatrix, because: npt.NDArray[np.int32], week: Week
+) -> tuple[pa.Table, pa.Table]:
+    """The playlists of an edition, and the users who get none.
+
+    Args:
+        lists: the lists, their users ascending.
+        matrix: what the rows and columns of ``lists`` stand for.
+        because: int32, beside ``lists.songs``: the row in ``matrix.tracks`` of the heard track
+            that speaks most for the song; -1 for none.
+        week: the edition.
+
+    Returns:
+        The playlists, in `recsys.schemas.PLAYLISTS`, and the refused users, in `REFUSED`; each
+        sorted by user, each user of ``lists`` in exactly one of them.
+
+    Raises:
+        ValueError: the arrays do not fit each other, or the users do not ascend.
+    """
+    if len(because) != len(lists.songs):
+        raise ValueError(
+            f"because has {len(because)} entries: expected one for each of the "
+            f"{len(lists.songs)} songs in the lists"
+        )
+    if np.any(np.diff(lists.users) <= 0):
+        raise ValueError("the users of the lists must ascend, each there once")
+    user_ids = matrix.users[c.USER_ID].take(pa.array(lists.users))
+    table = pa.Table.from_batches(_batches(lists, user_ids, matrix, because, week), PLAYLISTS)
+    none_left = user_ids.filter(pa.array(np.diff(lists.offsets) == 0))
+    reasons = pa.array([NOTHING_LEFT]).take(pa.array(np.zeros(len(none_left), np.int64)))
+    return table, pa.table([none_left, reasons], REFUSED)
+
+
+def default_list(
+    matrix: TasteMatrix,
+    *,
+    popular: npt.NDArray[np.int32],
+    popularity: npt.NDArray[np.float64],
+    artists: Artists,
+    barred: npt.NDArray[np.bool_],
+    settings: PlaylistsSettings,
+    week: Week,
+) -> pa.Table:
+    """The edition's playlist for listeners it does not know: popular songs under all rules.
+
+    The arguments are those of `make_lists` and `playlist_table`.
+
+    Returns:
+        One row of `recsys.schemas.PLAYLISTS` with the ``user_id`` ``""``; no row where every song
+        is barred.
+    """
+    nobody = Candidates(
+        users=np.zeros(1, np.int32),
+        offsets=np.zeros(2, np.int64),
+        songs=np.empty(0, np.int32),
+        scores=np.empty(0, np.float64),
+    )
+    nothing = csr_matrix((1, len(barred)), dtype=bool)
+    lists = make_lists(
+        nobody,
+        popular=popular,
+        popularity=popularity,
+        artists=artists,
+        excluded=nothing,
+        barred=barred,
+        cooling=nothing,
+        settings=settings,
+    )
+    because = np.full(len(lists.songs), -1, np.int32)
+    batches = _batches(lists, pa.chunked_array([[""]]), matrix, because, week)
+    return pa.Table.from_batches(batches, PLAYLISTS)
+
+
+def _batches(
+    lists: Lists,
+    user_ids: pa.ChunkedArray,
+    matrix: TasteMatrix,
+    because: npt.NDArray[np.int32],
+    week: Week,
+) -> Iterator[pa.RecordBatch]:
+    songs = matrix.songs.select([c.TRACK_ID, c.TRACK_NAME, c.ARTIST_NAMES]).combine_chunks()
+    track_ids = matrix.tracks[c.TRACK_ID].combine_chunks()
+    personal_before = np.concatenate([[0], np.cumsum(lists.personal)])
+    for start in range(0, len(lists.users), _USERS_A_BLOCK):
+        users = np.arange(start, min(start + _USERS_A_BLOCK, len(lists.users)))
+        users = users[np.diff(lists.offsets)[users] > 0]
+        first, end = lists.offsets[users], lists.offsets[users + 1]
+        length, personal = end - first, personal_before[end] - personal_before[first]
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(length)])
+        # Empty lists take no room: what these users have lies in one piece.
+        rows = slice(first[0], end[-1]) if len(users) else slice(0, 0)
+        reason = because[rows]
+        picked = songs.take(pa.array(lists.songs[rows]))
+        tracks: list[pa.Array] = [
+            pa.array(np.arange(offsets[-1]) - np.repeat(offsets[:-1], length) + 1, pa.int32()),
+            *(_one_chunk(picked[name]) for name in picked.column_names),
+            pa.array(lists.scores[rows]),
+            _SOURCES.take(pa.array(lists.personal[rows].astype(np.int8))),
+            track_ids.take(pa.array(reason, mask=reason < 0)),
+        ]
+        yield pa.record_batch(
+            [
+                _repeat(str(week), len(users)),
+                _one_chunk(user_ids.take(pa.array(users))),
+                _KINDS.take(pa.array((personal > 0).astype(np.int8) + (personal == length))),
+                pa.ListArray.from_arrays(
+                    pa.array(offsets, pa.int32()),
+                    pa.StructArray.from_arrays(tracks, fields=list(PLAYLIST_TRACK)),
+                ),
+                _RELAXED.take(pa.array(lists.relaxed[users])),
+                _repeat(week.monday, len(users)),
+                _repeat(week.sunday, len(users)),
+            ],
+            PLAYLISTS,
+        )
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    combined = column.combine_chunks()
+    return combined.combine_chunks() if isinstance(combined, pa.ChunkedArray) else combined
+
+
+def _repeat(value: Any, times: int) -> pa.Array:
+    return pa.array([value]).take(pa.array(np.zeros(times, np.int64)))

@@ -1,0 +1,89 @@
+"""From candidates to the files of an edition's playlists."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from recsys._tables import ROW_GROUP
+from recsys.candidates import Candidates
+from recsys.eligibility import barred_songs, cooling_songs
+from recsys.matrix import TasteMatrix
+from recsys.models import ALSModel
+from recsys.playlists._rules import RULES, make_lists
+from recsys.playlists._table import artist_codes, default_list, playlist_table, popular_songs
+from recsys.publishing import edition_digest
+from recsys.reasons import reasons
+from recsys.settings import PlaylistsSettings
+from recsys.weeks import Week
+
+
+def make_playlists(
+    matrix: TasteMatrix,
+    model: ALSModel,
+    candidates: Candidates,
+    *,
+    cooling: Sequence[Path],
+    blocked: Collection[str],
+    week: Week,
+    settings: PlaylistsSettings,
+    out: Path,
+) -> dict[str, Any]:
+    """Make everyone's playlist and write it under ``out``.
+
+    Writes ``playlists.parquet`` and ``default.parquet`` (:data:`recsys.schemas.PLAYLISTS`), and
+    ``refused.parquet``: eligible users without a playlist, with the reason.
+
+    Args:
+        matrix: who holds to what.
+        model: the model that scored the candidates; it gives the reasons.
+        candidates: of every eligible user.
+        cooling: playlists of earlier editions, not to be repeated.
+        blocked: tracks that nobody may get.
+        week: the edition.
+        settings: the rules.
+        out: the folder to write into.
+
+    Returns:
+        The store's digest of the edition, and how many playlists there are of each kind, how many
+        users are eligible and refused, and in how many playlists each rule gave way.
+    """
+    common: dict[str, Any] = {
+        "popular": popular_songs(matrix.songs),
+        "popularity": matrix.songs["popularity"].to_numpy(),
+        "artists": artist_codes(matrix.songs),
+        "barred": barred_songs(matrix, blocked),
+        "settings": settings,
+    }
+    lists = make_lists(
+        candidates,
+        excluded=matrix.excluded[candidates.users],
+        cooling=cooling_songs(matrix, candidates.users, cooling, spill=out),
+        **common,
+    )
+    because = reasons(model, matrix, lists)
+    table, refused = playlist_table(lists, matrix, because, week)
+    default = default_list(matrix, week=week, **common)
+    for name, rows in (("playlists", table), ("refused", refused), ("default", default)):
+        pq.write_table(rows, out / f"{name}.parquet", compression="zstd", row_group_size=ROW_GROUP)
+    return {
+        "digest": edition_digest(out),
+        "eligible": len(candidates.users),
+        "kinds": _kinds(table),
+        "refused": len(refused),
+        "relaxed": {
+            name: int(np.count_nonzero(lists.relaxed & bit)) for name, bit in RULES.items()
+        },
+    }
+
+
+def _kinds(table: pa.Table) -> dict[str, int]:
+    counted = pc.value_counts(table["kind"]).to_pylist()
+    found = {one["values"]: one["counts"] for one in counted}
+    return {kind: found.get(kind, 0) for kind in ("personal", "blended", "popular")}

@@ -1,0 +1,28 @@
+"""Why a track is on a playlist: the heard track that adds most to its score."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.matrix import TasteMatrix
+from recsys.models import ALSModel, strongest
+from recsys.playlists import Lists
+
+
+def reasons(model: ALSModel, matrix: TasteMatrix, lists: Lists) -> npt.NDArray[np.int32]:
+    """Find the reason of every personal track.
+
+    A score is the sum of what each song the listener holds to adds to it (Hu, Koren, Volinsky 2008,
+    section 5); the reason is the one that adds most, under the model that is shipped, shown as the
+    track of that song which the listener plays most. Ties go to the lower song.
+
+    Returns:
+        int32, beside ``lists.songs``: a row of ``matrix.tracks``; -1 for a track that is not
+        personal.
+    """
+    listed = np.where(lists.personal, lists.songs, -1).astype(np.int32)
+    entries = strongest(model.whitened(), matrix.strength, lists.users, lists.offsets, listed)
+    found = np.full(len(entries), -1, np.int32)
+    found[entries >= 0] = matrix.played_track[entries[entries >= 0]]
+    return found

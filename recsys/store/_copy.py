@@ -1,0 +1,87 @@
+"""The copy of a store's history that home keeps, in case the store is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Any, Final
+
+from recsys.errors import StoreError
+from recsys.store._contract import Edition, History, LedgerEntry, State, Store
+
+_VERSION: Final = 1
+
+
+def copy_of(store: Store) -> dict[str, Any]:
+    """Editions, ledger and tombstones as a JSON value."""
+    history = store.history()
+    return {
+        "version": _VERSION,
+        "editions": [_plain(edition) for edition in history.editions],
+        "ledger": [_plain(entry) for entry in history.ledger],
+        "tombstones": {user: at.isoformat() for user, at in sorted(history.tombstones.items())},
+    }
+
+
+def seed(store: Store, copy: Mapping[str, Any]) -> bool:
+    """Give an empty store the history in ``copy``.
+
+    Its editions count as having no rows until they are staged again; what was rolled back stays
+    so, and who was forgotten stays hidden.
+
+    Args:
+        store: the store to fill.
+        copy: what :func:`copy_of` returned.
+
+    Returns:
+        False, and nothing is changed, when the store has a history of its own.
+
+    Raises:
+        StoreError: ``copy`` is not such a copy, or of a newer version.
+    """
+    if (version := copy.get("version")) != _VERSION:
+        raise StoreError(
+            f"The copy of the store's history is of version {version!r}, and this code reads "
+            f"version {_VERSION}. Install the recsys that wrote it, or a newer one."
+        )
+    try:
+        history = History(
+            editions=tuple(_edition(fields) for fields in copy["editions"]),
+            ledger=tuple(_entry(fields) for fields in copy["ledger"]),
+            tombstones={
+                user: datetime.fromisoformat(at) for user, at in copy["tombstones"].items()
+            },
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"The copy of the store's history is damaged ({error!r}). Restore the file from a "
+            "backup; without it, forgotten users and rolled back editions would come back."
+        ) from error
+    return store.restore(history)
+
+
+def _plain(record: Edition | LedgerEntry) -> dict[str, Any]:
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in asdict(record).items()
+        if name != "present"
+    }
+
+
+def _edition(fields: Mapping[str, Any]) -> Edition:
+    activated_at = fields["activated_at"]
+    return replace(
+        Edition(**fields, present=False),
+        state=State(fields["state"]),
+        staged_at=datetime.fromisoformat(fields["staged_at"]),
+        activated_at=None if activated_at is None else datetime.fromisoformat(activated_at),
+    )
+
+
+def _entry(fields: Mapping[str, Any]) -> LedgerEntry:
+    return replace(
+        LedgerEntry(**fields),
+        at=datetime.fromisoformat(fields["at"]),
+        action=State(fields["action"]),
+    )

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import fsspec
+import pytest
+from fsspec.implementations.local import LocalFileSystem
+
+from recsys.errors import BadLogError, MissingDataError, SettingsError
+from recsys.listens import list_log
+from recsys.settings import ListensSettings
+
+
+def put(root: Path, *names: str) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+
+
+def settings(source: object, **more: object) -> ListensSettings:
+    return ListensSettings(source=str(source), format="jsonl", **more)  # type: ignore[arg-type]
+
+
+def test_files_are_grouped_by_the_day_of_their_folder(tmp_path: Path) -> None:
+    put(tmp_path, "day=2026-11-02/b", "day=2026-11-02/a", "date=2026-11-01/hour=03/c")
+    log = list_log(settings(tmp_path))
+    assert log.partitioned
+    assert {day: [f.name for f in files] for day, files in log.days.items()} == {
+        date(2026, 11, 1): ["date=2026-11-01/hour=03/c"],
+        date(2026, 11, 2): ["day=2026-11-02/a", "day=2026-11-02/b"],
+    }
+    assert [file.size for file in log.files] == [1, 1, 1]
+    assert all(file.modified for file in log.files)
+
+
+def test_hidden_and_unfinished_files_are_left_out(tmp_path: Path) -> None:
+    put(tmp_path, "a", "_SUCCESS", ".a.crc", "_temporary/0/part", ".tmp/x")
+    assert [file.name for file in list_log(settings(tmp_path)).files] == ["a"]
+
+
+@pytest.mark.parametrize("pattern", ["date=2026-11-0*", "date=2026-11-0?/*.jsonl", "**/*.jsonl"])
+def test_a_glob_may_match_folders_or_files(tmp_path: Path, pattern: str) -> None:
+    put(tmp_path, "date=2026-11-01/a.jsonl", "date=2026-11-02/b.jsonl")
+    assert list(list_log(settings(tmp_path / pattern)).days) == [
+        date(2026, 11, 1),
+        date(2026, 11, 2),
+    ]
+
+
+def test_a_single_file_is_a_log(tmp_path: Path) -> None:
+    put(tmp_path, "dump[1].jsonl")
+    log = list_log(settings(tmp_path / "dump[1].jsonl"))
+    assert not log.partitioned
+    assert not log.days
+    assert [file.name for file in log.files] == ["dump[1].jsonl"]
+
+
+def test_any_file_system_will_do() -> None:
+    with fsspec.open("memory://bucket/date=2026-11-01/a.jsonl", "wb") as file:
+        file.write(b"{}\n")
+    log = list_log(settings("memory://bucket"))
+    assert [file.name for file in log.days[date(2026, 11, 1)]] == ["date=2026-11-01/a.jsonl"]
+
+
+def test_a_source_that_is_not_there_is_missing_data(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match="nowhere does not exist"):
+        list_log(settings(tmp_path / "nowhere"))
+    with pytest.raises(MissingDataError, match="matches nothing"):
+        list_log(settings(tmp_path / "*.jsonl"))
+
+
+def test_an_empty_source_is_missing_data(tmp_path: Path) -> None:
+    (tmp_path / "date=2026-11-01").mkdir()
+    with pytest.raises(MissingDataError, match="holds no file"):
+        list_log(settings(tmp_path))
+
+
+def test_a_folder_that_may_not_be_read_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, "date=2026-11-01/a", "date=2026-11-02/b")
+    listing = LocalFileSystem.ls
+
+    def ls(fs: LocalFileSystem, path: str, **options: object) -> object:
+        if path.endswith("-02"):
+            raise PermissionError(13, "Permission denied", path)
+        return listing(fs, path, **options)
+
+    monkeypatch.setattr(LocalFileSystem, "ls", ls)
+    with pytest.raises(BadLogError, match="cannot be listed.*Permission denied"):
+        list_log(settings(tmp_path))
+
+
+def test_links_are_followed(tmp_path: Path) -> None:
+    put(tmp_path, "real/date=2026-11-01/a", "elsewhere/b")
+    (tmp_path / "real" / "date=2026-11-02").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "log").symlink_to(tmp_path / "real")
+    assert [file.name for file in list_log(settings(tmp_path / "log")).files] == [
+        "date=2026-11-01/a",
+        "date=2026-11-02/b",
+    ]
+
+
+def test_an_unknown_protocol_is_a_setting_to_correct() -> None:
+    with pytest.raises(SettingsError, match=r"\[listens\] source = gopher://log"):
+        list_log(settings("gopher://log"))
+
+
+def test_half_a_partitioned_log_is_refused_by_name(tmp_path: Path) -> None:
+    put(tmp_path, "date=2026-11-01/a", "loose")
+    with pytest.raises(BadLogError, match=r"loose lies in no .* but date=2026-11-01/a does"):
+        list_log(settings(tmp_path))
+
+
+def test_a_folder_of_no_day_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, "date=2026-11-31/a")
+    with pytest.raises(BadLogError, match="date=2026-11-31, which is no day"):
+        list_log(settings(tmp_path))
+
+
+def test_lastfm_has_no_names_to_map(tmp_path: Path) -> None:
+    put(tmp_path, "a.tsv")
+    with pytest.raises(SettingsError, match="go by their place"):
+        list_log(
+            ListensSettings(source=str(tmp_path), format="lastfm", columns={"artist": "artist_ids"})
+        )

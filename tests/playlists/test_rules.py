@@ -1,0 +1,328 @@
+"""The rules, against a slow reading of them in plain Python, and the cases that are known hard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
+
+from recsys import _threads
+from recsys.candidates import Candidates
+from recsys.playlists import RULES, Lists, _rules, make_lists
+from recsys.settings import PlaylistsSettings
+
+
+@dataclass(frozen=True)
+class Listener:
+    candidates: tuple[int, ...] = ()
+    excluded: frozenset[int] = frozenset()
+    cooling: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class World:
+    """Songs 0, 1, 2... by their credited artists; the popular ones in the order of `popular`."""
+
+    artists: tuple[frozenset[int], ...]
+    popular: tuple[int, ...]
+    listeners: tuple[Listener, ...]
+    barred: frozenset[int] = frozenset()
+    rules: PlaylistsSettings = field(default_factory=PlaylistsSettings)
+
+
+def rows(sets: list[frozenset[int]], columns: int) -> csr_matrix:
+    flat = [song for songs in sets for song in sorted(songs)]
+    starts = np.cumsum([0, *(len(songs) for songs in sets)])
+    return csr_matrix((np.ones(len(flat), bool), flat, starts), (len(sets), columns))
+
+
+def make(world: World) -> Lists:
+    songs = len(world.artists)
+    ranked = [song for listener in world.listeners for song in listener.candidates]
+    credited = [code for codes in world.artists for code in sorted(codes)]
+    return make_lists(
+        Candidates(
+            users=np.arange(len(world.listeners), dtype=np.int32),
+            offsets=np.cumsum([0, *(len(one.candidates) for one in world.listeners)]),
+            songs=np.array(ranked, np.int32),
+            scores=np.arange(len(ranked), dtype=np.float64) + 1000,
+        ),
+        popular=np.array(world.popular, np.int32),
+        popularity=np.arange(songs, dtype=np.float64),
+        artists=(
+            np.cumsum([0, *(len(codes) for codes in world.artists)]),
+            np.array(credited, np.int32),
+        ),
+        excluded=rows([one.excluded for one in world.listeners], songs),
+        barred=np.isin(np.arange(songs), list(world.barred)),
+        cooling=rows([one.cooling for one in world.listeners], songs),
+        settings=world.rules,
+    )
+
+
+def songs_of(lists: Lists, user: int = 0) -> list[int]:
+    return lists.songs[lists.offsets[user] : lists.offsets[user + 1]].tolist()
+
+
+def relaxed_of(lists: Lists, user: int = 0) -> set[str]:
+    return {name for name, bit in RULES.items() if lists.relaxed[user] & bit}
+
+
+@dataclass
+class Reference:
+    """What `make_lists` promises, one set at a time."""
+
+    world: World
+    listener: Listener
+    songs: list[int] = field(default_factory=list)
+
+    def allows(self, song: int, without: set[str]) -> bool:
+        credited = [artist for taken in self.songs for artist in self.world.artists[taken]]
+        full = [
+            artist
+            for artist in self.world.artists[song]
+            if credited.count(artist) >= self.world.rules.per_artist
+        ]
+        return (
+            song not in {*self.songs, *self.listener.excluded, *self.world.barred}
+            and ("cooldown" in without or song not in self.listener.cooling)
+            and ("per_artist" in without or not full)
+        )
+
+    def place(self, song: int) -> bool:
+        for at in range(len(self.songs), -1, -1):
+            beside = self.songs[max(at - 1, 0) : at + 1]
+            if not any(self.world.artists[song] & self.world.artists[other] for other in beside):
+                self.songs.insert(at, song)
+                return True
+        return False
+
+    def grow(self, without: set[str]) -> bool:
+        before, waiting = len(self.songs), list[int]()
+        for song in (*self.listener.candidates, *self.world.popular):
+            if len(self.songs) == self.world.rules.length:
+                break
+            if song in waiting or not self.allows(song, without):
+                continue
+            if not self.place(song):
+                if "neighbours" not in without:
+                    waiting.append(song)
+                    continue
+                self.songs.append(song)
+            while len(self.songs) < self.world.rules.length and any(
+                self.allows(late, without) and self.place(late) for late in waiting
+            ):
+                pass
+        return len(self.songs) > before
+
+    def run(self) -> list[int]:
+        n, c, a = RULES
+        steps = [{n}, {c}, {a}, {n, c}, {n, a}, {c, a}, {n, c, a}]
+        relaxing: set[str] = set()
+        self.grow(relaxing)
+        while more := next((step for step in steps if self.grow(relaxing | step)), None):
+            relaxing |= more
+        return self.songs
+
+
+def broken(world: World, listener: Listener, songs: list[int]) -> set[str]:
+    held = [artist for song in songs for artist in world.artists[song]]
+    return {
+        name
+        for name, breach in {
+            "neighbours": any(world.artists[a] & world.artists[b] for a, b in pairwise(songs)),
+            "cooldown": bool(listener.cooling & set(songs)),
+            "per_artist": any(held.count(artist) > world.rules.per_artist for artist in held),
+        }.items()
+        if breach
+    }
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    count = draw(st.integers(1, 14))
+    some = st.frozensets(st.integers(0, count - 1), max_size=count)
+    ranked = st.permutations(range(count))
+    listener = st.builds(
+        lambda order, take, excluded, cooling: Listener(tuple(order[:take]), excluded, cooling),
+        ranked,
+        st.integers(0, count),
+        some,
+        some,
+    )
+    artist = st.integers(0, draw(st.integers(0, 5)))
+    return World(
+        artists=tuple(
+            draw(st.lists(st.frozensets(artist, max_size=3), min_size=count, max_size=count))
+        ),
+        popular=tuple(draw(ranked)),
+        listeners=tuple(draw(st.lists(listener, min_size=1, max_size=4))),
+        barred=draw(st.frozensets(st.integers(0, count - 1), max_size=2)),
+        rules=PlaylistsSettings(
+            length=draw(st.integers(1, 16)), per_artist=draw(st.integers(1, 3))
+        ),
+    )
+
+
+@settings(deadline=None, max_examples=300)
+@given(worlds())
+def test_each_list_is_what_the_rules_say(world: World) -> None:
+    lists = make(world)
+    for user, listener in enumerate(world.listeners):
+        assert songs_of(lists, user) == Reference(world, listener).run()
+
+
+@settings(deadline=None, max_examples=200)
+@given(worlds())
+def test_what_no_rule_may_cost(world: World) -> None:
+    lists = make(world)
+    for user, listener in enumerate(world.listeners):
+        got = songs_of(lists, user)
+        eligible = set(range(len(world.artists))) - listener.excluded - world.barred
+        assert set(got) <= eligible
+        assert len(set(got)) == len(got) == min(world.rules.length, len(eligible))
+        assert relaxed_of(lists, user) == broken(world, listener, got)
+
+
+@settings(deadline=None, max_examples=100)
+@given(worlds())
+def test_sources_and_scores_belong_to_their_songs(world: World) -> None:
+    lists = make(world)
+    score = iter(range(1000, 2000))
+    for user, listener in enumerate(world.listeners):
+        model = dict(zip(listener.candidates, score, strict=False))
+        span = slice(lists.offsets[user], lists.offsets[user + 1])
+        for song, mine, value in zip(
+            lists.songs[span].tolist(), lists.personal[span], lists.scores[span], strict=True
+        ):
+            assert mine == (song in model)
+            assert value == (model[song] if mine else song)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_threads_and_blocks_leave_the_bytes_alone(
+    monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    rng = np.random.default_rng(5)
+    pick = lambda n: frozenset(rng.choice(60, n, replace=False).tolist())  # noqa: E731
+    world = World(
+        artists=tuple(frozenset(rng.integers(0, 12, 2).tolist()) for _ in range(60)),
+        popular=tuple(rng.permutation(60).tolist()),
+        listeners=tuple(
+            Listener(tuple(rng.permutation(60)[: user % 40].tolist()), pick(user % 50), pick(20))
+            for user in range(200)
+        ),
+        rules=PlaylistsSettings(length=20),
+    )
+    whole = make(world)
+    monkeypatch.setattr(_threads, "cores", lambda: threads)
+    monkeypatch.setattr(_rules, "_USERS_A_BLOCK", 13)
+    blocks = make(world)
+    for name in ("users", "offsets", "songs", "scores", "personal", "relaxed"):
+        one, other = getattr(whole, name), getattr(blocks, name)
+        assert one.dtype == other.dtype
+        assert one.tobytes() == other.tobytes()
+
+
+def one_listener(artists: list[set[int]], listener: Listener, **rules: int) -> World:
+    return World(
+        artists=tuple(frozenset(codes) for codes in artists),
+        popular=tuple(range(len(artists))),
+        listeners=(listener,),
+        rules=PlaylistsSettings(**rules),
+    )
+
+
+def test_one_track() -> None:
+    lists = make(one_listener([{0}], Listener((0,))))
+    assert songs_of(lists) == [0]
+    assert relaxed_of(lists) == set()
+
+
+def test_one_artist_fills_the_list_by_giving_way() -> None:
+    lists = make(one_listener([{0}] * 40, Listener(tuple(range(5)))))
+    assert songs_of(lists) == list(range(30))
+    assert relaxed_of(lists) == {"neighbours", "per_artist"}
+
+
+def test_five_artists_give_way_in_the_cap_only() -> None:
+    lists = make(one_listener([{song % 5} for song in range(50)], Listener()))
+    assert len(songs_of(lists)) == 30
+    assert relaxed_of(lists) == {"per_artist"}
+
+
+def test_everything_heard_leaves_an_empty_list() -> None:
+    lists = make(one_listener([{song} for song in range(9)], Listener((), frozenset(range(9)))))
+    assert lists.offsets.tolist() == [0, 0]
+    assert relaxed_of(lists) == set()
+
+
+def test_everything_cooling_is_repeated() -> None:
+    lists = make(
+        one_listener([{s} for s in range(9)], Listener((), frozenset(), frozenset(range(9))))
+    )
+    assert songs_of(lists) == list(range(9))
+    assert relaxed_of(lists) == {"cooldown"}
+
+
+def test_a_full_list_under_all_rules_goes_before_better_songs_that_break_one() -> None:
+    world = one_listener([{0}, {0}, {0}, {1}, {2}], Listener((0, 1, 2)), length=4)
+    lists = make(world)
+    assert songs_of(lists) == [0, 3, 1, 4]
+    assert relaxed_of(lists) == set()
+    assert lists.personal.tolist() == [True, False, True, False]
+
+
+def test_a_rule_gives_way_for_the_missing_tracks_only() -> None:
+    cooling = frozenset({0, 1})
+    world = one_listener(
+        [{s} for s in range(4)], Listener((0, 1, 2), frozenset(), cooling), length=3
+    )
+    lists = make(world)
+    assert songs_of(lists) == [2, 3, 0]
+    assert relaxed_of(lists) == {"cooldown"}
+
+
+def test_a_song_that_no_single_rule_lets_in() -> None:
+    # Song 1 is by the artist of song 0 and cooling: neighbours and cooldown must both give way.
+    world = one_listener([{0}, {0}], Listener((0, 1), frozenset(), frozenset({1})))
+    lists = make(world)
+    assert songs_of(lists) == [0, 1]
+    assert relaxed_of(lists) == {"neighbours", "cooldown"}
+
+
+def test_collaborations_count_for_each_artist() -> None:
+    world = one_listener([{0, 1}, {2}, {0}, {3}, {1}, {4}, {0, 5}, {6}], Listener(), length=7)
+    assert songs_of(make(world)) == [0, 1, 2, 3, 4, 5, 7]
+
+
+def test_songs_without_an_artist_stand_anywhere() -> None:
+    lists = make(one_listener([set()] * 6, Listener()))
+    assert songs_of(lists) == list(range(6))
+    assert relaxed_of(lists) == set()
+
+
+def test_nobody_and_nothing() -> None:
+    nobody = World((frozenset({0}),), (0,), ())
+    assert make(nobody).offsets.tolist() == [0]
+    nothing = World((), (), (Listener(),))
+    assert make(nothing).offsets.tolist() == [0, 0]
+
+
+def test_rows_of_other_users_are_an_error() -> None:
+    with pytest.raises(ValueError, match="excluded is 1 x 0: expected one row for each of the 2"):
+        make_lists(
+            Candidates(np.arange(2, dtype=np.int32), np.zeros(3, np.int64), *[np.empty(0)] * 2),
+            popular=np.empty(0, np.int32),
+            popularity=np.empty(0),
+            artists=(np.zeros(1, np.int64), np.empty(0, np.int32)),
+            excluded=rows([frozenset()], 0),
+            barred=np.empty(0, bool),
+            cooling=rows([frozenset()] * 2, 0),
+            settings=PlaylistsSettings(),
+        )

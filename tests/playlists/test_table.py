@@ -1,0 +1,198 @@
+"""The table of playlists: every list under its own user, in the schema that readers rely on."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from scipy.sparse import csr_matrix
+
+from recsys import schemas
+from recsys.matrix import TasteMatrix
+from recsys.playlists import (
+    REFUSED,
+    Lists,
+    _table,
+    artist_codes,
+    default_list,
+    playlist_table,
+    popular_songs,
+)
+from recsys.settings import PlaylistsSettings
+from recsys.weeks import Week
+
+WEEK = Week.parse("2026-W53")
+
+
+def taste_matrix(users: int, songs: int) -> TasteMatrix:
+    codes = [f"{song:04d}" for song in range(songs)]
+    nothing = csr_matrix((users, songs), dtype=bool)
+    return TasteMatrix(
+        users=pa.table({"user_id": [f"user {user:04d}" for user in range(users)]}),
+        songs=pa.table(
+            {
+                "song_key": [f"key {code}" for code in codes],
+                "track_id": [f"track {code}" for code in codes],
+                "track_name": pa.array([None, *codes[1:]], pa.string()),
+                "artist_ids": [[f"artist {song % 7}"] for song in range(songs)],
+                "artist_names": [["Björk", f"No. {song % 7}"] for song in range(songs)],
+                "available": [song != 1 for song in range(songs)],
+                "popularity": [float(song // 2) for song in range(songs)],
+            }
+        ),
+        tracks=pa.table({"track_id": [f"track {code}" for code in codes]}),
+        strength=nothing.astype(np.float32),
+        played_track=np.empty(0, np.int32),
+        excluded=nothing,
+    )
+
+
+def lists_of(per_user: dict[int, list[tuple[int, bool]]], relaxed: list[int]) -> Lists:
+    entries = [entry for songs in per_user.values() for entry in songs]
+    return Lists(
+        users=np.array(list(per_user), np.int32),
+        offsets=np.cumsum([0, *(len(songs) for songs in per_user.values())]),
+        songs=np.array([song for song, _ in entries], np.int32),
+        scores=np.array([song / 10 for song, _ in entries]),
+        personal=np.array([mine for _, mine in entries], bool),
+        relaxed=np.array(relaxed, np.uint8),
+    )
+
+
+def because(lists: Lists) -> np.ndarray[Any, np.dtype[np.int32]]:
+    return np.where(lists.personal, 9, -1).astype(np.int32)
+
+
+def test_a_row_says_who_gets_what_and_why() -> None:
+    lists = lists_of(
+        {1: [(4, True), (0, False)], 2: [], 5: [(3, True)], 7: [(2, False)]}, [5, 0, 2, 0]
+    )
+    table, refused = playlist_table(lists, taste_matrix(8, 10), because(lists), WEEK)
+    table.validate(full=True)
+    assert table.schema.equals(schemas.PLAYLISTS, check_metadata=True)
+    first, second, third = table.to_pylist()
+    assert first == {
+        "edition": "2026-W53",
+        "user_id": "user 0001",
+        "kind": "blended",
+        "tracks": [
+            {
+                "position": 1,
+                "track_id": "track 0004",
+                "track_name": "0004",
+                "artist_names": ["Björk", "No. 4"],
+                "score": 0.4,
+                "source": "als",
+                "because_track_id": "track 0009",
+            },
+            {
+                "position": 2,
+                "track_id": "track 0000",
+                "track_name": None,
+                "artist_names": ["Björk", "No. 0"],
+                "score": 0.0,
+                "source": "popular",
+                "because_track_id": None,
+            },
+        ],
+        "relaxed": ["neighbours", "per_artist"],
+        "valid_from": date(2026, 12, 28),
+        "valid_until": date(2027, 1, 3),
+    }
+    assert (second["user_id"], second["kind"], second["relaxed"]) == (
+        "user 0005",
+        "personal",
+        ["cooldown"],
+    )
+    assert (third["user_id"], third["kind"]) == ("user 0007", "popular")
+    assert refused.to_pylist() == [{"user_id": "user 0002", "reason": "nothing_left"}]
+
+
+@pytest.mark.parametrize("block", [1, 3, 64])
+def test_every_list_lies_under_its_own_user(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    rng = np.random.default_rng(3)
+    per_user = {
+        int(user): [(int(song), True) for song in rng.choice(40, rng.integers(0, 6), replace=False)]
+        for user in np.flatnonzero(rng.random(50) < 0.7)
+    }
+    lists = lists_of(per_user, [0] * len(per_user))
+    monkeypatch.setattr(_table, "_USERS_A_BLOCK", block)
+    table, refused = playlist_table(lists, taste_matrix(50, 40), because(lists), WEEK)
+    got = {
+        row["user_id"]: [track["track_id"] for track in row["tracks"]] for row in table.to_pylist()
+    }
+    assert got == {
+        f"user {user:04d}": [f"track {song:04d}" for song, _ in songs]
+        for user, songs in per_user.items()
+        if songs
+    }
+    assert list(got) == sorted(got)
+    assert refused["user_id"].to_pylist() == [
+        f"user {user:04d}" for user, songs in per_user.items() if not songs
+    ]
+
+
+def test_nobody_makes_empty_tables() -> None:
+    lists = lists_of({}, [])
+    table, refused = playlist_table(lists, taste_matrix(0, 1), because(lists), WEEK)
+    assert (len(table), len(refused)) == (0, 0)
+    assert (table.schema, refused.schema) == (schemas.PLAYLISTS, REFUSED)
+
+
+def test_reasons_must_lie_beside_the_songs() -> None:
+    lists = lists_of({0: [(1, True)]}, [0])
+    with pytest.raises(ValueError, match="because has 2 entries: expected one for each of the 1"):
+        playlist_table(lists, taste_matrix(1, 2), np.zeros(2, np.int32), WEEK)
+
+
+def test_users_out_of_order_are_an_error() -> None:
+    lists = lists_of({1: [(1, True)], 0: [(1, True)]}, [0, 0])
+    with pytest.raises(ValueError, match="must ascend"):
+        playlist_table(lists, taste_matrix(2, 2), because(lists), WEEK)
+
+
+def test_the_default_list_is_popular_under_all_rules() -> None:
+    matrix = taste_matrix(1, 30)
+    songs = matrix.songs
+    (row,) = default_list(
+        matrix,
+        popular=popular_songs(songs),
+        popularity=songs["popularity"].to_numpy(),
+        artists=artist_codes(songs),
+        barred=np.arange(30) == 29,
+        settings=PlaylistsSettings(length=14, per_artist=2),
+        week=WEEK,
+    ).to_pylist()
+    assert (row["user_id"], row["kind"], row["relaxed"]) == ("", "popular", [])
+    # Ties by song; number 29 is barred; two of each of the seven artists.
+    assert [int(track["track_id"][-2:]) for track in row["tracks"]] == [
+        28, 26, 27, 24, 25, 22, 23, 20, 21, 18, 19, 16, 17, 15,
+    ]  # fmt: skip
+    assert {track["because_track_id"] for track in row["tracks"]} == {None}
+
+
+def test_no_default_list_where_every_song_is_barred() -> None:
+    matrix = taste_matrix(1, 3)
+    table = default_list(
+        matrix,
+        popular=popular_songs(matrix.songs),
+        popularity=matrix.songs["popularity"].to_numpy(),
+        artists=artist_codes(matrix.songs),
+        barred=np.ones(3, bool),
+        settings=PlaylistsSettings(),
+        week=WEEK,
+    )
+    assert (len(table), table.schema) == (0, schemas.PLAYLISTS)
+
+
+def test_artists_of_songs_that_name_none_or_null() -> None:
+    songs = pa.table({"artist_ids": pa.array([[None, "x"], [], ["y", "x"]], pa.list_(pa.string()))})
+    starts, codes = artist_codes(songs)
+    assert starts.tolist() == [0, 1, 1, 3]
+    assert codes[0] in codes[1:]
+    assert len(set(codes.tolist())) == 2
+    starts, codes = artist_codes(songs.slice(0, 0))
+    assert (starts.tolist(), codes.tolist()) == ([0], [])

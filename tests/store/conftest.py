@@ -1,0 +1,51 @@
+"""The stores that the contract is tested on: one more store is one more entry in STORES."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from recsys.store import Store, open_store
+
+STORES: dict[str, Callable[[Path], str]] = {
+    "sqlite": lambda folder: f"sqlite:///{folder / 'store'}",
+    "sqlite-3-shards": lambda folder: f"sqlite:///{folder / 'store'}?shards=3",
+}
+
+
+@pytest.fixture(params=STORES)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return STORES[request.param](tmp_path)
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    with open_store(url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """Where the store of ``sqlite_url`` lives."""
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def sqlite_url(directory: Path) -> str:
+    return f"sqlite:///{directory}"
+
+
+@pytest.fixture
+def unprivileged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Permissions mean nothing to root: be somebody else for a while."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for folder in (tmp_path_factory.getbasetemp(), tmp_path_factory.getbasetemp().parent):
+        folder.chmod(0o755)
+    os.seteuid(65534)
+    yield
+    os.seteuid(0)

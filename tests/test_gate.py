@@ -1,0 +1,309 @@
+"""The gate passes a sound edition, and refuses each single fault by the check that is meant."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from recsys import schemas
+from recsys.gate import check_playlists
+from recsys.settings import PlaylistsSettings
+from recsys.verdict import Verdict
+from recsys.weeks import Week
+
+WEEK = Week.parse("2026-W47")
+SETTINGS = PlaylistsSettings(length=5, per_artist=2)
+Edition = dict[str, Any]
+
+# 43 tracks: t00 to t39, two by each of twenty artists; another track of t05's song and a third
+# song by a00; one that is gone and one that is blocked.
+SONGS = [f"t{number:02d}" for number in range(40)]
+OPEN = [*SONGS, "third"]
+
+
+def catalogue_row(track: str, artists: list[str], song: str, available: bool = True) -> Edition:
+    return {
+        **dict.fromkeys(schemas.CATALOGUE.names),
+        "track_id": track,
+        "artist_ids": artists,
+        "artist_names": artists,
+        "available": available,
+        "song_key": song,
+    }
+
+
+CATALOGUE = [
+    *(catalogue_row(t, [f"a{int(t[1:]) % 20:02d}"], f"song {t}") for t in SONGS),
+    catalogue_row("remaster", ["a05"], "song t05"),
+    catalogue_row("third", ["guest", "a00"], "song third"),
+    catalogue_row("gone", ["a90"], "song gone", available=False),
+    catalogue_row("blocked", ["a91"], "song blocked"),
+]
+
+
+def taste_row(user: str, track: str, heard: bool = True, disliked: bool = False) -> Edition:
+    counts = dict.fromkeys(("plays", "part_plays", "skips", "saves", "likes", "dislikes"), 1.0)
+    return {
+        "user_id": user,
+        "track_id": track,
+        **counts,
+        "heard": heard,
+        "disliked": disliked,
+        "last_heard": date(2026, 11, 1) if heard else None,
+    }
+
+
+def slot(track: str, because: str | None) -> Edition:
+    return {
+        "track_id": track,
+        "track_name": None,
+        "artist_names": ["someone"],
+        "score": 0.5,
+        "source": "als" if because else "popular",
+        "because_track_id": because,
+    }
+
+
+def playlist(user: str, kind: str, tracks: list[Edition], relaxed: tuple[str, ...] = ()) -> Edition:
+    return {
+        "edition": str(WEEK),
+        "user_id": user,
+        "kind": kind,
+        "tracks": [{"position": n, **track} for n, track in enumerate(tracks, start=1)],
+        "relaxed": list(relaxed),
+        "valid_from": WEEK.monday,
+        "valid_until": WEEK.sunday,
+    }
+
+
+def mine(because: str, *tracks: str) -> list[Edition]:
+    return [slot(track, because) for track in tracks]
+
+
+def fill(*tracks: str) -> list[Edition]:
+    return [slot(track, None) for track in tracks]
+
+
+def sound() -> Edition:
+    """Six users: personal, blended, popular, all but three songs heard, everything heard."""
+    return {
+        "playlists": [
+            playlist("ann", "personal", mine("t00", "t10", "t11", "t12", "t13", "t14")),
+            playlist("bob", "blended", mine("t02", "t15", "t16", "t17") + fill("t18", "t19")),
+            playlist("cat", "personal", mine("t04", "t01", "t05", "t02", "t03", "t07")),
+            playlist("dan", "popular", fill("t00", "t06", "t20", "t08", "t09")),
+            playlist("fay", "personal", mine("t03", "t00", "t20", "t01"), ("neighbours",)),
+        ],
+        "default": [playlist("", "popular", fill("t05", "t06", "t07", "t08", "t09"))],
+        "refused": [{"user_id": "eve", "reason": "nothing_left"}],
+        "eligible": [{"user_id": user} for user in ("ann", "bob", "cat", "dan", "eve", "fay")],
+        "taste": [
+            taste_row("ann", "t00"),
+            taste_row("bob", "t02"),
+            taste_row("cat", "t04"),
+            taste_row("cat", "t06", heard=False, disliked=True),
+            taste_row("dan", "t39"),
+            *(taste_row("eve", track) for track in OPEN),
+            *(taste_row("fay", track) for track in OPEN if track not in ("t00", "t20", "t01")),
+            taste_row("gil", "t10"),
+        ],
+        "cooling": [playlist("ann", "personal", mine("t00", "t30"))],
+    }
+
+
+SCHEMAS = {
+    "playlists": schemas.PLAYLISTS,
+    "default": schemas.PLAYLISTS,
+    "cooling": schemas.PLAYLISTS,
+    "taste": schemas.TASTE,
+}
+
+
+def judge(folder: Path, edition: Edition, files: list[Path] | None = None) -> Verdict:
+    paths = {}
+    for name, rows in {**edition, "catalogue": CATALOGUE}.items():
+        schema = schemas.CATALOGUE if name == "catalogue" else SCHEMAS.get(name)
+        if schema is None:
+            names = ("user_id", "reason") if name == "refused" else ("user_id",)
+            schema = pa.schema([(column, pa.string()) for column in names])
+        table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows, schema)
+        paths[name] = folder / f"{name}.parquet"
+        pq.write_table(table, paths[name])
+    return check_playlists(
+        playlists=files or paths["playlists"],
+        default=paths["default"],
+        refused=paths["refused"],
+        taste=paths["taste"],
+        catalogue=paths["catalogue"],
+        eligible=paths["eligible"],
+        cooling=[paths["cooling"]],
+        blocked=["blocked", "never seen"],
+        week=WEEK,
+        settings=SETTINGS,
+    )
+
+
+def failed(verdict: Verdict) -> list[str]:
+    return [check.name for check in verdict.failed]
+
+
+def test_a_sound_edition_passes(tmp_path: Path) -> None:
+    verdict = judge(tmp_path, sound())
+    assert failed(verdict) == []
+    assert verdict.passed
+    assert (
+        verdict.summary()
+        == f"Passed: {len(verdict.checks)} of {len(verdict.checks)} checks passed."
+    )
+
+
+def put(row: int, place: int, **values: Any) -> Callable[[Edition], None]:
+    """Overwrite fields of one track of one playlist."""
+    return lambda edition: edition["playlists"][row]["tracks"][place].update(values)
+
+
+def say(row: int, **values: Any) -> Callable[[Edition], None]:
+    """Overwrite fields of one playlist."""
+    return lambda edition: edition["playlists"][row].update(values)
+
+
+def swap_users(edition: Edition) -> None:
+    ann, cat = edition["playlists"][0], edition["playlists"][2]
+    ann["tracks"], cat["tracks"] = cat["tracks"], ann["tracks"]
+
+
+def swap_rows(edition: Edition) -> None:
+    rows = edition["playlists"]
+    rows[1], rows[3] = rows[3], rows[1]
+
+
+def pad(edition: Edition) -> None:
+    edition["playlists"][3]["tracks"].append({"position": 6, **slot("t31", None)})
+
+
+FAULTS: list[tuple[str, str, Callable[[Edition], Any]]] = [
+    ("another edition", "edition", say(0, edition="2026-W46")),
+    ("another Monday", "edition", say(0, valid_from=date(2026, 11, 9))),
+    ("another Sunday", "edition", say(0, valid_until=date(2026, 11, 23))),
+    ("a user twice", "one_row_per_user", lambda e: e["playlists"].insert(1, e["playlists"][0])),
+    ("rows in another order", "sorted_by_user", swap_rows),
+    ("a user missing", "accounting", lambda e: e["playlists"].pop(3)),
+    ("a user too many", "accounting", lambda e: e["eligible"].pop(3)),
+    ("no default list", "default_list", lambda e: e["default"].clear()),
+    ("a default list for someone", "default_list", lambda e: e["default"][0].update(user_id="x")),
+    ("a list cut short", "length", lambda e: e["playlists"][3]["tracks"].pop()),
+    ("a track too many", "length", pad),
+    ("a list short of what is left", "length", lambda e: e["playlists"][4]["tracks"].pop()),
+    ("refused for nothing", "refusals", lambda e: e["taste"].remove(taste_row("eve", "t31"))),
+    ("refused without a reason", "refusals", lambda e: e["refused"][0].update(reason="")),
+    ("a gap in the positions", "positions", put(0, 4, position=6)),
+    ("positions from 0", "positions", put(0, 0, position=0)),
+    ("a track twice", "track_twice", put(0, 4, track_id="t10")),
+    ("a song twice", "song_twice", put(2, 4, track_id="remaster")),
+    ("an unknown track", "in_catalogue", put(0, 1, track_id="nowhere")),
+    ("a track that is gone", "available", put(0, 1, track_id="gone")),
+    ("a heard track", "not_heard", put(3, 1, track_id="t39")),
+    ("a disliked track", "not_disliked", put(2, 4, track_id="t06")),
+    ("a blocked track", "not_blocked", put(0, 1, track_id="blocked")),
+    ("a score that is no number", "scores", put(0, 1, score=float("nan"))),
+    ("an infinite score", "scores", put(0, 1, score=float("inf"))),
+    ("a padded score", "scores", put(0, 1, score=-3.4028235e38)),
+    ("a kind that is not so", "kind", say(1, kind="personal")),
+    ("an unknown source", "kind", put(3, 1, source="luck")),
+    ("an unknown rule", "relaxed_known", say(0, relaxed=["length"])),
+    ("a rule said twice", "relaxed_known", say(4, relaxed=["neighbours", "neighbours"])),
+    ("a rule that was kept", "relaxed_broken", say(0, relaxed=["cooldown"])),
+    ("neighbours by one artist", "neighbours", put(0, 1, track_id="t32", score=0.1)),
+    ("a cooling track", "cooldown", put(0, 4, track_id="t30")),
+    ("a third track by one artist", "per_artist", put(3, 4, track_id="third")),
+    ("another user's playlist", "because_heard", swap_users),
+    ("a reason from nowhere", "because_heard", put(0, 1, because_track_id="nowhere")),
+    ("a reason that somebody else heard", "because_heard", put(0, 1, because_track_id="t02")),
+    ("no reason", "because_given", put(0, 1, because_track_id=None)),
+]
+
+
+@pytest.mark.parametrize(("check", "plant"), [f[1:] for f in FAULTS], ids=[f[0] for f in FAULTS])
+def test_each_fault_is_refused_by_its_check(
+    tmp_path: Path, check: str, plant: Callable[[Edition], Any]
+) -> None:
+    edition = copy.deepcopy(sound())
+    plant(edition)
+    verdict = judge(tmp_path, edition)
+    assert verdict.refused
+    assert failed(verdict) == [check]
+
+
+def test_a_user_is_not_both_served_and_refused(tmp_path: Path) -> None:
+    edition = sound()
+    edition["refused"].append({"user_id": "dan", "reason": "nothing_left"})
+    assert failed(judge(tmp_path, edition)) == ["accounting", "refusals"]
+
+
+def test_an_empty_playlist_is_refused_even_where_nothing_is_left(tmp_path: Path) -> None:
+    edition = sound()
+    edition["refused"].clear()
+    edition["playlists"].insert(4, playlist("eve", "popular", []))
+    assert failed(judge(tmp_path, edition)) == ["length"]
+
+
+def test_what_is_said_in_relaxed_is_allowed(tmp_path: Path) -> None:
+    edition = sound()
+    put(0, 4, track_id="t30")(edition)
+    say(0, relaxed=["neighbours", "cooldown"])(edition)
+    put(0, 3, track_id="t32")(edition)
+    assert failed(judge(tmp_path, edition)) == []
+
+
+def test_files_of_another_schema_are_refused_without_a_look_inside(tmp_path: Path) -> None:
+    edition = sound()
+    edition["playlists"] = pa.table({"user_id": ["ann"]})
+    verdict = judge(tmp_path, edition)
+    assert [(check.name, check.passed) for check in verdict.checks] == [("schema", False)]
+
+
+def test_several_files_are_one_edition_in_their_order(tmp_path: Path) -> None:
+    edition = sound()
+    verdicts = []
+    for parts in ([0, 2, 5], [2, 5, 0, 2]):
+        rows = edition["playlists"]
+        files = []
+        for start, stop in pairwise(parts):
+            files.append(tmp_path / f"{start}-{stop}.parquet")
+            pq.write_table(pa.Table.from_pylist(rows[start:stop], schemas.PLAYLISTS), files[-1])
+        verdicts.append(failed(judge(tmp_path, edition, files=files)))
+    assert verdicts == [[], ["sorted_by_user"]]
+
+
+def test_a_report_survives_json_and_its_summary_names_nobody(tmp_path: Path) -> None:
+    edition = sound()
+    put(3, 1, score=float("nan"))(edition)
+    put(0, 1, track_id="blocked")(edition)
+    verdict = judge(tmp_path, edition)
+    report = json.dumps(verdict.to_dict(), allow_nan=False)
+    assert Verdict.from_dict(json.loads(report)) == verdict
+    samples = {check.name: check.samples for check in verdict.failed}
+    assert samples == {
+        "not_blocked": ({"user_id": "ann", "place": 2, "track_id": "blocked"},),
+        "scores": ({"user_id": "dan", "place": 2, "score": "nan"},),
+    }
+    assert verdict.summary() == (
+        f"Refused: 2 of {len(verdict.checks)} checks failed. not_blocked: found 1, allowed 0 "
+        "blocked songs; scores: found 1, allowed 0 scores that are not finite, or padding."
+    )
+
+
+def test_an_edition_for_nobody_passes(tmp_path: Path) -> None:
+    edition = sound()
+    for name in ("playlists", "refused", "eligible", "taste", "cooling"):
+        edition[name] = []
+    assert judge(tmp_path, edition).passed

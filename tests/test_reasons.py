@@ -1,0 +1,141 @@
+"""A reason is the heard track that adds most to the score, and nothing else."""
+
+import dataclasses
+import os
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from implicit.cpu.als import AlternatingLeastSquares
+from threadpoolctl import threadpool_limits
+
+from recsys.candidates import find_candidates
+from recsys.matrix import TasteMatrix
+from recsys.models import ALSModel, train
+from recsys.playlists import Lists
+from recsys.reasons import reasons
+from tests.models.worlds import SETTINGS, matrix_of, sparse_strength, world
+
+
+def lists_of(model: ALSModel, matrix: TasteMatrix, count: int = 6) -> Lists:
+    users = np.arange(0, matrix.strength.shape[0], 2, dtype=np.int32)
+    found = find_candidates(model, matrix, users, count=count)
+    return Lists(
+        users=users,
+        offsets=found.offsets,
+        songs=found.songs,
+        scores=found.scores,
+        personal=np.ones(len(found.songs), bool),
+        relaxed=np.zeros(len(users), np.uint8),
+    )
+
+
+def contributions(
+    model: ALSModel, matrix: TasteMatrix, user: int, song: int
+) -> npt.NDArray[np.float64]:
+    """Section 5 of the paper, dense: one value per song, zero for what is not held to."""
+    items = model.item_factors.astype(np.float64)
+    strength = matrix.strength.toarray()[user].astype(np.float64)
+    c = 1 + model.settings.alpha * strength
+    system = (items.T * c) @ items + model.settings.regularization * np.eye(items.shape[1])
+    return np.where(strength > 0, items[song] @ np.linalg.solve(system, items.T * c), 0.0)
+
+
+@pytest.mark.parametrize("factors", [3, 64])  # fewer and more than songs held to
+def test_the_largest_part_of_a_score_that_adds_up(factors: int) -> None:
+    matrix = matrix_of(sparse_strength(1, 60, 120, 0.12))
+    model = train(matrix, dataclasses.replace(SETTINGS, factors=factors), seed=1)
+    lists = lists_of(model, matrix)
+    found = reasons(model, matrix, lists)
+    assert found.dtype == np.int32
+    for k, user in enumerate(lists.users):
+        for place in range(lists.offsets[k], lists.offsets[k + 1]):
+            parts = contributions(model, matrix, user, lists.songs[place])
+            assert parts.sum() == pytest.approx(lists.scores[place], abs=2e-6)
+            # One track per song here, so the row of the track is the song.
+            assert parts[found[place]] == pytest.approx(parts[parts != 0].max(), abs=2e-9)
+
+
+def test_as_implicit_explains_it() -> None:
+    clear = world(users=60)
+    matrix, settings = clear.base, SETTINGS
+    model = train(matrix, settings, seed=1)
+    lists = lists_of(model, matrix)
+    found = reasons(model, matrix, lists)
+    confidence = matrix.strength.copy()
+    confidence.data = 1 + np.float32(settings.alpha) * confidence.data
+    with threadpool_limits(1, "blas"):
+        theirs = AlternatingLeastSquares(
+            factors=settings.factors, regularization=settings.regularization
+        )
+    theirs.item_factors = model.item_factors
+    for k, user in enumerate(lists.users):
+        for place in range(lists.offsets[k], lists.offsets[k + 1]):
+            total, top, _ = theirs.explain(user, confidence, lists.songs[place], N=2)
+            assert total == pytest.approx(lists.scores[place], abs=1e-3)
+            if top[0][1] - top[1][1] > 1e-4:
+                assert found[place] == top[0][0]
+
+
+def test_a_reason_is_of_the_listeners_own_taste() -> None:
+    clear = world()
+    model = train(clear.base, SETTINGS, seed=1)
+    lists = lists_of(model, clear.base, count=3)
+    found = reasons(model, clear.base, lists)
+    heard = clear.base.strength.toarray() > 0
+    users = np.repeat(lists.users, np.diff(lists.offsets))
+    assert heard[users, found].all()
+    assert (clear.group_of_song[found] == clear.group_of_song[lists.songs]).mean() > 0.9
+
+
+def test_what_is_popular_has_no_reason_and_the_played_track_is_shown() -> None:
+    matrix = matrix_of(sparse_strength(2, 20, 60))
+    model = train(matrix, SETTINGS, seed=1)
+    lists = lists_of(model, matrix)
+    every_other = dataclasses.replace(lists, personal=np.arange(len(lists.songs)) % 2 == 0)
+    shifted = dataclasses.replace(matrix, played_track=matrix.played_track + np.int32(1000))
+    found = reasons(model, shifted, every_other)
+    assert (found[1::2] == -1).all()
+    np.testing.assert_array_equal(found[::2], reasons(model, matrix, lists)[::2] + 1000)
+
+
+def test_equal_parts_go_to_the_lower_song() -> None:
+    strength = np.ones((4, 5), np.float32)
+    strength[0, 4] = 0
+    matrix = matrix_of(strength)
+    model = train(matrix, SETTINGS, seed=1)
+    model.item_factors[:4] = model.item_factors[3]
+    lists = Lists(
+        users=np.array([0], np.int32),
+        offsets=np.array([0, 1], np.int64),
+        songs=np.array([4], np.int32),
+        scores=np.zeros(1),
+        personal=np.ones(1, bool),
+        relaxed=np.zeros(1, np.uint8),
+    )
+    assert reasons(model, matrix, lists).tolist() == [0]
+
+
+def test_same_bytes_for_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = matrix_of(sparse_strength(6, 700, 200, 0.1))
+    model = train(matrix, SETTINGS, seed=1)
+    lists = lists_of(model, matrix)
+    found = []
+    for threads in (1, 2, 5):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, n=threads: set(range(n)))
+        found.append(reasons(model, matrix, lists).tobytes())
+    assert found[0] == found[1] == found[2]
+
+
+def test_nobody() -> None:
+    matrix = matrix_of(sparse_strength(2, 20, 60))
+    model = train(matrix, SETTINGS, seed=1)
+    nobody = Lists(
+        users=np.array([], np.int32),
+        offsets=np.array([0], np.int64),
+        songs=np.array([], np.int32),
+        scores=np.array([]),
+        personal=np.array([], bool),
+        relaxed=np.array([], np.uint8),
+    )
+    assert len(reasons(model, matrix, nobody)) == 0
