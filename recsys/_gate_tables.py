@@ -22,6 +22,7 @@ from typing import Final
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from recsys._tables import file_list
 from recsys.settings import PlaylistsSettings
@@ -45,10 +46,7 @@ def load(
         f"""
         CREATE VIEW taste AS FROM read_parquet({file_list([taste])});
         CREATE VIEW catalogue AS FROM read_parquet({file_list([catalogue])});
-        CREATE VIEW stored AS
-            {_stored("default", [default], 0)}
-            UNION ALL BY NAME {_stored("listener", playlists, 1)}
-            UNION ALL BY NAME {_stored("refused", [refused], 1 + len(playlists))};
+        CREATE VIEW stored AS {_stored(default, playlists, refused)};
         """
     )
     for statement in (_TRACKS, _LISTS):
@@ -59,13 +57,22 @@ def load(
     database.execute(_BROKEN.format(per_artist=settings.per_artist))
 
 
-def _stored(role: str, files: Sequence[Path], first: int) -> str:
-    """The rows of some files; file and row tell where each one is stored."""
-    return " UNION ALL BY NAME ".join(
-        f"SELECT '{role}' AS role, {file} AS file, * "
-        f"FROM read_parquet({file_list([path])}, file_row_number = true)"
-        for file, path in enumerate(files, first)
-    )
+def _stored(default: Path, playlists: Sequence[Path], refused: Path) -> str:
+    """The rows of all files, numbered in the order in which they are stored."""
+    parts, rows = [], 0
+    files = [
+        ("default", default),
+        *(("listener", file) for file in playlists),
+        ("refused", refused),
+    ]
+    for role, file in files:
+        parts.append(
+            f"SELECT '{role}' AS role, ({rows} + file_row_number)::INTEGER AS no, "
+            f"* EXCLUDE (file_row_number) "
+            f"FROM read_parquet({file_list([file])}, file_row_number = true)"
+        )
+        rows += pq.read_metadata(file).num_rows
+    return " UNION ALL BY NAME ".join(parts)
 
 
 _TRACKS: Final = """
@@ -92,15 +99,12 @@ _TRACKS: Final = """
 
 _LISTS: Final = """
     CREATE TABLE list AS
-        SELECT row_number() OVER (ORDER BY file, file_row_number)::INTEGER AS no,
-            coalesce(len(tracks), 0) AS n, * EXCLUDE (tracks)
-        FROM stored;
+        SELECT * EXCLUDE (tracks), coalesce(len(tracks), 0) AS n FROM stored;
     CREATE TABLE slot AS
         WITH entry AS (
             SELECT no, generate_subscripts(tracks, 1)::INTEGER AS place,
                 unnest(tracks, max_depth := 2)
-            FROM stored JOIN list USING (file, file_row_number)
-            WHERE stored.tracks IS NOT NULL
+            FROM stored WHERE role <> 'refused'
         )
         SELECT no, place, position, score, source, track.track, track.song, track.available,
             CASE WHEN track.track IS NULL THEN entry.track_id END AS unknown_id,

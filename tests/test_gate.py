@@ -16,6 +16,7 @@ import pytest
 
 from recsys import schemas
 from recsys.gate import check_playlists
+from recsys.playlists import REFUSED
 from recsys.settings import PlaylistsSettings
 from recsys.verdict import Verdict
 from recsys.weeks import Week
@@ -124,28 +125,21 @@ SCHEMAS = {
     "playlists": schemas.PLAYLISTS,
     "default": schemas.PLAYLISTS,
     "cooling": schemas.PLAYLISTS,
+    "refused": REFUSED,
+    "eligible": REFUSED.remove(1),
     "taste": schemas.TASTE,
+    "catalogue": schemas.CATALOGUE,
 }
 
 
 def judge(folder: Path, edition: Edition, files: list[Path] | None = None) -> Verdict:
     paths = {}
     for name, rows in {**edition, "catalogue": CATALOGUE}.items():
-        schema = schemas.CATALOGUE if name == "catalogue" else SCHEMAS.get(name)
-        if schema is None:
-            names = ("user_id", "reason") if name == "refused" else ("user_id",)
-            schema = pa.schema([(column, pa.string()) for column in names])
-        table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows, schema)
+        whole = isinstance(rows, pa.Table)
         paths[name] = folder / f"{name}.parquet"
-        pq.write_table(table, paths[name])
+        pq.write_table(rows if whole else pa.Table.from_pylist(rows, SCHEMAS[name]), paths[name])
     return check_playlists(
-        playlists=files or paths["playlists"],
-        default=paths["default"],
-        refused=paths["refused"],
-        taste=paths["taste"],
-        catalogue=paths["catalogue"],
-        eligible=paths["eligible"],
-        cooling=[paths["cooling"]],
+        **{**paths, "playlists": files or paths["playlists"], "cooling": [paths["cooling"]]},
         blocked=["blocked", "never seen"],
         week=WEEK,
         settings=SETTINGS,

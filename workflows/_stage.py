@@ -52,8 +52,6 @@ class Stage(luigi.Task):
     stage: ClassVar[str]
     #: Raised by hand when what the stage writes changes meaning.
     version: ClassVar[int] = 1
-    #: When this process began to run it.
-    started: datetime | None = None
 
     @property
     def settings(self) -> Settings:
@@ -77,7 +75,7 @@ class Stage(luigi.Task):
             stage=self.stage,
             version=self.version,
             seed=self.settings.recsys.seed,
-            started=self.started,
+            started=self.__dict__.get("started"),
         ) as draft:
             yield draft
 
@@ -97,9 +95,11 @@ class Stage(luigi.Task):
         return "".join(traceback.format_exception(exception))
 
 
-@Stage.event_handler(luigi.Event.START)
 def _note_start(stage: Stage) -> None:
-    stage.started = datetime.now(UTC)
+    stage.__dict__["started"] = datetime.now(UTC)
+
+
+Stage.event_handler(luigi.Event.START)(_note_start)
 
 
 Kind = TypeVar("Kind", bound="EditionStage")

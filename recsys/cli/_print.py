@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -18,6 +18,8 @@ from recsys.plan import Plan
 from recsys.settings import Settings
 from recsys.store import Edition, Playlist, Store
 from recsys.weeks import Week
+
+_POPULAR: Final = Text("popular with others", style="dim")
 
 
 def plain(text: str | None) -> Text:
@@ -46,24 +48,19 @@ def playlist_table(playlist: Playlist, names: Mapping[str, str]) -> RenderableTy
         table.add_column(heading, ratio=ratio, overflow="ellipsis", no_wrap=True)
     for track in playlist.tracks:
         because = track.because_track_id
-        reason: Text = (
-            Text("popular with others", style="dim")
-            if because is None
-            else plain(names.get(because) or because)
-        )
         table.add_row(
             str(track.position),
             plain(track.track_name or track.track_id),
             plain(", ".join(track.artist_names)),
-            reason,
+            plain(names.get(because) or because) if because else _POPULAR,
         )
-    heading = Text.assemble(
+    title = Text.assemble(
         "\n", (f"Playlist {playlist.edition}", "bold"), " for ", plain(playlist.user_id)
     )
     said = f"{playlist.kind}, {playlist.valid_from} to {playlist.valid_until}"
     if playlist.relaxed:
         said += f", rules that gave way: {', '.join(playlist.relaxed)}"
-    return Group(heading, Text(said, style="dim"), table)
+    return Group(title, Text(said, style="dim"), table)
 
 
 def editions_table(editions: Sequence[Edition]) -> Table:

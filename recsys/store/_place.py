@@ -95,31 +95,36 @@ def _aside(editions: Path) -> Iterator[Path]:
     while True:
         folder = editions / f".{uuid.uuid4().hex}"
         folder.mkdir()
-        descriptor = os.open(folder, os.O_RDONLY)
         try:
-            if _lock(descriptor) and folder.exists():  # else taken for a leftover by another
-                yield folder
-                return
+            with _locked(folder) as locked:
+                if locked and folder.exists():  # else another has taken it for a leftover
+                    yield folder
+                    return
         finally:
-            os.close(descriptor)
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def _clear_leftovers(editions: Path) -> None:
     """Remove what killed publishers left; folders of living ones are locked."""
     for folder in editions.glob(".*"):
-        with contextlib.suppress(FileNotFoundError):
-            descriptor = os.open(folder, os.O_RDONLY)
-            try:
-                if _lock(descriptor):
-                    shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(descriptor)
+        with _locked(folder) as locked:
+            if locked:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
-def _lock(descriptor: int) -> bool:
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Whether the folder is there and nobody else holds it; held until the block ends."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        yield False
+        return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return False
-    return True
+        yield False
+    else:
+        yield True
+    finally:
+        os.close(descriptor)

@@ -121,7 +121,7 @@ def in_child(template: Path, victim: Path, url: str, made: Any, *, kill_at: int)
 
 
 def say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201
+    print(line, flush=True)
 
 
 if __name__ == "__main__":

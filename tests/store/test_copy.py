@@ -44,7 +44,7 @@ def test_a_seeded_store_has_the_history_and_misses_the_rows(
             ("2026-W46", State.ACTIVATED, False),
             ("2026-W45", State.SUPERSEDED, False),
         ]
-        with pytest.raises(StoreError, match="lost.*again"):
+        with pytest.raises(StoreError, match=r"lost.*again"):
             lost.playlist("bob")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -32,7 +33,7 @@ def test_neither_batches_nor_offsets_matter(cuts: list[int], chunk: int) -> None
         edges = [0, *sorted(cuts), 23]
         parts = [
             part
-            for start, stop in zip(edges, edges[1:], strict=False)
+            for start, stop in pairwise(edges)
             for part in TABLE.slice(start, stop - start).to_batches()
         ]
         assert playlists_digest(parts, MADE.default) == MADE_DIGESTS.setdefault(

@@ -89,7 +89,7 @@ def test_a_store_of_a_newer_version_is_refused(sqlite_url: str, directory: Path)
     with open_store(sqlite_url) as store:
         store.forget("ada")
     set_version(directory / "ledger.db", 2)
-    with pytest.raises(StoreError, match="format 2.*Install the recsys"):
+    with pytest.raises(StoreError, match=r"format 2.*Install the recsys"):
         open_store(sqlite_url)
 
 
@@ -97,7 +97,7 @@ def test_an_edition_of_a_newer_version_is_refused(sqlite_url: str, directory: Pa
     with open_store(sqlite_url) as store:
         make("2026-W47").publish(store)
         set_version(next(directory.glob("editions/*/edition.db")), 2)
-        with pytest.raises(StoreError, match="format 2.*Install the recsys"):
+        with pytest.raises(StoreError, match=r"format 2.*Install the recsys"):
             store.playlist("ada")
 
 
@@ -204,7 +204,7 @@ def test_a_store_that_cannot_be_written_can_be_read(
             lambda: store.activate("2026-W47", staged.digest),
             lambda: later.stage(store),
         ):
-            with pytest.raises(StoreError, match="cannot be written.*owner and permissions"):
+            with pytest.raises(StoreError, match=r"cannot be written.*owner and permissions"):
                 write()
         assert store.playlist("ada").edition == "2026-W46"
 

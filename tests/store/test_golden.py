@@ -1,6 +1,6 @@
 """A store written once, by an earlier version of this code, must stay readable.
 
-After a change of format, keep the old folder, and write a new one beside it::
+After a change of format, keep the old folder, write a new one beside it, and add it below::
 
     python -m tests.store.test_golden tests/store/golden/v2
 """
@@ -29,7 +29,7 @@ def write_golden(folder: Path) -> None:
         store.rollback()
 
 
-@pytest.mark.parametrize("version", sorted(folder.name for folder in GOLDEN.iterdir()))
+@pytest.mark.parametrize("version", ["v1"])
 def test_a_store_of_this_version_is_still_read(version: str, tmp_path: Path) -> None:
     shutil.copytree(GOLDEN / version, tmp_path / "store")
     with open_store(f"sqlite:///{tmp_path / 'store'}") as store:

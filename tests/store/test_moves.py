@@ -40,7 +40,7 @@ def test_an_older_week_or_revision_is_refused(store: Store) -> None:
     make("2026-W47", revision=2, salt="2").publish(store)
     for older in (make("2026-W46"), make("2026-W47")):
         older.stage(store)
-        with pytest.raises(StoreError, match="not newer than 2026-W47 r2.*--revision"):
+        with pytest.raises(StoreError, match=r"not newer than 2026-W47 r2.*--revision"):
             store.activate(older.edition, older.digest)
     assert served(store) == "2026-W47 r2"
 
@@ -110,7 +110,7 @@ def test_what_was_rolled_back_stays_away(store: Store) -> None:
     bad.publish(store)
     store.rollback()
     for backfill in (False, True):
-        with pytest.raises(StoreError, match="rolled back.*--revision 2"):
+        with pytest.raises(StoreError, match=r"rolled back.*--revision 2"):
             bad.publish(store, backfill=backfill)
     with pytest.raises(NoEditionError):
         store.playlist("ada", edition="2026-W47")

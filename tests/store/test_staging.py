@@ -162,7 +162,7 @@ def test_bad_rows_are_refused_by_number(store: Store, case: str) -> None:
 
 def test_rows_of_other_columns_are_refused(store: Store) -> None:
     made = make("2026-W47")
-    with pytest.raises(StoreError, match="recsys.schemas.PLAYLISTS"):
+    with pytest.raises(StoreError, match=r"recsys\.schemas\.PLAYLISTS"):
         store.stage("2026-W47", 1, "0" * 64, [made.batches[0].drop_columns(["kind"])], made.default)
 
 
