@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
-from pathlib import PurePosixPath
+from datetime import UTC, date, datetime
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from fsspec.core import url_to_fs
@@ -29,7 +30,7 @@ class LogFile:
     url: str
     #: Bytes, as they are stored.
     size: int
-    #: When it changed, or its ETag, if the file system knows.
+    #: When it changed (ISO 8601, UTC), else its ETag, if the file system knows.
     modified: str | None
 
 
@@ -128,10 +129,16 @@ def _expand(fs: Any, path: str) -> tuple[str, dict[str, dict[str, Any]]]:
 
 
 def _files_under(fs: Any, path: str) -> dict[str, dict[str, Any]]:
-    # Left alone, fsspec passes over a local folder that it may not read, and says nothing.
-    options = {"on_error": "raise"} if isinstance(fs, LocalFileSystem) else {}
-    found: dict[str, dict[str, Any]] = fs.find(path, detail=True, **options)
-    return found
+    if not isinstance(fs, LocalFileSystem):
+        return dict(fs.find(path, detail=True))
+    # On local disks find() follows no links, and passes over folders that it may not read.
+    walk = os.walk(path, onerror=_raise, followlinks=True)
+    paths = [str(Path(folder) / name) for folder, _, names in walk for name in names]
+    return {at: fs.info(at) for at in paths}
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _hidden(name: str) -> bool:
@@ -139,10 +146,12 @@ def _hidden(name: str) -> bool:
 
 
 def _modified(info: Mapping[str, Any]) -> str | None:
-    for key in ("ETag", "etag", "LastModified", "last_modified", "mtime", "updated", "created"):
+    for key in ("mtime", "LastModified", "last_modified", "updated", "created", "ETag", "etag"):
         value = info.get(key)
+        if isinstance(value, float):
+            value = datetime.fromtimestamp(value, UTC)
         if isinstance(value, datetime):
-            return value.isoformat()
+            return value.astimezone(UTC).isoformat()
         if value is not None:
             return str(value)
     return None

@@ -189,7 +189,7 @@ class Store(ABC):
     def rows(self, digest: str) -> Iterator[pa.RecordBatch]:
         """Every stored playlist of one staging in user order, as ``schemas.PLAYLISTS``.
 
-        For verification: hides nothing, neither what was rolled back nor who was forgotten since.
+        No batch at all where there is no playlist; the default playlist is not among them. For verification: hides nothing, neither what was rolled back nor who was forgotten since.
 
         Raises:
             NoEditionError: nothing was staged under this digest.

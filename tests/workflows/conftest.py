@@ -153,14 +153,14 @@ def at(day: date, second: int = 0) -> str:
 
 
 def listen(user: str, track: str, day: date, second: int = 0, **fields: Any) -> dict[str, Any]:
-    """A listen of a track by one artist per three tracks."""
+    """A listen of a track by one artist per two tracks."""
     number = int("".join(filter(str.isdigit, track)) or 0)
     return {
         "user_id": user,
         "track_id": track,
         "listened_at": at(day, second),
-        "artist_ids": [f"artist {number // 3}"],
-        "artist_name": f"Artist {number // 3}",
+        "artist_ids": [f"artist {number // 2}"],
+        "artist_name": f"Artist {number // 2}",
         "track_name": f"Song {track}",
         "ms_played": 200_000,
         "duration_ms": 210_000,
