@@ -43,9 +43,10 @@ def loss(
 
     heard = math.fsum(over_blocks(block, users, _USERS_AT_ONCE))
     xx, yy = gram(user_factors), gram(item_factors)
-    norms = regularization * (np.trace(xx) + np.trace(yy))
     total = users * songs + alpha * float(strength.data.sum(dtype=np.float64))
-    return float((heard + np.vdot(xx, yy) + norms) / total)
+    with np.errstate(over="ignore", invalid="ignore"):  # the gate speaks of what is not finite
+        norms = regularization * (np.trace(xx) + np.trace(yy))
+        return float((heard + np.vdot(xx, yy) + norms) / total)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -60,7 +60,7 @@ def test_the_same_rows_give_the_same_bytes_in_any_order_and_number_of_files(lab:
 def test_the_same_rows_give_the_same_bytes_on_any_number_of_threads(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    numbers = range(200_000)
+    numbers = range(130_000)
     lab.parquet(
         {
             "user_id": [f"u{n * 7919 % 1000}" for n in numbers],

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
 
 from recsys import schemas
+from recsys.listens import Reason
 
 if TYPE_CHECKING:
     from tests.listens.conftest import Lab
@@ -229,3 +232,9 @@ def test_the_window_of_a_day_is_its_own(lab: Lab) -> None:
 def test_unknown_fields_are_ignored_whatever_they_hold(lab: Lab) -> None:
     lab.jsonl(json.dumps(lab.listen() | {"x": [[[]]], "user_id2": "\x00"}))
     assert lab.clean("jsonl").report.kept == 1
+
+
+def test_every_reason_is_documented_in_order() -> None:
+    page = Path(__file__).parents[2] / "docs" / "listens.md"
+    table = page.read_text(encoding="utf-8").split("## Reasons")[1].split("\n## ")[0]
+    assert re.findall(r"^\| `([a-z_]+)` \|", table, re.MULTILINE) == list(Reason)

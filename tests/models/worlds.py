@@ -60,7 +60,9 @@ def matrix_of(
     )
 
 
-def sparse_strength(seed: int, users: int, songs: int, share: float = 0.2) -> npt.NDArray[np.float32]:
+def sparse_strength(
+    seed: int, users: int, songs: int, share: float = 0.2
+) -> npt.NDArray[np.float32]:
     """Random strengths without any structure."""
     rng = np.random.default_rng(seed)
     values = rng.gamma(2.0, 0.5, (users, songs)).astype(np.float32) + np.float32(0.05)

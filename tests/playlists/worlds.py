@@ -63,7 +63,7 @@ def make(world: World) -> Lists:
 
 
 def songs_of(lists: Lists, user: int = 0) -> list[int]:
-    return lists.songs[lists.offsets[user] : lists.offsets[user + 1]].tolist()
+    return [int(song) for song in lists.songs[lists.offsets[user] : lists.offsets[user + 1]]]
 
 
 def relaxed_of(lists: Lists, user: int = 0) -> set[str]:

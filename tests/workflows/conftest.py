@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -178,8 +179,8 @@ def tribe_log(
 ) -> None:
     """Write a log of tribes, each of which plays nothing but its own songs.
 
-    Member ``m`` of tribe ``t`` plays songs of the tribe in an order of their own, so that each has
-    heard other ones, and what a member has not heard yet others have.
+    Member ``m`` of tribe ``t`` plays three of the tribe's songs a day, drawn by a seed, so that what
+    one member has not heard yet others have.
     """
     for n in range(days):
         day = last_day - timedelta(days=days - 1 - n)
@@ -188,13 +189,15 @@ def tribe_log(
             [
                 listen(
                     f"t{tribe}m{member:02d}",
-                    f"track {tribe * 1000 + (member * 7 + n * 2 + k) % songs:04d}",
+                    f"track {tribe * 1000 + song:04d}",
                     day,
                     second=member * 600 + k * 200,
                 )
                 for tribe in range(tribes)
                 for member in range(members)
-                for k in range(3)
+                for k, song in enumerate(
+                    random.Random(f"{tribe} {member} {n}").sample(range(songs), 3)
+                )
             ],
         )
 
