@@ -91,12 +91,14 @@ def truth(base: TasteMatrix, plays: pa.Table) -> Truth:
     keep(rankable[user], "not_rankable")
     keep(track >= 0, "unknown_track")
     song = base.tracks["song"].to_numpy()[track]
-    known = np.asarray(base.excluded[user, song], bool).ravel()
-    keep(~known, "excluded")
-    found = csr_matrix((np.ones(len(user), bool), (user, song[~known])), base.strength.shape)
+    found = csr_matrix((np.ones(len(user), np.int32), (user, song)), base.strength.shape)
+    known = found.multiply(base.excluded).tocsr()
+    dropped["excluded"] = int(known.sum())
+    found = found - known
+    found.eliminate_zeros()
     found.sort_indices()
     users = np.flatnonzero(np.diff(found.indptr)).astype(np.int32)
-    return Truth(users, found[users], dropped)
+    return Truth(users, found[users].astype(bool), dropped)
 
 
 def recommend(

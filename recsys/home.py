@@ -25,6 +25,8 @@ STATES_VERSION: Final = 1
 
 _LEAST_FREE_DISK: Final = 500 * 2**20
 _LEAST_FREE_MEMORY: Final = 500 * 2**20
+#: A day of the log is kept as cleaned listens and as plays, and sorted on disk where it is large.
+_DISK_PER_LOG_BYTE: Final = 3
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,12 @@ class Home:
         return self.root / "last_run.json"
 
 
-def admit(root: Path) -> None:
+def admit(root: Path, unread: int = 0) -> None:
     """Look at a home before any work: writable, with disk and memory to work with, and make it.
+
+    Args:
+        root: the home.
+        unread: bytes of the log that are still to be read.
 
     Raises:
         ResourceError: says what is short.
@@ -112,11 +118,11 @@ def admit(root: Path) -> None:
             f"The home {root} cannot be written ({error.strerror}). Check its owner and "
             "permissions, or name another folder: [recsys] home."
         ) from error
-    free = shutil.disk_usage(root).free
-    if free < _LEAST_FREE_DISK:
+    free, needed = shutil.disk_usage(root).free, _LEAST_FREE_DISK + unread * _DISK_PER_LOG_BYTE
+    if free < needed:
         raise ResourceError(
-            f"Only {free / 2**20:.0f} MiB are free on the disk of {root}; a run needs at least "
-            f"{_LEAST_FREE_DISK / 2**20:.0f} MiB. Free some space first."
+            f"Only {free / 2**20:.0f} MiB are free on the disk of {root}; this run needs about "
+            f"{needed / 2**20:.0f} MiB. Free some space first."
         )
     memory = _available_memory()
     if memory is not None and memory < _LEAST_FREE_MEMORY:

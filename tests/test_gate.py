@@ -25,7 +25,7 @@ WEEK = Week.parse("2026-W47")
 SETTINGS = PlaylistsSettings(length=5, per_artist=2)
 Edition = dict[str, Any]
 
-# t00 to t39, two by each of twenty artists; a remaster of t05, a third song by a00, two that are out.
+# t00 to t39, two by each of twenty artists; a remaster of t05, a third song by a00, and two out.
 SONGS = [f"t{number:02d}" for number in range(40)]
 OPEN = [*SONGS, "third"]
 

@@ -135,6 +135,7 @@ def begin(week: Week, revision: int, *, backfill: bool, command: str) -> None:
             "listeners. To fill a gap in the history, run BackfillPlaylists."
         )
     run.__dict__.pop("inventory", None)
+    home.admit(root, _unread_bytes(run, week))
     _check_log(run, week)
 
 
@@ -183,6 +184,19 @@ def _open_record(run: Run, week: Week, revision: int, command: str) -> None:
             home.record_run(root, **facts)
 
     atexit.register(close_record)
+
+
+def _unread_bytes(run: Run, week: Week) -> int:
+    end = week.cutoff(run.settings.edition.lead_hours).date()
+    if not run.inventory.partitioned:
+        split = artefact.exists(run.home.split(run.fingerprint))
+        return 0 if split else sum(file.size for file in run.inventory.files)
+    return sum(
+        file.size
+        for day, files in run.inventory.days.items()
+        if day < end and not artefact.exists(run.home.clean(day))
+        for file in files
+    )
 
 
 def _check_log(run: Run, week: Week) -> None:

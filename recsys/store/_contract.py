@@ -189,7 +189,8 @@ class Store(ABC):
     def rows(self, digest: str) -> Iterator[pa.RecordBatch]:
         """Every stored playlist of one staging in user order, as ``schemas.PLAYLISTS``.
 
-        No batch at all where there is no playlist; the default playlist is not among them. For verification: hides nothing, neither what was rolled back nor who was forgotten since.
+        For verification: it hides neither what was rolled back nor who was forgotten since. The
+        default playlist is not among them; where there is no playlist there is no batch.
 
         Raises:
             NoEditionError: nothing was staged under this digest.

@@ -64,7 +64,10 @@ def test_threads_and_blocks_leave_the_bytes_alone(
     monkeypatch: pytest.MonkeyPatch, threads: int
 ) -> None:
     rng = np.random.default_rng(5)
-    pick = lambda n: frozenset(rng.choice(60, n, replace=False).tolist())  # noqa: E731
+
+    def pick(count: int) -> frozenset[int]:
+        return frozenset(int(song) for song in rng.choice(60, count, replace=False))
+
     world = World(
         artists=tuple(frozenset(rng.integers(0, 12, 2).tolist()) for _ in range(60)),
         popular=tuple(rng.permutation(60).tolist()),

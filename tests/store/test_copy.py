@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from recsys.errors import NoSuchUserError, StoreError
 from recsys.store import State, Store, copy_of, open_store, seed
-from tests.store.conftest import STORES
 from tests.store.making import make
 
 
-@pytest.fixture(params=STORES)
-def lost(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+@pytest.fixture
+def lost(url: str) -> Store:
     """An empty store, to be seeded from the full one."""
-    folder = tmp_path / "empty"
-    folder.mkdir()
-    return open_store(STORES[request.param](folder))
+    return open_store(url.replace("/store", "/lost"))
 
 
 @pytest.fixture
