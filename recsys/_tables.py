@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -11,25 +12,38 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-ROW_GROUP: Final = 131_072
+from recsys.errors import ResourceError
+
+ROW_GROUP: Final = 122_880  # DuckDB's own; each is read by one thread
+_STREAM_ROWS: Final = 1 << 16
 
 
 @contextlib.contextmanager
-def database(spill: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """An in-memory DuckDB that spills into ``spill`` and keeps ``ORDER BY`` on the way to Arrow."""
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "temp_directory": str(spill / ".spill"),
-        "memory_limit": "60%",
-        "preserve_insertion_order": True,
-    }
-    with duckdb.connect(config=config) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        yield connection
+def database(out: Path, memory: str = "60%") -> Iterator[duckdb.DuckDBPyConnection]:
+    """An empty DuckDB in memory that keeps ``ORDER BY`` on the way to Arrow.
 
+    Args:
+        out: the folder that is written to; what does not fit into memory is spilled there.
+        memory: how much it may use, as bytes with a unit or as a share of the machine's.
 
-def arrow(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
-    """The rows of a query, in its order."""
-    return connection.sql(query).to_arrow_table()
+    Raises:
+        ResourceError: memory or disk ran out.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".spill-") as spill:
+        try:
+            with duckdb.connect(
+                config={"memory_limit": memory, "temp_directory": spill}
+            ) as connection:
+                connection.execute("SET TimeZone = 'UTC'")
+                yield connection
+        except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+            if isinstance(error, duckdb.IOException) and "No space left" not in str(error):
+                raise
+            raise ResourceError(
+                f"Memory or disk ran out while working in {out}: {error} "
+                "Free some space there and run the same command again."
+            ) from error
 
 
 def file_list(paths: Sequence[Path]) -> str:
@@ -41,32 +55,64 @@ def file_list(paths: Sequence[Path]) -> str:
     return "[" + ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths) + "]"
 
 
+def arrow(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
+    """The rows of a query, in its order."""
+    return connection.sql(query).to_arrow_table()
+
+
+def stream(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator[pa.RecordBatch]:
+    """The rows of a query in order, a batch at a time; no other query may run meanwhile."""
+    return iter(connection.sql(query).to_arrow_reader(_STREAM_ROWS))
+
+
 def write_query(
     connection: duckdb.DuckDBPyConnection, query: str, path: Path, schema: pa.Schema
 ) -> int:
-    """Stream a query's rows into a Parquet file with row groups of one size.
+    """Stream a query's rows into a Parquet file; returns how many.
 
     Args:
         connection: where the query runs.
         query: SQL that ends in an ``ORDER BY``, its columns named as in ``schema``.
         path: the file to write.
         schema: columns and types of the file.
-
-    Returns:
-        The number of rows written.
     """
-    reader: pa.RecordBatchReader = connection.sql(query).to_arrow_reader(ROW_GROUP)
-    rows = 0
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        waiting = schema.empty_table()
-        for batch in reader:
-            table = pa.Table.from_batches([batch]).select(schema.names).cast(schema)
-            waiting = pa.concat_tables([waiting, table])
-            while len(waiting) >= ROW_GROUP:
-                writer.write_table(waiting.slice(0, ROW_GROUP), row_group_size=ROW_GROUP)
-                rows += ROW_GROUP
-                waiting = waiting.slice(ROW_GROUP)
-        if len(waiting):
-            writer.write_table(waiting.combine_chunks(), row_group_size=ROW_GROUP)
-            rows += len(waiting)
-    return rows
+    with TableWriter(path, schema) as writer:
+        for batch in stream(connection, query):
+            writer.write(batch.select(schema.names))
+    return writer.rows
+
+
+class TableWriter:
+    """Writes a Parquet file whose bytes depend on the rows alone, not on how they come."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd", compression_level=1)
+        self._waiting: list[pa.RecordBatch] = []
+        self._count = 0
+        self.rows = 0
+
+    def __enter__(self) -> TableWriter:
+        return self
+
+    def __exit__(self, *failed: object) -> None:
+        if failed[0] is None:
+            self._flush(self._count)
+        self._writer.close()
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append rows; their columns are cast to the schema."""
+        self._waiting.append(batch)
+        self._count += len(batch)
+        self.rows += len(batch)
+        if self._count >= ROW_GROUP:
+            self._flush(self._count - self._count % ROW_GROUP)
+
+    def _flush(self, rows: int) -> None:
+        if not self._waiting:
+            return
+        table = pa.Table.from_batches(self._waiting)
+        ready = table.slice(0, rows).cast(self._schema).combine_chunks()
+        self._writer.write_table(ready, row_group_size=ROW_GROUP)
+        self._waiting = table.slice(rows).to_batches()
+        self._count -= rows

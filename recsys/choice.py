@@ -38,7 +38,7 @@ class Evidence:
         has_parent: whether there is a model to go on from.
         settings_changed: whether the parent was made with other settings of matrix or model.
         factors_changed: whether the parent has another number of factors.
-        weeks_since_cold: weeks since a model was last trained cold.
+        weeks_since_cold: weeks since the edition that was last trained cold; 1 in the week after.
         cold_every_weeks: after so many a cold start is due.
         parent_popularity: ndcg@30 of the parent less that of popularity, and so on.
     """

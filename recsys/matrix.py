@@ -36,7 +36,7 @@ class TasteMatrix:
         strength: float32 ``[users, songs]``, positive only: ``log(1 + w)`` of the decayed and
             weighted events ``w``. The model's confidence is ``1 + alpha * strength``.
         played_track: int32, beside ``strength.data``: the row in ``tracks`` of that song's track
-            which the user plays most.
+            which the user plays most; -1 for a song that was saved or liked but never played.
         excluded: bool ``[users, songs]``: heard or disliked, never to be recommended.
     """
 
@@ -172,7 +172,7 @@ _PAIRS: Final = """
     SELECT listener.code::INTEGER AS user, track.song::INTEGER AS song,
         track.code::INTEGER AS track, {weight} AS weight, heard, disliked
     FROM taste JOIN listener USING (user_id) JOIN track USING (track_id)
-    ORDER BY user, song, plays DESC, track
+    ORDER BY user, song, heard DESC, plays DESC, track
 """
 
 
@@ -211,7 +211,7 @@ def _assemble(
         ).append_column("popularity", pa.array(popularity.round(6), pa.float64())),
         tracks=tracks,
         strength=strength,
-        played_track=pairs["track"][first][liked].astype(np.int32),
+        played_track=np.where(pairs["heard"], pairs["track"], -1)[first][liked].astype(np.int32),
         excluded=_csr(user[first][excluded], song[first][excluded], None, shape),
     )
 

@@ -99,6 +99,21 @@ def test_heard_and_disliked_songs_are_excluded(tmp_path: Path) -> None:
     assert matrix.strength.indices.tolist() == [1]
 
 
+def test_a_song_that_was_never_played_has_no_track_that_is_played_most(tmp_path: Path) -> None:
+    taste = [
+        pair("u", "a saved", saves=9.0, plays=0.0, heard=False, last_heard=None),
+        pair("u", "a played", skips=1.0),
+        pair("u", "b", saves=1.0, heard=False, last_heard=None),
+    ]
+    catalogue = [entry("a saved", "a"), entry("a played", "a"), entry("b", "b")]
+    matrix = build(tmp_path, taste, catalogue)
+    played = [
+        matrix.tracks["track_id"][row].as_py() if row >= 0 else None
+        for row in matrix.played_track.tolist()
+    ]
+    assert played == ["a played", None]
+
+
 def test_a_dislike_outweighs_any_number_of_plays(tmp_path: Path) -> None:
     taste = [pair("u", "t", plays=50.0, dislikes=0.001, disliked=True)]
     assert build(tmp_path, taste, [entry("t", "t")]).strength.nnz == 0

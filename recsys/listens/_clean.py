@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -15,10 +16,12 @@ import pyarrow.compute as pc
 
 from recsys import columns as c
 from recsys import schemas
+from recsys._tables import TableWriter, stream
+from recsys._tables import database as database_in
 from recsys.listens._inventory import LogFile
 from recsys.listens._judge import JUDGED, Judge, Window
 from recsys.listens._sql import literal
-from recsys.listens._tables import TableWriter, count, stream, working_database, write_quarantine
+from recsys.listens._tables import MEMORY, count, write_quarantine
 from recsys.settings import ListensSettings
 
 _KEY: Final = (c.USER_ID, c.TRACK_ID, c.LISTENED_AT, c.EVENT)
@@ -64,7 +67,11 @@ def clean_day(
             column that it needs; or no file has a column that the settings map.
         ResourceError: memory or disk ran out.
     """
-    with working_database(out) as (database, scratch):
+    with (
+        database_in(out, MEMORY) as database,
+        tempfile.TemporaryDirectory(dir=out, prefix=".scratch-") as scratch_name,
+    ):
+        scratch = Path(scratch_name)
         sources: list[dict[str, Any]] = []
         if isinstance(source, Path):
             parts = literal(str(source / "part-*.parquet"))

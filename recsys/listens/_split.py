@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -16,10 +17,12 @@ import pyarrow as pa
 
 from recsys import columns as c
 from recsys import schemas
+from recsys._tables import TableWriter, stream
+from recsys._tables import database as database_in
 from recsys.listens._inventory import Inventory
 from recsys.listens._judge import JUDGED, Judge, Window
 from recsys.listens._sql import literal
-from recsys.listens._tables import TableWriter, count, stream, working_database, write_quarantine
+from recsys.listens._tables import MEMORY, count, write_quarantine
 from recsys.settings import ListensSettings
 
 
@@ -49,7 +52,11 @@ def split_dump(settings: ListensSettings, inventory: Inventory, out: Path) -> Du
         BadLogError: as `clean_day`.
         ResourceError: memory or disk ran out.
     """
-    with working_database(out) as (database, scratch):
+    with (
+        database_in(out, MEMORY) as database,
+        tempfile.TemporaryDirectory(dir=out, prefix=".scratch-") as scratch_name,
+    ):
+        scratch = Path(scratch_name)
         judge = Judge(database, settings, Window.of_dump(), scratch)
         judged = scratch / "judged.parquet"
         with TableWriter(judged, JUDGED) as writer:

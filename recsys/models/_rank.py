@@ -19,10 +19,9 @@ from recsys.progress import progress
 #: Users scored in one product. Constant: blocks of another height round differently.
 _USERS_AT_ONCE: Final = 128
 #: Songs taken beyond the limit before rescoring, so that rounding in float32 decides nothing.
-_MARGIN: Final = 64
+_MARGIN: Final = 0
 _DECIMALS: Final = 1e6
-_STRIDE: Final = 16
-_SAMPLED_EVERY: Final = 16
+_SAMPLED_EVERY: Final = 32
 
 
 @dataclass(frozen=True)
@@ -158,10 +157,11 @@ def _hide(scores, place, indptr, indices, rows):  # type: ignore[no-untyped-def]
 def _pick(scores, width, user_factors, item_factors, bits, keys):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Fill ``keys``: the score in steps, negated, above the place; ascending is best first."""
     found = np.zeros(len(width), np.int64)
+    places = np.empty(scores.shape[1] + 1, np.int32)
     for user in range(len(width)):
         if width[user] == 0:
             continue
-        places, size = _top(scores[user], width[user] + _MARGIN)
+        size = _top(scores[user], width[user] + _MARGIN, places)
         for k in range(size):
             score = _dot(user_factors[user], item_factors[places[k]])
             keys[user, k] = (-np.int64(np.rint(score * _DECIMALS)) << bits) + places[k]
@@ -170,61 +170,42 @@ def _pick(scores, width, user_factors, item_factors, bits, keys):  # type: ignor
 
 
 @numba.njit(cache=True, nogil=True)
-def _top(row, count):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """The ``count`` largest finite values' places, and how many; among equals the first places."""
+def _top(row, count, places):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Put the places of the ``count`` largest finite values into ``places``; return how many.
+
+    Ascending; among equals the first places. A sample sets a threshold that most likely leaves a
+    few more than ``count``; where it leaves fewer, all are looked at.
+    """
     expected = count / _SAMPLED_EVERY
     nth = int(expected + 3 * np.sqrt(expected)) + 1
     sample = row[::_SAMPLED_EVERY].copy()
-    if nth < len(sample):
-        places, size = _above(row, count, _nth_largest(sample, nth))
-        if size == count:
-            return places, size
-    return _above(row, count, np.float32(-np.inf))
-
-
-@numba.njit(cache=True, nogil=True)
-def _above(row, count, threshold):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """As :func:`_top`, among values above ``threshold``, which rises when the buffer is full."""
-    values = np.empty(4 * count, row.dtype)
-    places = np.empty(4 * count, np.int32)
     size = 0
-    for start in range(0, len(row), _STRIDE):
-        stop = min(start + _STRIDE, len(row))
-        above = 0
-        for place in range(start, stop):
-            above += row[place] > threshold
-        if above == 0:
-            continue
-        for place in range(start, stop):
-            if row[place] > threshold:
-                values[size] = row[place]
-                places[size] = place
-                size += 1
-                if size == len(values):
-                    threshold = _cut(values, places, size, count)
-                    size = count
-    if size > count:
-        _cut(values, places, size, count)
-        size = count
-    return places, size
-
-
-@numba.njit(cache=True, nogil=True)
-def _cut(values, places, size, count):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Keep the ``count`` largest, in the order they are in; return the smallest of them."""
-    threshold = _nth_largest(values[:size].copy(), count)
-    equal = count
-    for k in range(size):
-        equal -= values[k] > threshold
+    if nth < len(sample):
+        size = _above(row, _nth_largest(sample, nth), places)
+    if size < count:
+        size = _above(row, np.float32(-np.inf), places)
+    if size <= count:
+        return size
+    values = row[places[:size]]
+    threshold = _nth_largest(values.copy(), count)
+    equal = count - (values > threshold).sum()
     kept = 0
     for k in range(size):
         tie = values[k] == threshold and equal > 0
-        if values[k] > threshold or tie:
-            equal -= tie
-            values[kept] = values[k]
-            places[kept] = places[k]
-            kept += 1
-    return threshold
+        equal -= tie
+        places[kept] = places[k]
+        kept += tie or values[k] > threshold
+    return kept
+
+
+@numba.njit(cache=True, nogil=True)
+def _above(row, threshold, places):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Without a branch to mispredict: always write, and go on where it counts."""
+    size = 0
+    for place in range(len(row)):
+        places[size] = place
+        size += row[place] > threshold
+    return size
 
 
 @numba.njit(cache=True, nogil=True)
