@@ -70,10 +70,10 @@ def test_more_users_than_a_block_and_more_songs_than_a_list() -> None:
     matrix = matrix_of(sparse_strength(3, 300, 1500, 0.02))
     model = train(matrix, SETTINGS, seed=1)
     users = np.arange(300, dtype=np.int32)
-    found = find_candidates(model, matrix, users, count=40)
-    nothing = np.zeros(1500, bool)
+    cooling = np.random.default_rng(0).random((300, 1500)) < 0.3
+    found = find_candidates(model, matrix, users, count=40, cooling=csr_matrix(cooling))
     for user in range(300):
-        assert of_user(found, user) == by_hand(model, matrix, user, 40, nothing)
+        assert of_user(found, user) == by_hand(model, matrix, user, 40, cooling[user])
 
 
 def test_every_user_gets_songs_of_their_own_taste() -> None:
@@ -112,6 +112,31 @@ def test_equal_scores_go_by_song() -> None:
     found = find_candidates(model, matrix, np.array([0], np.int32), count=8, barred=barred)
     assert len(set(found.scores)) == 1
     assert found.songs.tolist() == list(range(2, 10))
+
+
+def best_of_all(user: list[float], items: npt.NDArray[np.float32], count: int) -> list[int]:
+    ranked = rank(
+        np.array([user]),
+        items,
+        limits=np.array([count]),
+        allowed=np.ones(len(items), bool),
+        excluded=csr_matrix((1, len(items)), dtype=bool),
+        rows=np.array([0], np.int32),
+    )
+    return [int(song) for song in ranked.songs]
+
+
+def test_a_thousand_equal_scores_at_the_cut() -> None:
+    items = np.ones((3000, 1), np.float32)
+    items[[2500, 10, 2000], 0] = [4, 3, 2]
+    assert best_of_all([1.0], items, 8) == [2500, 10, 2000, 0, 1, 2, 3, 4]
+
+
+def test_what_float32_cannot_tell_apart_is_ranked_right() -> None:
+    """Scores of 10,000 and a few ten-thousandths; float32 has steps of a thousandth there."""
+    order = np.random.default_rng(0).permutation(60)
+    items = np.column_stack([np.full(60, 100), order / 100]).astype(np.float32)
+    assert best_of_all([100.0, 0.01], items, 5) == np.argsort(-order)[:5].tolist()
 
 
 def test_same_bytes_for_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:

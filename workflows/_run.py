@@ -129,7 +129,7 @@ def begin(week: Week, revision: int, *, backfill: bool, command: str) -> None:
     home.lock(root)
     _open_record(run, week, revision, command)
     later = [one for one in run.home.weeks() if one > week]
-    if later and not backfill and not run.home.revisions(week):
+    if later and not backfill:
         raise PlanError(
             f"Edition {max(later)} is planned already, so {week} would come too late for its "
             "listeners. To fill a gap in the history, run BackfillPlaylists."

@@ -62,3 +62,10 @@ class ModelEvaluation(EditionStage):
                 "metrics": evaluation["metrics"],
                 "listeners": evaluation["listeners"],
             }
+        self.tell(
+            f"recall@30 of {evaluation['listeners']} listeners: "
+            + ", ".join(
+                f"{model} {values['recall_at_30']}"
+                for model, values in evaluation["metrics"].items()
+            )
+        )

@@ -42,3 +42,4 @@ class PlaylistGate(EditionStage):
             artefact.write_json(draft.path / "verdict.json", verdict.to_dict())
             draft.inputs = digests(made)
             draft.facts = {"outcome": verdict.outcome, "checks": len(verdict.checks)}
+        self.tell(verdict.summary())

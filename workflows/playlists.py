@@ -52,4 +52,5 @@ class Playlists(EditionStage):
             draft.inputs = digests(made)
             draft.facts = facts
             draft.rows = {"playlists": sum(facts["kinds"].values()), "refused": facts["refused"]}
-        self.tell(f"{facts['kinds']}, refused {facts['refused']}, relaxed {facts['relaxed']}")
+        counted = facts["kinds"] | {"refused": facts["refused"]}
+        self.tell(", ".join(f"{n} {name}" for name, n in counted.items()))

@@ -55,3 +55,4 @@ class PublishedEdition(EditionStage):
             draft.inputs = digests(made)
             draft.rows = {"playlists": published.rows, "left_out": published.left_out}
             draft.facts = {"digest": published.digest}
+        self.tell(f"{published.rows} playlists in the store")

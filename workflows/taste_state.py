@@ -84,3 +84,4 @@ class TasteState(EditionStage):
                 "days": self.plan.days_digest(self.cutoff),
                 "before": before[1].digest if before else None,
             }
+        self.tell(f"{pairs} pairs of user and track, {len(days)} days new")

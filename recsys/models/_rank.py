@@ -19,7 +19,7 @@ from recsys.progress import progress
 #: Users scored in one product. Constant: blocks of another height round differently.
 _USERS_AT_ONCE: Final = 128
 #: Songs taken beyond the limit before rescoring, so that rounding in float32 decides nothing.
-_MARGIN: Final = 0
+_MARGIN: Final = 64
 _DECIMALS: Final = 1e6
 _SAMPLED_EVERY: Final = 32
 

@@ -83,7 +83,7 @@ def plant(deployment: Deployment, users: int, tribes: int, listens_a_day: int) -
                 for k, song in enumerate(of_user[n * listens_a_day : (n + 1) * listens_a_day])
             ],
         )
-    deployment.configure(als={"factors": tribes})
+    deployment.configure(als={"factors": tribes, "iterations": 15})
     heard = {
         user: frozenset(f"tribe {tribe[user]} song {song}" for song in of_user)
         for user, of_user in songs.items()
