@@ -14,10 +14,10 @@ playlists: .venv/installed
 	$(DEMO) $(BIN)/recsys summary --edition $(DEMO_WEEK)
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -q -m "not soak"
+	$(BIN)/python -m pytest -q -n auto -m "not soak"
 
 soak: .venv/installed-dev
-	$(BIN)/python -m pytest -q -m soak
+	$(BIN)/python -m pytest -q -n auto -m soak
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check

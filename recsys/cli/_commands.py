@@ -8,8 +8,6 @@ import sys
 from datetime import UTC, date, datetime
 from typing import Any
 
-from rich.console import Console
-
 from recsys import artefact
 from recsys.artefact import Artefact
 from recsys.cli import _print
@@ -34,7 +32,7 @@ def show(options: argparse.Namespace) -> int:
         print()
     else:
         names = _print.track_names(Home.of(settings), playlist)
-        Console().print(_print.playlist_table(playlist, names))
+        _print.console().print(_print.playlist_table(playlist, names))
     return 0
 
 
@@ -45,7 +43,7 @@ def editions(options: argparse.Namespace) -> int:
         found = store.editions()
     if not found:
         raise NoEditionError("The store has no edition yet: publish a week first.")
-    Console().print(_print.editions_table(found))
+    _print.console().print(_print.editions_table(found))
     return 0
 
 
@@ -94,7 +92,8 @@ def _judge(served: Edition | None, last: Any, today: date) -> tuple[int, list[st
         )
         if last.get("why"):
             lines.append(f"{last.get('stage', 'run')}: {last.get('why')}")
-        if last.get("outcome") != "succeeded":
+        running = last.get("outcome") == "running" and _print.alive(last)
+        if last.get("outcome") != "succeeded" and not running:
             code = max(code, 1)
         elif last.get("verdict") == "unproven":
             code = max(code, 1)
@@ -119,7 +118,7 @@ def summary(options: argparse.Namespace) -> int:
     record = json.loads(
         Artefact.open(folder / "record").file("record.json").read_text(encoding="utf-8")
     )
-    console = Console()
+    console = _print.console()
     console.print(_print.summary_table(record, settings, folder))
     with open_store(settings.store_url) as store:
         playlist = _print.sample(store, folder)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +21,12 @@ from recsys.store import Edition, Playlist, Store
 from recsys.weeks import Week
 
 _POPULAR: Final = Text("popular with others", style="dim")
+
+
+def console() -> Console:
+    """Standard output; as wide as a table needs where it is no terminal."""
+    shown = Console()
+    return shown if shown.is_terminal else Console(width=120)
 
 
 def plain(text: str | None) -> Text:
@@ -42,8 +49,8 @@ def playlist_table(playlist: Playlist, names: Mapping[str, str]) -> RenderableTy
         playlist: from the store.
         names: track names by id, for the reasons.
     """
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("#", justify="right", min_width=3, no_wrap=True)
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
+    table.add_column("#", justify="right", width=3)
     for heading, ratio in (("Track", 3), ("Artists", 2), ("Because of", 3)):
         table.add_column(heading, ratio=ratio, overflow="ellipsis", no_wrap=True)
     for track in playlist.tracks:
@@ -118,11 +125,21 @@ def metrics_text(model: Mapping[str, Any]) -> str:
 def outcome(last: Mapping[str, Any]) -> str:
     """How a run ended, as the end of a sentence."""
     if last.get("outcome") == "running":
-        alive = Path(f"/proc/{last.get('process')}").exists()
-        return "is still running" if alive else "was killed before it ended"
+        return "is still running" if alive(last) else "was killed before it ended"
     if last.get("outcome") == "succeeded":
         return "succeeded"
     return f"failed with exit code {last.get('exit_code')}"
+
+
+def alive(last: Mapping[str, Any]) -> bool:
+    """Whether the run's process is still there."""
+    try:
+        os.kill(int(last["process"]), 0)
+    except PermissionError:
+        return True
+    except (KeyError, ValueError, OSError):
+        return False
+    return True
 
 
 def track_names(home: Home, playlist: Playlist) -> dict[str, str]:
