@@ -14,15 +14,23 @@ def reasons(model: ALSModel, matrix: TasteMatrix, lists: Lists) -> npt.NDArray[n
     """Find the reason of every personal track.
 
     A score is the sum of what each song the listener holds to adds to it (Hu, Koren, Volinsky 2008,
-    section 5); the reason is the one that adds most, under the model that is shipped, shown as the
-    track of that song which the listener plays most. Ties go to the lower song.
+    section 5); the reason is the one that adds most among those played, under the model that is
+    shipped, shown as the track of that song which the listener plays most. Ties go to the lower
+    song.
 
     Returns:
         int32, beside ``lists.songs``: a row of ``matrix.tracks``; -1 for a track that is not
-        personal.
+        personal, and where the listener has played nothing they hold to.
     """
     listed = np.where(lists.personal, lists.songs, -1).astype(np.int32)
-    entries = strongest(model.whitened(), matrix.strength, lists.users, lists.offsets, listed)
+    entries = strongest(
+        model.whitened(),
+        matrix.strength,
+        lists.users,
+        lists.offsets,
+        listed,
+        among=matrix.played_track >= 0,
+    )
     found = np.full(len(entries), -1, np.int32)
     found[entries >= 0] = matrix.played_track[entries[entries >= 0]]
     return found

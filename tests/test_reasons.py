@@ -99,6 +99,28 @@ def test_what_is_popular_has_no_reason_and_the_played_track_is_shown() -> None:
     np.testing.assert_array_equal(found[::2], reasons(model, matrix, lists)[::2] + 1000)
 
 
+def test_what_was_saved_but_never_played_is_no_reason() -> None:
+    matrix = matrix_of(sparse_strength(3, 20, 60))
+    model = train(matrix, SETTINGS, seed=1)
+    lists = lists_of(model, matrix)
+    usual = reasons(model, matrix, lists)
+    never = np.isin(matrix.played_track, usual[:1])
+    found = reasons(
+        model, dataclasses.replace(matrix, played_track=np.where(never, -1, matrix.played_track)
+                                   .astype(np.int32)), lists
+    )  # fmt: skip
+    parts = contributions(model, matrix, int(lists.users[0]), int(lists.songs[0]))
+    assert found[0] == np.argsort(-parts)[1]
+    np.testing.assert_array_equal(found[usual != usual[0]], usual[usual != usual[0]])
+
+
+def test_who_has_played_nothing_has_no_reason() -> None:
+    matrix = matrix_of(sparse_strength(3, 20, 60))
+    model = train(matrix, SETTINGS, seed=1)
+    silent = dataclasses.replace(matrix, played_track=np.full_like(matrix.played_track, -1))
+    assert (reasons(model, silent, lists_of(model, matrix)) == -1).all()
+
+
 def test_equal_parts_go_to_the_lower_song() -> None:
     strength = np.ones((4, 5), np.float32)
     strength[0, 4] = 0

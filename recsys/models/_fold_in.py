@@ -124,8 +124,10 @@ def strongest(
     users: npt.NDArray[np.int32],
     offsets: npt.NDArray[np.int64],
     listed: npt.NDArray[np.int32],
+    *,
+    among: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.int64]:
-    """The heard song that adds most to the score of each listed one.
+    """The song held to that adds most to the score of each listed one.
 
     Args:
         songs: from :func:`whiten`.
@@ -134,6 +136,7 @@ def strongest(
         offsets: int64 ``[n + 1]``: the songs of ``users[k]`` are
             ``listed[offsets[k]:offsets[k + 1]]``.
         listed: int32, columns of ``strength``; -1 is passed over.
+        among: bool, beside ``strength.data``: which songs may be named.
 
     Returns:
         int64, beside ``listed``: a position in ``strength.data``, or -1 where there is none. Ties
@@ -146,7 +149,7 @@ def strongest(
     def block(start: int, stop: int) -> None:
         _attribute(
             indptr, indices, data, songs.songs, songs.alpha,
-            users[start:stop], offsets[start : stop + 1], listed, found,
+            users[start:stop], offsets[start : stop + 1], listed, among, found,
         )  # fmt: skip
 
     for _ in over_blocks(block, len(users), _USERS_AT_ONCE):
@@ -213,7 +216,7 @@ def _fold(indptr, indices, data, whitened, alpha, out):  # type: ignore[no-untyp
 
 
 @numba.njit(cache=True, nogil=True)
-def _attribute(indptr, indices, data, whitened, alpha, users, offsets, listed, found):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _attribute(indptr, indices, data, whitened, alpha, users, offsets, listed, among, found):  # type: ignore[no-untyped-def]  # pragma: no cover
     for k in range(len(users)):
         start, stop = indptr[users[k]], indptr[users[k] + 1]
         if start == stop or offsets[k] == offsets[k + 1]:
@@ -231,9 +234,9 @@ def _attribute(indptr, indices, data, whitened, alpha, users, offsets, listed, f
         for column in range(targets.shape[1]):
             if listed[offsets[k] + column] < 0:
                 continue
-            best, most = 0, -np.inf
+            best, most = -1, -np.inf
             for row in range(len(q)):
                 part = np.rint(parts[row, column] * q[row] * _STEPS)
-                if part > most:
-                    best, most = row, part
-            found[offsets[k] + column] = start + best
+                if among[start + row] and part > most:
+                    best, most = start + row, part
+            found[offsets[k] + column] = best
