@@ -78,9 +78,9 @@ class AlsSettings:
     iterations: int = setting.of(setting.integer(1, 1000), 15)
     #: Iterations when going on from last week's model.
     warm_iterations: int = setting.of(setting.integer(1, 1000), 3)
-    regularization: float = setting.of(setting.number(0, 1e6), 0.05)
+    regularization: float = setting.of(setting.number(0, 1e6), 2.0)
     #: Confidence is 1 + alpha x strength (Hu, Koren, Volinsky 2008).
-    alpha: float = setting.of(setting.number(1e-6, 1e6), 20.0)
+    alpha: float = setting.of(setting.number(1e-6, 1e6), 2.0)
     #: A model is trained from nothing at least every so many weeks.
     cold_every_weeks: int = setting.of(setting.integer(1, 520), 4)
 

@@ -215,7 +215,7 @@ def test_nothing_held_to_gives_a_model_that_ranks_nothing() -> None:
 
 @pytest.mark.parametrize("factors", [1, 64, 1024])
 def test_one_user_and_one_track(factors: int) -> None:
-    settings = dataclasses.replace(SETTINGS, factors=factors)
+    settings = dataclasses.replace(SETTINGS, factors=factors, regularization=0.05, alpha=20.0)
     matrix = matrix_of([[0.7]])
     model = train(matrix, settings, seed=1)
     assert check_factors(model, matrix).passed
