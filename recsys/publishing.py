@@ -67,6 +67,7 @@ def publish(
     """
     refresh_copy(store, copy)
     digest = playlists.facts["digest"]
+    known = store.state(digest)
     store.stage(
         str(week),
         revision,
@@ -75,8 +76,10 @@ def publish(
         pq.read_table(playlists.file("default.parquet")),
     )
     refresh_copy(store, copy)
-    store.activate(str(week), digest, backfill=backfill)
-    refresh_copy(store, copy)
+    lost = known is not None and known.activated_at is not None and not known.present
+    if not lost:  # else its rows are back, and what had become of it stands
+        store.activate(str(week), digest, backfill=backfill)
+        refresh_copy(store, copy)
     published = store.state(digest)
     if published is None or not published.present:
         raise StoreError(f"Edition {week} is not in the store although it was just published.")

@@ -113,6 +113,18 @@ def settle(week_text: str, revision: int) -> tuple[Week, int]:
     return week, revision
 
 
+def hold() -> None:
+    """Hold the home until this process and its children have ended.
+
+    Raises:
+        AlreadyRunningError: another run holds the home.
+        ResourceError: the home cannot be written, or there is too little disk or memory.
+    """
+    root = current().home.root
+    home.admit(root)
+    home.lock(root)
+
+
 def begin(week: Week, revision: int, *, backfill: bool, command: str) -> None:
     """Look at everything that can be looked at before the work, and hold the home.
 
@@ -125,8 +137,7 @@ def begin(week: Week, revision: int, *, backfill: bool, command: str) -> None:
     """
     run = current()
     root = run.home.root
-    home.admit(root)
-    home.lock(root)
+    hold()
     _open_record(run, week, revision, command)
     later = [one for one in run.home.weeks() if one > week]
     if later and not backfill:
@@ -236,8 +247,10 @@ def check_days(days: list[date], week: Week, run: Run) -> None:
             f"edition {week}. Name a later --week."
         )
     if days[-1] < end - timedelta(weeks=1):
-        last = Week.of(days[-1] + timedelta(days=1, hours=lead))
-        last = last if last.last_day(lead) >= days[-1] else last + 1
+        last = Week.of(days[-1] + timedelta(hours=lead)) + 1
+        whole = run.settings.listens.missing_day != STOP or not run.inventory.partitioned
+        if not whole and last.last_day(lead) > days[-1] and (last - 1).last_day(lead) >= days[0]:
+            last -= 1  # the days up to the cutoff of the later one would be missing
         raise MissingDataError(
             f"The log {run.settings.listens.source} ends on {days[-1]}: nothing was heard in the "
             f"seven days before {end}, the cutoff of edition {week}. The last edition it can make "

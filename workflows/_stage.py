@@ -149,7 +149,8 @@ class EditionStage(Stage):
         artefact.write_json(report, verdict)
         raise GateRefusedError(
             f"Edition {self.week} is refused by {self.stage}: {summary} Nothing is published; the "
-            f"edition before stays. Each rule with its value is in {report}."
+            f"edition before stays. Each rule with its value is in {report}. When the cause is "
+            f"gone, make the edition anew beside this one: --revision {self.revision + 1}"
         )
 
 

@@ -1,4 +1,4 @@
-"""DailyPlays: what a day's listens come to per user, track and listening day."""
+"""DailyPlays: what a day's listens come to per user, track and listening day; and all of them."""
 
 from __future__ import annotations
 
@@ -36,3 +36,17 @@ class DailyPlays(Stage):
         with self.draft() as draft:
             draft.rows = daily_plays(clean.file("listens.parquet"), draft.path)
             draft.inputs = {"clean_listens": clean.digest}
+
+
+class DailyPlaysBefore(luigi.WrapperTask):
+    """Every arrival day before a cutoff, as one task.
+
+    Asked for one by one while a task runs, Luigi would follow each day to the log's beginning.
+    """
+
+    cutoff = luigi.Parameter(description="YYYY-MM-DD")
+
+    def requires(self) -> list[DailyPlays]:
+        """The days."""
+        days = _run.current().log_days(date.fromisoformat(self.cutoff)) or []
+        return [DailyPlays(day=str(day)) for day in days]

@@ -14,7 +14,7 @@ from recsys.settings import STOP
 from recsys.weeks import Week
 from workflows import _run
 from workflows._stage import EditionStage
-from workflows.daily_plays import DailyPlays
+from workflows.daily_plays import DailyPlaysBefore
 from workflows.listening_log import SplitLog
 
 
@@ -28,15 +28,15 @@ class EditionPlan(EditionStage):
         """The day at whose start the books are closed."""
         return Week.parse(self.week).cutoff(self.settings.edition.lead_hours).date()
 
-    def requires(self) -> list[luigi.Task]:
-        """Every day of the log before the cutoff; of a log without days, its split first."""
+    def requires(self) -> luigi.Task:
+        """Every day of the log before the cutoff; of a log without partitions, its split."""
         run = _run.current()
-        days = run.log_days(self.cutoff)
-        if days is None:
-            return [SplitLog(fingerprint=run.fingerprint)]
-        return [DailyPlays(day=str(day)) for day in days]
+        if run.inventory.partitioned:
+            return DailyPlaysBefore(cutoff=str(self.cutoff))
+        # Its days are asked for while this runs: Luigi takes no requirement that comes later.
+        return SplitLog(fingerprint=run.fingerprint)
 
-    def run(self) -> Iterator[list[luigi.Task]]:
+    def run(self) -> Iterator[luigi.Task]:
         """Write the plan."""
         from recsys.plan import PLAN_FILE, make_plan
         from recsys.publishing import refresh_copy
@@ -47,7 +47,7 @@ class EditionPlan(EditionStage):
         days = run.log_days(self.cutoff) or []
         _run.check_days(days, Week.parse(self.week), run)
         # The days of a log without partitions are known only now that it is split.
-        yield [DailyPlays(day=str(day)) for day in days]
+        yield DailyPlaysBefore(cutoff=str(self.cutoff))
         self._check_content(days)
 
         new = [day for day in days if day >= self.cutoff - timedelta(weeks=1)]

@@ -100,11 +100,15 @@ class BackfillPlaylists(luigi.Task):
     def _published(self) -> bool:
         weeks = self._weeks()
         _run.settle(self.last, 0)
-        return all(week.published() for week in weeks)
+        if all(week.published() for week in weeks):
+            return True
+        _run.hold()
+        return False
 
     def run(self) -> Iterator[WeeklyPlaylists]:
         """Ask for one week after another."""
-        yield from self._weeks()
+        for week in self._weeks():  # noqa: UP028 - Luigi sends answers, which a list cannot take
+            yield week
 
     def _weeks(self) -> list[WeeklyPlaylists]:
         try:

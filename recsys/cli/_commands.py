@@ -159,9 +159,11 @@ def rollback(options: argparse.Namespace) -> int:
 
     del options
     settings = load_settings()
+    copy = Home.of(settings).store_copy
     with open_store(settings.store_url) as store:
+        refresh_copy(store, copy)
         entry = store.rollback()
-        refresh_copy(store, Home.of(settings).store_copy)
+        refresh_copy(store, copy)
     print(f"Edition {entry.edition} revision {entry.revision} is served again.")
     return 0
 
@@ -171,9 +173,11 @@ def forget(options: argparse.Namespace) -> int:
     from recsys.publishing import refresh_copy
 
     settings = load_settings()
+    copy = Home.of(settings).store_copy
     with open_store(settings.store_url) as store:
+        refresh_copy(store, copy)  # a store that was lost knows again who was forgotten before
         store.forget(options.user)
-        refresh_copy(store, Home.of(settings).store_copy)
+        refresh_copy(store, copy)
     print("Hidden from every reader, and out of every matrix from the next edition on.")
     return 0
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +41,8 @@ def test_lastfm_listeners_get_a_playlist_or_a_reason(deployment: Deployment) -> 
     deployment.configure(listens={"source": LASTFM, "format": "lastfm"})
     # The file ends on Monday 2009-05-04; the edition whose books close next is of 2009-05-11.
     week = "2009-W20"
-    assert deployment.run(week)
+    done = deployment.weekly("--week", week)
+    assert done.returncode == 0, done.stderr[-3000:]
 
     home = Home.of(deployment.load())
     (split,) = (home.days / "split").glob("*")
@@ -53,10 +51,8 @@ def test_lastfm_listeners_get_a_playlist_or_a_reason(deployment: Deployment) -> 
         cleaned.update(Artefact.open(folder).manifest["rows"])
     undated = Artefact.open(split).manifest["rows"]["undated"]
     assert Artefact.open(split).manifest["rows"]["read"] == 5000
-    assert cleaned["read"] == 5000 - undated
-    assert (
-        cleaned["kept"] + cleaned["duplicates"] + cleaned["quarantined"] + undated == cleaned["read"]
-    )
+    assert cleaned["read"] + undated == 5000
+    assert cleaned["kept"] + cleaned["duplicates"] + cleaned["quarantined"] == cleaned["read"]
     assert cleaned["kept"] > 4900
 
     shown = deployment.recsys("show", "user_000001", "--json")
@@ -109,8 +105,9 @@ def spread_hetrec(deployment: Deployment, first_day: date, days: int, plays: int
     """Write HetRec as a log of ``days`` days, an artist as a track by itself.
 
     The users, the artists and who plays whom how much are real. The days are not: HetRec has no
-    clock. A seed thins each count binomially to some ``plays`` listens in all, at least one for each
-    pair, and deals these out over the days; a third of the pairs begin in the last three weeks.
+    clock. A seed thins each count binomially to some ``plays`` listens in all, at least one for
+    each pair, and deals these out over the days; a third of the pairs begin in the last three
+    weeks.
     """
     rng = np.random.default_rng(20110511)
     table = np.loadtxt(HETREC / "user_artists.dat", np.int64, skiprows=1, delimiter="\t")
@@ -121,10 +118,8 @@ def spread_hetrec(deployment: Deployment, first_day: date, days: int, plays: int
     )
     day = begin + (rng.random(len(user)) * (days - begin)).astype(int)
     second = rng.permutation(len(user)) % 86_400
-    with (HETREC / "artists.dat").open(encoding="utf-8") as file:
-        names = {
-            int(row[0]): row[1] for row in csv.reader(file, delimiter="\t", quoting=3) if row[0] != "id"
-        }
+    lines = (HETREC / "artists.dat").read_text(encoding="utf-8").split("\n")
+    names = {int(row[0]): row[1] for row in (line.split("\t") for line in lines) if len(row) > 1}
     midnight = np.datetime64(first_day, "us")
     for n in range(days):
         of_day = day == n
@@ -177,7 +172,7 @@ def check_hetrec(deployment: Deployment, plays: int, days: int = 35) -> None:
         plan = facts_of(deployment, "plan", week)
         assert (plan["parent"]["edition"], plan["parent"]["revision"]) == (before, 1)
         metrics = facts_of(deployment, "evaluation", week)["metrics"]
-        assert metrics["parent"]["ndcg_at_30"] > 1.5 * metrics["popular"]["ndcg_at_30"]
+        assert metrics["parent"]["ndcg_at_30"] > 1.5 * metrics["popularity"]["ndcg_at_30"]
     verified = deployment.recsys("verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr
 
@@ -211,27 +206,19 @@ def check_week(
             user, tracks = row["user_id"], row["tracks"]
             artists = [track["track_id"] for track in tracks]
             resting = set().union(*(edition.get(user, set()) for edition in earlier))
-            assert (row["edition"], row["valid_from"]) == (week, monday)
+            assert (row["edition"], row["relaxed"]) == (week, [])
             assert [track["position"] for track in tracks] == list(range(1, 31))
             assert len(set(artists)) == 30
             assert known.issuperset(artists)
             assert heard[user].isdisjoint(artists)
-            assert resting.isdisjoint(artists) or "cooldown" in row["relaxed"]
-            credited = [set(track["artist_names"]) for track in tracks]
-            most = Counter(name for names in credited for name in names).most_common(1)[0][1]
-            assert most <= 2 or "per_artist" in row["relaxed"]
-            assert all(a.isdisjoint(b) for a, b in pairwise(credited)) or (
-                "neighbours" in row["relaxed"]
-            )
+            assert resting.isdisjoint(artists)
+            # A track is an artist here: none twice is also the rule on artists and neighbours.
             for track in tracks:
                 assert np.isfinite(track["score"])
                 assert abs(track["score"]) < 1e9
-                personal = track["source"] == "als"
-                assert (track["because_track_id"] in heard[user]) == personal
-            sources = {track["source"] for track in tracks}
-            assert row["kind"] == (
-                "blended" if len(sources) > 1 else {"als": "personal"}.get(*sources, "popular")
-            )
+                assert (track["because_track_id"] in heard[user]) == (track["source"] == "als")
+            personal = sum(track["source"] == "als" for track in tracks)
+            assert row["kind"] == {30: "personal", 0: "popular"}.get(personal, "blended")
             assert store.playlist(user, edition=week).to_dict() == as_stored(row)
     return {row["user_id"]: {track["track_id"] for track in row["tracks"]} for row in rows}
 

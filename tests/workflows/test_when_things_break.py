@@ -24,7 +24,7 @@ from recsys.errors import BadLogError, MissingDataError, NoSuchUserError, PlanEr
 from recsys.playlists import making
 from recsys.store._sqlite import SqliteStore
 from recsys.weeks import Week
-from tests.workflows.conftest import Deployment, listen, tribe_log
+from tests.workflows.conftest import Deployment, build, listen, tribe_log
 from workflows import BackfillPlaylists, WeeklyPlaylists
 
 BEFORE, NOW, NEXT = "2026-W46", "2026-W47", "2026-W48"
@@ -214,8 +214,8 @@ def test_a_day_a_tenth_of_its_usual_size_stops_the_run_or_is_said(deployment: De
     for n in range(9):
         at = day - timedelta(days=8 - n)
         rows = [
-            listen(f"u{user:03d}", f"track {(user * 3 + n * 7 + k) % 90:02d}", at, user * 60 + k)
-            for user in range(202)
+            listen(f"u{m:03d}", f"track {m % 2 * 500 + (m * 3 + n * 5 + k) % 60}", at, m * 60 + k)
+            for m in range(202)
             for k in range(5)
         ]
         deployment.write_day(at, rows[:9] if at == day else rows)
@@ -231,30 +231,38 @@ def test_a_day_a_tenth_of_its_usual_size_stops_the_run_or_is_said(deployment: De
 def test_a_log_that_ended_long_before_names_the_week_it_can_make(served: Deployment) -> None:
     for n in range(14):
         remove_day(served, LAST_DAYS[NEXT] - timedelta(days=n))
-    with pytest.raises(MissingDataError, match=f"--week {BEFORE}$"):
+    with pytest.raises(MissingDataError, match=f"--week {BEFORE}$") as refused:
         WeeklyPlaylists(week=NEXT).complete()
+    assert refused.value.exit_code == 20
+    assert f"ends on {LAST_DAYS[BEFORE]}" in str(refused.value)
     assert WeeklyPlaylists(week=BEFORE).complete()
-    remove_day(served, LAST_DAYS[BEFORE])  # the week is cut short, and still the last one
-    with pytest.raises(MissingDataError, match=f"--week {BEFORE}$"):
-        WeeklyPlaylists(week=NEXT).complete()
-    shutil.rmtree(served.home)
-    assert served.run(BEFORE)
-    assert serves(served) == BEFORE
 
 
-@pytest.mark.parametrize("late", [1, 8])
+@pytest.mark.parametrize("missing_day", ["stop", "continue"])
+@pytest.mark.parametrize("late", [0, 1, 6])
 def test_the_week_named_for_a_log_of_the_past_can_be_made(
-    deployment: Deployment, late: int
+    deployment: Deployment, late: int, missing_day: str
 ) -> None:
+    deployment.configure(listens={"missing_day": missing_day})
     last_day = LAST_DAYS[BEFORE] - timedelta(days=late)
     tribe_log(deployment, last_day=last_day, days=9, members=4)
     with pytest.raises(MissingDataError) as refused:
         WeeklyPlaylists(week=NEXT).complete()
-    named = str(refused.value)[-8:]
-    assert Week.parse(named).last_day(24) - last_day < timedelta(weeks=1)
+    named = Week.parse(str(refused.value)[-8:])
+    assert named == Week.parse(BEFORE) - (missing_day == "stop" and late > 0)
+    assert deployment.run(str(named))
+    assert serves(deployment) == str(named)
+
+
+def test_a_log_of_less_than_a_week_is_named_the_week_it_falls_in(deployment: Deployment) -> None:
+    tribe_log(deployment, last_day=LAST_DAYS[BEFORE] - timedelta(days=2), days=3, members=4)
+    with pytest.raises(MissingDataError, match=f"--week {BEFORE}$"):
+        WeeklyPlaylists(week=NEXT).complete()
+    with pytest.raises(MissingDataError, match="missing_day = continue"):
+        WeeklyPlaylists(week=BEFORE).complete()
     deployment.configure(listens={"missing_day": "continue"})
-    assert deployment.run(named)
-    assert serves(deployment) == named
+    assert deployment.run(BEFORE)
+    assert serves(deployment) == BEFORE
 
 
 def test_a_week_without_a_listen_ships_from_what_was_heard_before(served: Deployment) -> None:
@@ -344,7 +352,7 @@ def test_a_store_that_was_deleted_is_published_again(served: Deployment) -> None
         # The week before is known, and comes back when it is run again.
         with pytest.raises(StoreError, match="Run the week again"):
             store.playlist("t0m00", edition=BEFORE)
-    assert served.run(BEFORE)
+    assert served.run(BEFORE, backfill=True)
     with served.store() as store:
         assert store.playlist("t0m00", edition=BEFORE).edition == BEFORE
     assert serves(served) == NOW
@@ -400,7 +408,8 @@ def test_a_damaged_store_is_told_what_to_do_about(served: Deployment) -> None:
 
 
 @pytest.fixture
-def retrying(monkeypatch: pytest.MonkeyPatch) -> None:
+def retrying(served: Deployment, monkeypatch: pytest.MonkeyPatch) -> Deployment:
+    """A deployment whose failed stages are tried again, at once."""
     config = luigi.configuration.get_config()
     for section, key, value in (
         ("worker", "keep_alive", "true"),
@@ -412,12 +421,12 @@ def retrying(monkeypatch: pytest.MonkeyPatch) -> None:
         if not config.has_section(section):
             config.add_section(section)
         monkeypatch.setitem(config[section], key, value)
+    return served
 
 
-@pytest.mark.usefixtures("retrying")
 @pytest.mark.parametrize(("failures", "succeeds"), [(2, True), (3, False)])
 def test_a_store_that_comes_back_is_tried_again(
-    served: Deployment, monkeypatch: pytest.MonkeyPatch, failures: int, succeeds: bool
+    retrying: Deployment, monkeypatch: pytest.MonkeyPatch, failures: int, succeeds: bool
 ) -> None:
     right, calls = SqliteStore.activate, 0
 
@@ -429,10 +438,10 @@ def test_a_store_that_comes_back_is_tried_again(
         right(*arguments, **named)
 
     monkeypatch.setattr(SqliteStore, "activate", flaky)
-    assert served.run(NOW) is succeeds
+    retrying.run(NOW)
     assert calls == 3
-    assert serves(served) == (NOW if succeeds else BEFORE)
-    assert served.last_run()["outcome"] == ("succeeded" if succeeds else "failed")
+    assert serves(retrying) == (NOW if succeeds else BEFORE)
+    assert retrying.last_run()["outcome"] == ("succeeded" if succeeds else "failed")
 
 
 def test_a_disk_that_fills_up_leaves_what_is_complete(
@@ -505,7 +514,7 @@ def test_a_rolled_back_edition_of_a_lost_store_stays_rolled_back(served: Deploym
     assert served.run(NOW)
     assert main(["rollback"]) == 0
     shutil.rmtree(served.home / "store")
-    assert served.run(BEFORE)
+    assert served.run(BEFORE, backfill=True)
     assert served.run(NOW)
     assert serves(served) == BEFORE
 
@@ -536,9 +545,9 @@ def test_who_is_forgotten_while_the_edition_is_made_is_hidden_in_it(served: Depl
     with served.store() as store:
         with pytest.raises(NoSuchUserError):
             store.playlist("t0m03")
-        assert "t0m03" not in pa.Table.from_batches(store.rows(digest(served)))[
-            "user_id"
-        ].to_pylist()
+        assert (
+            "t0m03" not in pa.Table.from_batches(store.rows(digest(served)))["user_id"].to_pylist()
+        )
     assert main(["verify"]) == 0
 
 
@@ -547,11 +556,7 @@ def _down(*arguments: Any, **named: Any) -> None:
 
 
 def backfill(first: str, last: str) -> bool:
-    return bool(
-        luigi.build(
-            [BackfillPlaylists(first=first, last=last)], local_scheduler=True, log_level="WARNING"
-        )
-    )
+    return build(BackfillPlaylists(first=first, last=last))
 
 
 def test_a_backfill_makes_the_weeks_in_order(served: Deployment) -> None:
