@@ -45,6 +45,11 @@ def text(raw: str) -> str:
     return raw
 
 
+def anything(raw: str) -> str:
+    """a value, or nothing for the default"""
+    return raw
+
+
 def path(raw: str) -> Path:
     """a folder"""
     return Path(text(raw))
@@ -71,9 +76,13 @@ def multiple_of(step: int, high: int) -> Parse:
     within = integer(0, high)
 
     def parse(raw: str) -> int:
-        value: int = within(raw)
+        expected = f"a multiple of {step} from 0 to {high}"
+        try:
+            value: int = within(raw)
+        except ValueError:
+            raise ValueError(expected) from None
         if value % step:
-            raise ValueError(f"a multiple of {step} from 0 to {high}")
+            raise ValueError(expected)
         return value
 
     return parse

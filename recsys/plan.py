@@ -31,6 +31,10 @@ class Plan:
         path = Artefact.open(folder).file(PLAN_FILE)
         return cls(json.loads(path.read_text(encoding="utf-8")))
 
+    def without_users(self) -> dict[str, Any]:
+        """The document with the number of forgotten users in place of their ids."""
+        return {**self.document, "forgotten": len(self.forgotten)}
+
     @property
     def week(self) -> Week:
         """The edition's week."""

@@ -106,7 +106,7 @@ class StoreSettings:
 class MlflowSettings:
     """``[mlflow]``: where runs are tracked. Empty: a SQLite file under home."""
 
-    tracking_uri: str = setting.of(setting.text, "")
+    tracking_uri: str = setting.of(setting.anything, "")
 
 
 @dataclass(frozen=True, kw_only=True)

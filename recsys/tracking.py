@@ -26,7 +26,8 @@ def log_training(
     tags: Mapping[str, str],
     metrics: Mapping[str, float],
     losses: Sequence[float],
-    artefacts: Sequence[Path],
+    documents: Mapping[str, Any],
+    files: Sequence[Path],
     local_files: Path,
 ) -> str | None:
     """Log a training to MLflow as one run.
@@ -38,7 +39,8 @@ def log_training(
         tags: what identifies the run.
         metrics: one value each.
         losses: of each iteration.
-        artefacts: files and folders to keep with the run.
+        documents: JSON values to keep with the run, by file name.
+        files: to keep with the run, under ``model``.
         local_files: where the files go when the tracking store is a local database.
 
     Returns:
@@ -76,11 +78,10 @@ def log_training(
             ],
             tags=[RunTag(key, value) for key, value in tags.items()],
         )
-        for path in artefacts:
-            if path.is_dir():
-                client.log_artifacts(run_id, str(path), path.name)
-            else:
-                client.log_artifact(run_id, str(path))
+        for file_name, document in documents.items():
+            client.log_dict(run_id, document, file_name)
+        for path in files:
+            client.log_artifact(run_id, str(path), "model")
         client.set_terminated(run_id)
     except Exception as error:  # noqa: BLE001 - whatever ails the tracking, the run goes on
         return f"{type(error).__name__}: {error}".splitlines()[0]

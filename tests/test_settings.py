@@ -96,7 +96,6 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
         ("als", "alpha", "0", "a number from 1e-06"),
         ("playlists", "length", "0", "a whole number from 1 to 200"),
         ("store", "url", "/srv/store", "a URL that begins with sqlite://"),
-        ("mlflow", "tracking_uri", "", "a value"),
     ],
 )
 def test_a_wrong_value_is_told_with_what_was_expected(

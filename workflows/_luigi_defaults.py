@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 import luigi.configuration
+
+from recsys.errors import RecsysError
 
 _DEFAULTS: Final = {
     # Without these a failed run exits with 0.
@@ -23,8 +26,19 @@ _DEFAULTS: Final = {
 }
 
 
+def _tell_plainly(record: logging.LogRecord) -> bool:
+    """Say an error of ours in its own words; only others need a stack trace."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, RecsysError):
+        record.msg = f"{record.getMessage().strip()}: {error}"
+        record.args = None
+        record.exc_info = None
+    return True
+
+
 def apply() -> None:
     """Set each default that no configuration file sets."""
+    logging.getLogger("luigi-interface").addFilter(_tell_plainly)
     config = luigi.configuration.get_config()
     for section, values in _DEFAULTS.items():
         for key, value in values.items():

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from luigi.cmdline_parser import CmdlineParser
 
 from recsys import artefact, home, listens, plan
 from recsys.artefact import Artefact
-from recsys.errors import BadLogError, MissingDataError, PlanError, RecsysError, SettingsError
+from recsys.errors import (
+    AlreadyRunningError,
+    BadLogError,
+    MissingDataError,
+    PlanError,
+    RecsysError,
+    SettingsError,
+)
 from recsys.home import Home
 from recsys.listens import Inventory
 from recsys.plan import Plan
@@ -23,6 +31,8 @@ from recsys.settings import STOP, Settings, load_settings
 from recsys.weeks import Week
 
 LOG = logging.getLogger("luigi-interface")
+#: What Luigi exits with when a stage failed, whatever it failed of.
+TASK_FAILED: Final = 30
 
 
 @dataclass
@@ -47,13 +57,17 @@ class Run:
         files = [[file.name, file.size, file.modified] for file in self.inventory.files]
         return artefact.digest_of(files)[:16]
 
+    @cached_property
+    def _split_days(self) -> set[date]:
+        split = Artefact.open(self.home.split(self.fingerprint))
+        return {date.fromisoformat(day) for day in split.facts["days"]}
+
     def log_days(self, end: date) -> list[date] | None:
         """The arrival days before ``end``; None while a log without partitions is not split."""
         if self.inventory.partitioned:
             days = set(self.inventory.days)
         elif artefact.exists(self.home.split(self.fingerprint)):
-            split = Artefact.open(self.home.split(self.fingerprint))
-            days = {date.fromisoformat(day) for day in split.facts["days"]}
+            days = self._split_days
         else:
             return None
         return sorted(day for day in days if day < end)
@@ -145,32 +159,68 @@ def begin(week: Week, revision: int, *, backfill: bool, command: str) -> None:
             f"Edition {max(later)} is planned already, so {week} would come too late for its "
             "listeners. To fill a gap in the history, run BackfillPlaylists."
         )
-    run.__dict__.pop("inventory", None)
+    for listed_before in ("inventory", "_split_days"):
+        run.__dict__.pop(listed_before, None)
     home.admit(root, _unread_bytes(run, week))
     _check_log(run, week)
 
 
-def guarded(look: Callable[[], Any]) -> Any:
+def guarded(look: Callable[[], Any], **asked: Any) -> Any:
     """Call ``look``; on the command line a refusal ends the process with its own exit code.
 
     Luigi would report it as a scheduling error among others and print a stack trace.
+
+    Args:
+        look: what may refuse.
+        asked: what was asked for, to leave word of a refusal: ``command``, ``edition``,
+            ``revision``.
     """
     try:
         return look()
     except RecsysError as error:
-        run = _current
-        if run is not None and run.home.root.is_dir() and home.holds(run.home.root):
-            fail(type(error).__name__, str(error), error.exit_code, stage="before the work")
+        _leave_word(
+            asked,
+            outcome="failed",
+            error=type(error).__name__,
+            why=str(error),
+            exit_code=error.exit_code,
+            stage="before the work",
+        )
         if CmdlineParser.get_instance() is None:
             raise
         LOG.error("%s", error)
         raise SystemExit(error.exit_code) from None
 
 
-def fail(kind: str, message: str, exit_code: int, stage: str) -> None:
-    """Leave word of why the run ended."""
+def already_published(**asked: Any) -> None:
+    """Leave word that nothing was to be done, over that of an older failure."""
+    last = home.read_last_run(current().home.root) or {}
+    if last.get("outcome") == "failed":
+        _leave_word(asked, outcome="succeeded", exit_code=0)
+
+
+def _leave_word(asked: Mapping[str, Any], **facts: Any) -> None:
+    """Write how the run stands, unless there is no home or another run holds it."""
+    run = _current
+    if run is None or not run.home.root.is_dir():
+        return
+    with contextlib.suppress(AlreadyRunningError, OSError):
+        home.lock(run.home.root)
+        last = home.read_last_run(run.home.root) or {}
+        begun = last.get("outcome") == "running" and last.get("process") == os.getpid()
+        home.record_run(run.home.root, **{**(last if begun else asked), **facts})
+
+
+def fail(error: BaseException, stage: str) -> None:
+    """Leave word of the stage that failed, and why."""
     facts = dict(home.read_last_run(current().home.root) or {})
-    facts.update(outcome="failed", error=kind, why=message, exit_code=exit_code, stage=stage)
+    facts.update(
+        outcome="failed",
+        error=type(error).__name__,
+        why=str(error),
+        exit_code=TASK_FAILED,
+        stage=stage,
+    )
     home.record_run(current().home.root, **facts)
 
 
@@ -191,7 +241,7 @@ def _open_record(run: Run, week: Week, revision: int, command: str) -> None:
         facts = dict(home.read_last_run(root) or {})
         if os.getpid() == owner and facts.get("outcome") == "running":
             why = "The run ended before its last stage. Its log says where."
-            facts.update(outcome="failed", error="Stopped", why=why, exit_code=30)
+            facts.update(outcome="failed", error="Stopped", why=why)
             home.record_run(root, **facts)
 
     atexit.register(close_record)

@@ -88,8 +88,7 @@ class Stage(luigi.Task):
 
     def on_failure(self, exception: BaseException) -> str:
         """Leave word for ``recsys status``; an error of ours needs no stack trace."""
-        code = exception.exit_code if isinstance(exception, RecsysError) else 30
-        _run.fail(type(exception).__name__, str(exception), code, self.stage)
+        _run.fail(exception, self.stage)
         if isinstance(exception, RecsysError):
             return str(exception)
         return "".join(traceback.format_exception(exception))

@@ -65,6 +65,8 @@ class AlsModel(EditionStage):
         self._track(way, list(model.loss))
 
     def _track(self, way: str, losses: list[float]) -> None:
+        from recsys import models
+        from recsys.artefact import MANIFEST
         from recsys.tracking import log_training
 
         made = self.output().open()
@@ -91,7 +93,9 @@ class AlsModel(EditionStage):
             },
             metrics=metrics | timings,
             losses=losses,
-            artefacts=[made.path, self.edition / "plan" / "plan.json"],
+            documents={"plan.json": self.plan.without_users()},
+            # Not the users' side: who asks to be forgotten could not be found there again.
+            files=[made.path / name for name in models.ITEM_FILES] + [made.path / MANIFEST],
             local_files=self.settings.home / "mlflow",
         )
         if failure is not None:

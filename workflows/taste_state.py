@@ -59,6 +59,8 @@ class TasteState(EditionStage):
         from recsys.plan import open_pinned
         from recsys.taste import roll_taste
 
+        if self.complete():  # Luigi asked when there was no plan yet to tell by
+            return
         home = _run.current().home
         before: tuple[Week, Artefact] | None = None
         if not self.weeks_back:

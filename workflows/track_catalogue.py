@@ -39,6 +39,8 @@ class TrackCatalogue(EditionStage):
         from recsys.catalogue import roll_catalogue
         from recsys.plan import open_pinned
 
+        if self.complete():  # Luigi asked when there was no plan yet to tell by
+            return
         home = _run.current().home
         plan = self.plan
         before: Artefact | None = None

@@ -44,12 +44,15 @@ class WeeklyPlaylists(Stage):
 
     def complete(self) -> bool:
         """Whether the edition is recorded and published; if not, all is looked at first."""
-        return bool(_run.guarded(self._look))
+        asked = {"command": "WeeklyPlaylists", "edition": self.week, "revision": self.revision}
+        return bool(_run.guarded(self._look, **asked))
 
     def _look(self) -> bool:
-        if self.published():
-            return True
+        published = self.published()
         week, revision = self._edition
+        if published:
+            _run.already_published(command="WeeklyPlaylists", edition=str(week), revision=revision)
+            return True
         _run.begin(week, revision, backfill=self.backfill, command="WeeklyPlaylists")
         return False
 
@@ -95,7 +98,8 @@ class BackfillPlaylists(luigi.Task):
 
     def complete(self) -> bool:
         """Whether every week is recorded and published."""
-        return bool(_run.guarded(self._published))
+        asked = {"command": "BackfillPlaylists", "edition": f"{self.first} to {self.last}"}
+        return bool(_run.guarded(self._published, **asked))
 
     def _published(self) -> bool:
         weeks = self._weeks()

@@ -128,7 +128,8 @@ def outcome(last: Mapping[str, Any]) -> str:
         return "is still running" if alive(last) else "was killed before it ended"
     if last.get("outcome") == "succeeded":
         return "succeeded"
-    return f"failed with exit code {last.get('exit_code')}"
+    code = last.get("exit_code")
+    return "failed" if code is None else f"failed with exit code {code}"
 
 
 def alive(last: Mapping[str, Any]) -> bool:

@@ -2,11 +2,12 @@
 
 from recsys.models._als import ALSModel, OnIteration, train
 from recsys.models._check import check_factors
-from recsys.models._files import load, save
+from recsys.models._files import ITEM_FILES, load, save
 from recsys.models._fold_in import WhitenedSongs, fold_in, strongest, whiten
 from recsys.models._rank import Ranking, rank
 
 __all__ = [
+    "ITEM_FILES",
     "ALSModel",
     "OnIteration",
     "Ranking",

@@ -18,6 +18,8 @@ from recsys.models._als import ALSModel, strings
 from recsys.settings import AlsSettings
 
 _FORMAT: Final = 1
+#: The files that hold nothing of any user.
+ITEM_FILES: Final = ("item_factors.npy", "songs.parquet", "model.json")
 
 
 def save(model: ALSModel, folder: Path) -> None:

@@ -17,7 +17,7 @@ class PlaylistTrack:
         track_name: for people; None where nobody knows it.
         artist_names: every credited artist, the main one first; may be empty.
         score: the model's score, or the popularity of a popular track.
-        source: where the track came from, ``personal`` or ``popular``.
+        source: where the track came from, ``als`` or ``popular``.
         because_track_id: the heard track that counted most towards the score, if any.
     """
 

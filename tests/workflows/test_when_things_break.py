@@ -468,6 +468,47 @@ def test_a_disk_that_fills_up_leaves_what_is_complete(
     assert (served.edition(NOW) / "als_model" / "manifest.json").read_bytes() == model
 
 
+def test_a_training_can_be_read_back_from_mlflow(served: Deployment) -> None:
+    served.configure(mlflow={"tracking_uri": f"sqlite:///{served.home}/mlflow.db"})
+    assert served.run(NOW)
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=served.load().tracking_uri)
+    (experiment,) = client.search_experiments(filter_string="name = 'weekly-playlists'")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == f"{NOW} r1"
+    assert run.data.params["als.factors"] == "8"
+    assert run.data.params["listens.half_life_days"] == "90.0"
+    assert run.data.tags["edition"] == NOW
+    assert run.data.tags["way"] == "continue"
+    plan = artefact.Artefact.open(served.edition(NOW) / "plan")
+    assert run.data.tags["plan"] == plan.digest
+    assert {"parent_ndcg_at_30", "popularity_recall_at_30", "seconds_als_model"} <= set(
+        run.data.metrics
+    )
+    model = artefact.Artefact.open(served.edition(NOW) / "als_model")
+    losses = client.get_metric_history(run.info.run_id, "loss")
+    assert [(one.step, one.value) for one in losses] == list(
+        enumerate(model.facts["losses"], start=1)
+    )
+    assert {one.path for one in client.list_artifacts(run.info.run_id)} == {"model", "plan.json"}
+    copy = Path(client.download_artifacts(run.info.run_id, "model"))
+    for path in copy.iterdir():
+        assert path.read_bytes() == (model.path / path.name).read_bytes()
+        assert b"t0m0" not in path.read_bytes(), "MLflow learns of no listener"
+    assert (copy / "item_factors.npy").exists()
+
+
+def test_a_tracking_server_that_is_down_stops_nothing(
+    served: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "luigi-interface"):
+        assert served.run(NOW)
+    assert "not tracked in MLflow, and going on" in caplog.text
+    assert serves(served) == NOW
+
+
 # --- editions beside and after one another ----------------------------------------------------
 
 
@@ -477,6 +518,22 @@ def test_a_second_run_runs_nothing(served: Deployment) -> None:
     assert served.run(NOW)
     after = {path: path.stat().st_mtime_ns for path in served.home.rglob("*") if path.is_file()}
     assert after == before
+
+
+def test_states_that_are_there_are_gone_on_from_and_left_alone(served: Deployment) -> None:
+    def states() -> dict[Path, int]:
+        return {
+            path: path.stat().st_mtime_ns
+            for path in (served.home / "states").rglob("*")
+            if path.is_file()
+        }
+
+    before = states()
+    assert served.run(NOW)
+    after = states()
+    assert {path: after[path] for path in before} == before
+    assert served.run(NOW, revision=2)
+    assert states() == after
 
 
 def test_a_revision_is_made_beside_the_first(served: Deployment) -> None:
@@ -580,7 +637,9 @@ def test_a_backfill_stops_at_the_first_failure(served: Deployment) -> None:
     assert not backfill(BEFORE, NEXT)
     assert serves(served) == BEFORE
     assert not served.edition(NEXT).exists()
-    assert (served.last_run()["edition"], served.last_run()["exit_code"]) == (NOW, 20)
+    last = served.last_run()
+    assert (last["edition"], last["error"]) == (NOW, "MissingDataError")
+    assert str(gap) in last["why"]
 
 
 def test_a_backfill_of_older_weeks_leaves_the_newest_served(served: Deployment) -> None:
