@@ -18,7 +18,7 @@ from recsys.errors import GateRefusedError, RecsysError
 from recsys.plan import Plan
 from recsys.settings import Settings
 from recsys.weeks import Week
-from workflows import _run
+from workflows import _preflight, _run
 
 #: For stages that fill the machine's memory or its processors: however many workers there are,
 #: Luigi lets one of them run at a time.
@@ -88,7 +88,7 @@ class Stage(luigi.Task):
 
     def on_failure(self, exception: BaseException) -> str:
         """Leave word for ``recsys status``; an error of ours needs no stack trace."""
-        _run.fail(exception, self.stage)
+        _preflight.fail(exception, self.stage)
         if isinstance(exception, RecsysError):
             return str(exception)
         return "".join(traceback.format_exception(exception))

@@ -13,6 +13,7 @@ from recsys.errors import BadLogError, MissingDataError
 from recsys.settings import STOP
 from recsys.weeks import Week
 from workflows import _run
+from workflows._log_checks import check_days, missing_days
 from workflows._stage import EditionStage
 from workflows.daily_plays import DailyPlaysBefore
 from workflows.listening_log import SplitLog
@@ -45,7 +46,7 @@ class EditionPlan(EditionStage):
 
         run = _run.current()
         days = run.log_days(self.cutoff) or []
-        _run.check_days(days, Week.parse(self.week), run)
+        check_days(days, Week.parse(self.week), run)
         # The days of a log without partitions are known only now that it is split.
         yield DailyPlaysBefore(cutoff=str(self.cutoff))
         self._check_content(days)
@@ -73,9 +74,7 @@ class EditionPlan(EditionStage):
                 self.revision,
                 days={day: Artefact.open(run.home.plays(day)).digest for day in days},
                 log={
-                    "missing": [
-                        str(d) for d in _run.missing_days(run, Week.parse(self.week), days)
-                    ],
+                    "missing": [str(d) for d in missing_days(run, Week.parse(self.week), days)],
                     "empty": [str(day) for day in empty],
                     "odd": odd,
                 },

@@ -10,9 +10,10 @@ from pathlib import Path
 import luigi
 
 from recsys import artefact, home
+from recsys.artefact import Artefact
 from recsys.errors import SettingsError
 from recsys.weeks import Week
-from workflows import _run
+from workflows import _preflight, _run
 from workflows._stage import Stage
 from workflows.published_edition import PublishedEdition
 
@@ -45,15 +46,21 @@ class WeeklyPlaylists(Stage):
     def complete(self) -> bool:
         """Whether the edition is recorded and published; if not, all is looked at first."""
         asked = {"command": "WeeklyPlaylists", "edition": self.week, "revision": self.revision}
-        return bool(_run.guarded(self._look, **asked))
+        return bool(_preflight.guarded(self._look, **asked))
 
     def _look(self) -> bool:
         published = self.published()
         week, revision = self._edition
         if published:
-            _run.already_published(command="WeeklyPlaylists", edition=str(week), revision=revision)
+            choice = Artefact.open(self.folder.parent / "model_choice")
+            _preflight.already_published(
+                command="WeeklyPlaylists",
+                edition=str(week),
+                revision=revision,
+                verdict=choice.facts["outcome"],
+            )
             return True
-        _run.begin(week, revision, backfill=self.backfill, command="WeeklyPlaylists")
+        _preflight.begin(week, revision, backfill=self.backfill, command="WeeklyPlaylists")
         return False
 
     def published(self) -> bool:
@@ -99,14 +106,14 @@ class BackfillPlaylists(luigi.Task):
     def complete(self) -> bool:
         """Whether every week is recorded and published."""
         asked = {"command": "BackfillPlaylists", "edition": f"{self.first} to {self.last}"}
-        return bool(_run.guarded(self._published, **asked))
+        return bool(_preflight.guarded(self._published, **asked))
 
     def _published(self) -> bool:
         weeks = self._weeks()
         _run.settle(self.last, 0)
         if all(week.published() for week in weeks):
             return True
-        _run.hold()
+        _preflight.hold()
         return False
 
     def run(self) -> Iterator[WeeklyPlaylists]:

@@ -19,7 +19,6 @@ from recsys.errors import (
     ResourceError,
     SettingsError,
 )
-from recsys.weeks import Week
 from tests.workflows.conftest import LAST_DAY, ROOT, WEEK, Deployment, tribe_log
 from workflows import BackfillPlaylists, WeeklyPlaylists, _run
 
@@ -109,7 +108,7 @@ def test_a_failed_stage_ends_with_30(small: Deployment) -> None:
 
 def test_a_backfill_by_two_workers(deployment: Deployment) -> None:
     """Each week is asked for by a process of its own; the home is held by the one above them."""
-    tribe_log(deployment, days=3, members=4)
+    tribe_log(deployment, days=1, members=4)
     ended = deployment.command(
         *("--module", "workflows", "BackfillPlaylists", "--local-scheduler"),
         *("--first", WEEK, "--last", WEEK, "--workers", "2"),
@@ -283,7 +282,7 @@ def test_by_default_the_newest_week_whose_books_are_closed(small: Deployment, cl
         assert current.edition == "2026-W47"
     # Decided anew at each run of a process that lives on, not when it began.
     clock(datetime(2026, 11, 22, 6, tzinfo=UTC))
-    with pytest.raises(MissingDataError, match="ends on 2026-11-14.*--week 2026-W47"):
+    with pytest.raises(MissingDataError, match=r"ends on 2026-11-14.*--week 2026-W47"):
         WeeklyPlaylists().complete()
     assert small.last_run()["edition"] == "2026-W48"
 

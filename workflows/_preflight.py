@@ -1,0 +1,140 @@
+"""What is looked at before any work, and the word that is left of how a run ended."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from luigi.cmdline_parser import CmdlineParser
+
+from recsys import home
+from recsys.errors import AlreadyRunningError, PlanError, RecsysError, SettingsError
+from recsys.weeks import Week
+from workflows._log_checks import check_log, unread_bytes
+from workflows._run import LOG, Run, current
+
+#: What Luigi exits with when a stage failed, whatever it failed of.
+TASK_FAILED: Final = 30
+
+
+def hold() -> None:
+    """Hold the home until this process and its children have ended.
+
+    Raises:
+        AlreadyRunningError: another run holds the home.
+        ResourceError: the home cannot be written, or there is too little disk or memory.
+    """
+    root = current().home.root
+    home.admit(root)
+    home.lock(root)
+
+
+def begin(week: Week, revision: int, *, backfill: bool, command: str) -> None:
+    """Look at everything that can be looked at before the work, and hold the home.
+
+    Raises:
+        AlreadyRunningError: another run holds the home.
+        ResourceError: the home cannot be written, or there is too little disk or memory.
+        MissingDataError: the log does not hold what the edition needs.
+        BadLogError: files have changed since they were read.
+        PlanError: a later edition is planned already.
+    """
+    run = current()
+    root = run.home.root
+    hold()
+    _open_record(run, week, revision, command)
+    later = [one for one in run.home.weeks() if one > week]
+    if later and not backfill:
+        raise PlanError(
+            f"Edition {max(later)} is planned already, so {week} would come too late for its "
+            "listeners. To fill a gap in the history, run BackfillPlaylists."
+        )
+    run.list_again()
+    home.admit(root, unread_bytes(run, week))
+    check_log(run, week)
+
+
+def guarded(look: Callable[[], Any], **asked: Any) -> Any:
+    """Call ``look``; on the command line a refusal ends the process with its own exit code.
+
+    Luigi would report it as a scheduling error among others and print a stack trace.
+
+    Args:
+        look: what may refuse.
+        asked: what was asked for, to leave word of a refusal: ``command``, ``edition``,
+            ``revision``.
+    """
+    try:
+        return look()
+    except RecsysError as error:
+        _leave_word(
+            asked,
+            outcome="failed",
+            error=type(error).__name__,
+            why=str(error),
+            exit_code=error.exit_code,
+            stage="before the work",
+        )
+        if CmdlineParser.get_instance() is None:
+            raise
+        LOG.error("%s", error)
+        raise SystemExit(error.exit_code) from None
+
+
+def already_published(**asked: Any) -> None:
+    """Leave word that nothing was to be done, over that of a run that failed or was killed."""
+    root = current().home.root
+    outcome = (home.read_last_run(root) or {}).get("outcome")
+    if outcome == "failed" or (outcome == "running" and not home.holds(root)):
+        _leave_word(asked, outcome="succeeded", exit_code=0)
+
+
+def _leave_word(asked: Mapping[str, Any], **facts: Any) -> None:
+    """Write how the run stands, unless there is no home or another run holds it."""
+    with contextlib.suppress(AlreadyRunningError, SettingsError, OSError):
+        root = current().home.root
+        if not root.is_dir():
+            return
+        home.lock(root)
+        last = home.read_last_run(root) or {}
+        begun = last.get("outcome") == "running" and last.get("process") == os.getpid()
+        home.record_run(root, **{**(last if begun else asked), **facts})
+
+
+def fail(error: BaseException, stage: str) -> None:
+    """Leave word of the stage that failed, and why."""
+    facts = dict(home.read_last_run(current().home.root) or {})
+    facts.update(
+        outcome="failed",
+        error=type(error).__name__,
+        why=str(error),
+        exit_code=TASK_FAILED,
+        stage=stage,
+    )
+    home.record_run(current().home.root, **facts)
+
+
+def _open_record(run: Run, week: Week, revision: int, command: str) -> None:
+    root = run.home.root
+    home.record_run(
+        root,
+        command=command,
+        edition=str(week),
+        revision=revision,
+        outcome="running",
+        process=os.getpid(),
+    )
+    owner = os.getpid()
+
+    def close_record() -> None:
+        # A stage whose process was killed could leave no word of its own.
+        facts = dict(home.read_last_run(root) or {})
+        if os.getpid() == owner and facts.get("outcome") == "running":
+            why = "The run ended before its last stage. Its log says where."
+            facts.update(outcome="failed", error="Stopped", why=why)
+            home.record_run(root, **facts)
+
+    atexit.register(close_record)
