@@ -186,8 +186,8 @@ def tribe_log(
 ) -> None:
     """Write a log of tribes, each of which plays nothing but its own songs.
 
-    Member ``m`` of tribe ``t`` plays three of the tribe's songs a day, drawn by a seed, so that what
-    one member has not heard yet others have.
+    A member plays three of the tribe's songs a day, drawn by a seed, so that what one member has not
+    heard yet others have.
     """
     for n in range(days):
         day = last_day - timedelta(days=days - 1 - n)
