@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from recsys import columns as c
 
@@ -119,8 +119,8 @@ def url(*schemes: str) -> Parse:
     """URLs of some schemes; empty stands for the default."""
 
     def parse(raw: str) -> str:
-        if raw and urlsplit(raw).scheme not in schemes:
-            raise ValueError("a URL that begins with " + " or ".join(f"{s}://" for s in schemes))
+        if raw and not any(re.match(rf"{scheme}:///.", raw) for scheme in schemes):
+            raise ValueError(" or ".join(f"{scheme}:///DIR" for scheme in schemes))
         return raw
 
     return parse

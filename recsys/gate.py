@@ -137,6 +137,11 @@ _CHECKS: Final = {
         WHERE role <> 'refused' AND (edition <> '{edition}'
             OR valid_from <> DATE '{monday}' OR valid_until <> DATE '{sunday}')""",
     ),
+    "somebody_served": (
+        "editions without a single playlist",
+        """SELECT count(*) FILTER (role = 'refused') AS refused FROM list
+        HAVING count(*) FILTER (role = 'listener') = 0""",
+    ),
     "one_row_per_user": (
         "users with several rows",
         """SELECT user_id, role, count(*) AS rows FROM list WHERE role <> 'default'

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from recsys import artefact
 from recsys.artefact import Artefact
 from recsys.errors import StoreError
+from recsys.home import Home
 from recsys.store import Edition, Store, copy_of, playlists_digest, seed
 from recsys.weeks import Week
 
@@ -68,13 +69,7 @@ def publish(
     refresh_copy(store, copy)
     digest = playlists.facts["digest"]
     known = store.state(digest)
-    store.stage(
-        str(week),
-        revision,
-        digest,
-        playlist_batches(playlists.file("playlists.parquet")),
-        pq.read_table(playlists.file("default.parquet")),
-    )
+    _stage(store, str(week), revision, playlists)
     refresh_copy(store, copy)
     lost = known is not None and known.activated_at is not None and not known.present
     if not lost:  # else its rows are back, and what had become of it stands
@@ -84,6 +79,46 @@ def publish(
     if published is None or not published.present:
         raise StoreError(f"Edition {week} is not in the store although it was just published.")
     return published
+
+
+def restore_served(store: Store, home: Home) -> None:
+    """Give a store that was lost the rows of the edition that it serves, from home.
+
+    Raises:
+        StoreError: home does not have them.
+    """
+    served = store.current()
+    if served is None or served.present:
+        return
+    week = Week.parse(served.edition)
+    for revision in home.revisions(week):
+        folder = home.edition(week, revision) / "playlists"
+        if artefact.exists(folder):
+            playlists = Artefact.open(folder)
+            if playlists.facts["digest"] == served.digest:
+                _stage(store, served.edition, served.revision, playlists)
+                return
+    raise StoreError(
+        f"The store has lost the rows of edition {week}, which it serves, and {home.root} does not "
+        "have them either. Publish a newer edition, or make this one anew: --revision "
+        f"{max(home.revisions(week), default=0) + 1}"
+    )
+
+
+def _stage(store: Store, edition: str, revision: int, playlists: Artefact) -> None:
+    store.stage(
+        edition,
+        revision,
+        playlists.facts["digest"],
+        playlist_batches(playlists.file("playlists.parquet")),
+        pq.read_table(playlists.file("default.parquet")),
+    )
+
+
+def serves_rows(store: Store) -> bool:
+    """Whether the edition that the store serves, if any, has its rows."""
+    served = store.current()
+    return served is None or served.present
 
 
 def is_published(store: Store, digest: str) -> bool:

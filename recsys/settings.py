@@ -28,6 +28,10 @@ _LUIGI_SECTIONS: Final = frozenset(
 )
 
 
+#: Luigi keeps the parameters of a task in a section named after it.
+_TASK_SECTIONS: Final = frozenset({"BackfillPlaylists", "WeeklyPlaylists"})
+
+
 @dataclass(frozen=True, kw_only=True)
 class RecsysSettings:
     """``[recsys]``: where everything is kept, and the seed of all randomness."""
@@ -185,7 +189,7 @@ def load_settings(paths: Sequence[Path] | None = None) -> Settings:
                 parser.read_file(file, source=str(path))
         except (OSError, UnicodeDecodeError, configparser.Error) as error:
             raise SettingsError(f"The settings file {path} cannot be read: {error}") from error
-    problems = _unknown_sections(parser)
+    problems = _unknown_sections(parser) + _silenced_failures(parser)
     parts: dict[str, Any] = {
         part.name: _section(parser, part.name, _PART_TYPES[part.name], problems)
         for part in dataclasses.fields(Settings)
@@ -211,12 +215,20 @@ Part = TypeVar("Part")
 
 
 def _unknown_sections(parser: configparser.ConfigParser) -> list[str]:
-    known = {*_PART_TYPES, *_LUIGI_SECTIONS}
+    known = {*_PART_TYPES, *_LUIGI_SECTIONS, *_TASK_SECTIONS}
     return [
         f"[{name}] is not a section of ours or of Luigi's.{_hint(name, known)}"
         for name in parser.sections()
-        # Luigi keeps a task's own parameters in a section named after its class.
-        if name not in known and not name[:1].isupper()
+        if name not in known
+    ]
+
+
+def _silenced_failures(parser: configparser.ConfigParser) -> list[str]:
+    codes = parser["retcode"] if parser.has_section("retcode") else {}
+    return [
+        f"[retcode] {key} = {code!r}: expected a number from 1 to 255, or a failed run looks green"
+        for key, code in codes.items()
+        if not (code.isdigit() and 1 <= int(code) <= 255)
     ]
 
 

@@ -31,6 +31,7 @@ from recsys.evaluation import (
 from recsys.matrix import TasteMatrix
 from recsys.models import ALSModel
 from recsys.settings import Settings
+from recsys.weeks import Week
 
 #: A parent made with other settings of these sections is held against a challenger first.
 _SHAPE_THE_MODEL: Final = ("als", "listens")
@@ -59,6 +60,7 @@ def evaluate_week(
     base: TasteMatrix,
     plays: pa.Table,
     *,
+    week: Week,
     pinned: Mapping[str, Artefact],
     settings: Settings,
 ) -> dict[str, Any]:
@@ -67,6 +69,7 @@ def evaluate_week(
     Args:
         base: the matrix one week before the edition's cutoff.
         plays: who played what since (:func:`plays_of`).
+        week: the edition.
         pinned: the models of earlier editions, ``parent`` and ``grandparent``, where there are any.
         settings: of the run.
 
@@ -78,7 +81,7 @@ def evaluate_week(
     scored = {"popularity": score(recommend_popular(base, heard.users), heard)}
     for name, artefact in pinned.items():
         scored[name] = _score(models.load(artefact.path), base, heard)
-    evidence = _compare(_circumstances(pinned, settings), scored, settings.recsys.seed)
+    evidence = _compare(_circumstances(week, pinned, settings), scored, settings.recsys.seed)
     why = needs_challenger(evidence)
     if why is not None and len(heard.users):
         challenger = models.train(base, settings.als, settings.recsys.seed)
@@ -106,7 +109,7 @@ def _score(model: ALSModel, base: TasteMatrix, heard: Truth) -> Metrics:
     return score(recommend(model, base, heard.users), heard)
 
 
-def _circumstances(pinned: Mapping[str, Artefact], settings: Settings) -> Evidence:
+def _circumstances(week: Week, pinned: Mapping[str, Artefact], settings: Settings) -> Evidence:
     parent = pinned.get("parent")
     every = settings.als.cold_every_weeks
     if parent is None:
@@ -116,7 +119,7 @@ def _circumstances(pinned: Mapping[str, Artefact], settings: Settings) -> Eviden
         has_parent=True,
         settings_changed=any(then.get(part) != now[part] for part in _SHAPE_THE_MODEL),
         factors_changed=then["als"]["factors"] != settings.als.factors,
-        weeks_since_cold=parent.facts["weeks_since_cold"] + 1,
+        weeks_since_cold=(week.monday - Week.parse(parent.facts["cold_in"]).monday).days // 7,
         cold_every_weeks=every,
     )
 

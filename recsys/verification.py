@@ -15,6 +15,7 @@ from recsys.gate import check_playlists
 from recsys.home import Home
 from recsys.plan import Plan, cooling_playlists
 from recsys.publishing import playlist_batches
+from recsys.schemas import PLAYLISTS
 from recsys.settings import PlaylistsSettings
 from recsys.store import Store
 from recsys.verdict import Verdict
@@ -81,8 +82,8 @@ def compare_stored(store: Store, playlists: Artefact) -> StoredRows:
             "published from what is there."
         )
     forgotten = store.tombstones()
-    stored = pa.Table.from_batches(store.rows(digest))
-    made = pa.Table.from_batches(playlist_batches(playlists.file("playlists.parquet")))
+    stored = pa.Table.from_batches(store.rows(digest), PLAYLISTS)
+    made = pa.Table.from_batches(playlist_batches(playlists.file("playlists.parquet")), PLAYLISTS)
     stored, made = _without(stored, forgotten), _without(made, forgotten)
     return StoredRows(
         stored=len(stored),

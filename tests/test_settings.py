@@ -95,7 +95,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
         ("als", "regularization", "inf", "a number from 0"),
         ("als", "alpha", "0", "a number from 1e-06"),
         ("playlists", "length", "0", "a whole number from 1 to 200"),
-        ("store", "url", "/srv/store", "a URL that begins with sqlite://"),
+        ("store", "url", "/srv/store", "sqlite:///DIR"),
     ],
 )
 def test_a_wrong_value_is_told_with_what_was_expected(

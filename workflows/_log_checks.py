@@ -99,7 +99,7 @@ def missing_days(run: Run, week: Week, days: list[date]) -> list[date]:
 
 
 def _changed_files(run: Run, day: date) -> list[str]:
-    if not run.inventory.partitioned or not artefact.exists(run.home.clean(day)):
+    if day not in run.inventory.days or not artefact.exists(run.home.clean(day)):
         return []
     clean = Artefact.open(run.home.clean(day))
     read_at = clean.manifest["times"]["started"]

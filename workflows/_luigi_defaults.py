@@ -20,7 +20,10 @@ _DEFAULTS: Final = {
         "unhandled_exception": "40",
     },
     # A stage that wrote nothing is not done.
-    "worker": {"check_complete_on_run": "true"},
+    # It waits for a stage that is to be tried again.
+    "worker": {"check_complete_on_run": "true", "keep_alive": "true"},
+    # A stage fails for good at once, but for those that say otherwise.
+    "scheduler": {"retry_count": "1", "retry_delay": "60"},
     # One run per home is seen to by the home's own lock, not one per command line.
     "core": {"no_lock": "true"},
 }

@@ -46,20 +46,33 @@ class Run:
         split = Artefact.open(self.home.split(self.fingerprint))
         return {date.fromisoformat(day) for day in split.facts["days"]}
 
+    @cached_property
+    def _days_at_home(self) -> set[date]:
+        folders = self.home.plays(date.min).parent.glob("date=*")
+        return {
+            date.fromisoformat(folder.name.removeprefix("date="))
+            for folder in folders
+            if artefact.exists(folder)
+        }
+
     def list_again(self) -> None:
         """Forget what the log was, so that it is listed as it is now."""
-        for listed in ("inventory", "_split_days"):
+        for listed in ("inventory", "_split_days", "_days_at_home"):
             self.__dict__.pop(listed, None)
 
     def log_days(self, end: date) -> list[date] | None:
-        """The arrival days before ``end``; None while a log without partitions is not split."""
+        """The arrival days before ``end``; None while a log without partitions is not split.
+
+        A day that was read stays, also when the log keeps its days for a while only: what was heard
+        on it was heard.
+        """
         if self.inventory.partitioned:
             days = set(self.inventory.days)
         elif artefact.exists(self.home.split(self.fingerprint)):
             days = self._split_days
         else:
             return None
-        return sorted(day for day in days if day < end)
+        return sorted(day for day in days | self._days_at_home if day < end)
 
 
 _current: Run | None = None

@@ -57,7 +57,7 @@ class AlsModel(EditionStage):
             draft.inputs = digests(made) | {"parent": parent.digest if parent else None}
             draft.facts = {
                 "way": way,
-                "weeks_since_cold": parent.facts["weeks_since_cold"] + 1 if parent else 0,
+                "cold_in": parent.facts["cold_in"] if parent else self.week,
                 "losses": list(model.loss),
                 "settings": self.settings.shaping(),
             }

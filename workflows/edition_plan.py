@@ -98,7 +98,8 @@ class EditionPlan(EditionStage):
         changed = [
             str(day)
             for day in days
-            if Artefact.open(run.home.clean(day)).facts["content"] != now[str(day)]["content"]
+            if str(day) in now
+            and Artefact.open(run.home.clean(day)).facts["content"] != now[str(day)]["content"]
         ]
         if changed:
             raise BadLogError(

@@ -55,7 +55,9 @@ class ModelEvaluation(EditionStage):
             plays = plays_of(
                 [Artefact.open(home.plays(day)).file("plays.parquet") for day in days], draft.path
             )
-            evaluation = evaluate_week(base, plays, pinned=pinned, settings=self.settings)
+            evaluation = evaluate_week(
+                base, plays, week=plan.week, pinned=pinned, settings=self.settings
+            )
             artefact.write_json(draft.path / "evaluation.json", evaluation)
             draft.inputs = digests(made)
             draft.facts = {

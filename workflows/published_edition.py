@@ -24,13 +24,15 @@ class PublishedEdition(EditionStage):
 
     def complete(self) -> bool:
         """Whether the record exists and the store has, or had, this digest, its rows present."""
-        if not super().complete():
+        made = (self.output(), *self.input().values())
+        if not all(target.exists() for target in made):
             return False
-        from recsys.publishing import is_published
+        from recsys.publishing import is_published, serves_rows
         from recsys.store import open_store
 
         with open_store(self.settings.store_url) as store:
-            return is_published(store, Artefact.open(self.folder).facts["digest"])
+            digest = Artefact.open(self.folder).facts["digest"]
+            return is_published(store, digest) and serves_rows(store)
 
     def requires(self) -> dict[str, luigi.Task]:
         """The playlists, and the gate's word."""
@@ -38,7 +40,7 @@ class PublishedEdition(EditionStage):
 
     def run(self) -> None:
         """Publish."""
-        from recsys.publishing import publish
+        from recsys.publishing import publish, restore_served
         from recsys.store import open_store
 
         made = self.artefacts()
@@ -51,6 +53,7 @@ class PublishedEdition(EditionStage):
                 made["playlists"],
                 backfill=self.backfill,
             )
+            restore_served(store, _run.current().home)
         with self.draft() as draft:
             draft.inputs = digests(made)
             draft.rows = {"playlists": published.rows, "left_out": published.left_out}

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import struct
 import zlib
 from datetime import date
 from pathlib import Path
@@ -146,6 +147,11 @@ class EditionReader:
             )
         except sqlite3.Error as error:
             raise explain(error, self._folder) from error
+        except (LookupError, struct.error, ValueError) as error:
+            raise StoreError(
+                f"{self._folder} is damaged: a playlist in it cannot be read ({error!r}). "
+                "Remove the folder and run its week again."
+            ) from error
         finally:
             self._connections.give(connection)
 

@@ -44,8 +44,10 @@ def unprivileged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     if os.geteuid() != 0:
         yield
         return
-    for folder in (tmp_path_factory.getbasetemp(), tmp_path_factory.getbasetemp().parent):
-        folder.chmod(0o755)
+    base = tmp_path_factory.getbasetemp()
+    for folder in (base, *base.parents):
+        if folder.stat().st_uid == 0 and folder.stat().st_mode & 0o077 == 0:
+            folder.chmod(0o755)
     os.seteuid(65534)
     yield
     os.seteuid(0)

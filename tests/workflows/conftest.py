@@ -186,7 +186,7 @@ def tribe_log(
 ) -> None:
     """Write a log of tribes, each of which plays nothing but its own songs.
 
-    A member plays three of the tribe's songs a day, drawn by a seed, so that what one member has not
+    A member plays three of the tribe's songs a day, drawn by a seed: what one member has not
     heard yet others have.
     """
     for n in range(days):
