@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,6 +11,9 @@ import pyarrow.parquet as pq
 from recsys.artefact import Artefact
 from recsys.errors import ArtefactError
 from recsys.plan import Plan
+from recsys.playlists import NOTHING_LEFT
+
+_REFUSED: Final = {NOTHING_LEFT: "no song is left that they have neither heard nor disliked"}
 
 
 def why_no_playlist(edition: Path, user_id: str, active_days: int) -> str:
@@ -28,7 +32,7 @@ def why_no_playlist(edition: Path, user_id: str, active_days: int) -> str:
     except ArtefactError:
         return ""
     if len(refused):
-        return f"The playlist was refused: {refused['reason'][0].as_py()}."
+        return f"The playlist was refused: {_REFUSED[refused['reason'][0].as_py()]}."
     if not len(known):
         return "The log knows no such listener before the edition's cutoff."
     if known["eligible"][0].as_py():

@@ -293,8 +293,8 @@ def test_a_report_survives_json_and_its_summary_names_nobody(tmp_path: Path) -> 
     )
 
 
-def test_an_edition_for_nobody_passes(tmp_path: Path) -> None:
+def test_an_edition_for_nobody_is_refused(tmp_path: Path) -> None:
     edition = sound()
     for name in ("playlists", "refused", "eligible", "taste", "cooling"):
         edition[name] = []
-    assert judge(tmp_path, edition).passed
+    assert [check.name for check in judge(tmp_path, edition).failed] == ["somebody_served"]

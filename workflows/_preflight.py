@@ -101,7 +101,8 @@ def _leave_word(asked: Mapping[str, Any], **facts: Any) -> None:
         home.lock(root)
         last = home.read_last_run(root) or {}
         begun = last.get("outcome") == "running" and last.get("process") == os.getpid()
-        home.record_run(root, **{**(last if begun else asked), **facts})
+        known = last if begun else {key: value for key, value in asked.items() if value}
+        home.record_run(root, **{**known, **facts})
 
 
 def fail(error: BaseException, stage: str) -> None:

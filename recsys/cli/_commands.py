@@ -11,7 +11,7 @@ from typing import Any
 from recsys import artefact
 from recsys.artefact import Artefact
 from recsys.cli import _print
-from recsys.errors import NoEditionError, NoSuchUserError, SettingsError
+from recsys.errors import NoEditionError, NoSuchUserError, SettingsError, StoreError
 from recsys.home import Home, read_last_run
 from recsys.settings import Settings, load_settings
 from recsys.store import Edition, Store, open_store
@@ -24,9 +24,12 @@ def show(options: argparse.Namespace) -> int:
     with open_store(settings.store_url) as store:
         try:
             playlist = store.playlist(options.user, edition=options.edition)
-        except NoSuchUserError as error:
-            why = _why_none(settings, store, options.user, options.edition)
-            raise NoSuchUserError(f"{error} {why}".strip()) from None
+        except NoSuchUserError:
+            edition = _edition(store, options.edition)
+            why = _why_none(settings, edition, options.user)
+            raise NoSuchUserError(
+                f"Edition {edition.edition} has no playlist for this listener. {why}".strip()
+            ) from None
     if options.json:
         json.dump(playlist.to_dict(), sys.stdout, indent=1, ensure_ascii=False)
         print()
@@ -87,8 +90,8 @@ def _judge(served: Edition | None, last: Any, today: date) -> tuple[int, list[st
     else:
         outcome = _print.outcome(last)
         lines.append(
-            f"The last run ({last.get('command')} {last.get('edition')} revision "
-            f"{last.get('revision')}, {last.get('at')}) {outcome}."
+            f"The last run ({last.get('command')} {last.get('edition', 'of the newest week')}, "
+            f"{last.get('at')}) {outcome}."
         )
         if last.get("why"):
             lines.append(f"{last.get('stage', 'run')}: {last.get('why')}")
@@ -176,10 +179,24 @@ def forget(options: argparse.Namespace) -> int:
     copy = Home.of(settings).store_copy
     with open_store(settings.store_url) as store:
         refresh_copy(store, copy)  # a store that was lost knows again who was forgotten before
+        known = _is_known(store, options.user)
         store.forget(options.user)
         refresh_copy(store, copy)
+    if not known:
+        print("The edition served has no playlist under this id: check its spelling.")
     print("Hidden from every reader, and out of every matrix from the next edition on.")
     return 0
+
+
+def _is_known(store: Store, user: str) -> bool:
+    """Whether the edition served has this listener; True where that cannot be told."""
+    try:
+        store.playlist(user)
+    except NoSuchUserError:
+        return False
+    except StoreError:
+        return True
+    return True
 
 
 def _week(text: str) -> Week:
@@ -202,10 +219,9 @@ def _edition(store: Store, name: str | None) -> Edition:
     return found[0]
 
 
-def _why_none(settings: Settings, store: Store, user: str, name: str | None) -> str:
+def _why_none(settings: Settings, edition: Edition, user: str) -> str:
     """Why a listener of the log has no playlist, as far as home knows."""
     from recsys.listeners import why_no_playlist
 
-    edition = _edition(store, name)
     folder = Home.of(settings).edition(Week.parse(edition.edition), edition.revision)
     return why_no_playlist(folder, user, settings.edition.active_days)

@@ -113,7 +113,7 @@ def test_show_as_json_is_the_contract_row(recsys: Call) -> None:
         (("nobody",), "The log knows no such listener"),
         (("sleeper",), "last listened on 2026-10-09; eligible are those with a listen in the 28"),
         (("t0m00", "--edition", "2026-W30"), f"has no edition 2026-W30 .* it has {BEFORE}, {NOW}"),
-        (("",), "no playlist for this user"),
+        (("",), "no playlist for this listener"),
     ],
 )
 def test_show_says_why_there_is_none(recsys: Call, arguments: tuple[str, ...], said: str) -> None:

@@ -136,6 +136,22 @@ def test_lost_rows_are_told_and_staged_again(sqlite_url: str, directory: Path, h
         assert edition_folder(directory) == folder
 
 
+@pytest.mark.parametrize("column", ["tracks", "relaxed"])
+def test_a_row_that_cannot_be_read_is_a_damaged_store(
+    sqlite_url: str, directory: Path, column: str
+) -> None:
+    with open_store(sqlite_url) as store:
+        make("2026-W47").publish(store)
+    connection = sqlite3.connect(edition_folder(directory) / "shard-0.db")
+    connection.execute(f"UPDATE playlist SET {column} = x'00ff00' WHERE user_id = 'bob'")
+    connection.commit()
+    connection.close()
+    with open_store(sqlite_url) as store:
+        with pytest.raises(StoreError, match="is damaged"):
+            store.playlist("bob")
+        assert store.playlist("ada").user_id == "ada"
+
+
 def test_rows_damaged_before_they_were_entered_are_written_again(
     sqlite_url: str, directory: Path
 ) -> None:

@@ -207,24 +207,29 @@ def test_a_listener_with_100_000_plays(deployment: Deployment) -> None:
 def test_one_listener_who_has_heard_everything(deployment: Deployment) -> None:
     for day in DAYS:
         deployment.write_day(day, [listen("ann", f"track {n}", day, n * 300) for n in range(40)])
+    assert "somebody_served" in fails(deployment)
+
+
+def test_one_listener_of_several_who_has_heard_everything(deployment: Deployment) -> None:
+    tracks = [f"track {n:04d}" for n in range(40)]
+    for day in DAYS:
+        rows = [listen("ann", track, day, n * 300) for n, track in enumerate(tracks)]
+        deployment.write_day(day, [*rows, listen("bob", tracks[0], day)])
     assert deployment.run()
     with deployment.store() as store, pytest.raises(NoSuchUserError):
         store.playlist("ann")
-    edition = deployment.edition()
-    record = json.loads((edition / "record" / "record.json").read_text(encoding="utf-8"))
-    assert record["playlists"]["eligible"] == record["playlists"]["refused"] == 1
+    record = json.loads((deployment.edition() / "record" / "record.json").read_text("utf-8"))
+    assert (record["playlists"]["eligible"], record["playlists"]["refused"]) == (2, 1)
     shown = deployment.recsys("show", "ann")
     assert shown.returncode == 30
-    assert "The playlist was refused: nothing_left" in shown.stderr
+    assert "no song is left" in shown.stderr
 
 
 def test_one_track(deployment: Deployment) -> None:
     for day in DAYS:
         rows = [listen(f"u{n}", "track 1", day, n) for n in range(20)]
         deployment.write_day(day, rows)
-    assert deployment.run()
-    record = json.loads((deployment.edition() / "record" / "record.json").read_text("utf-8"))
-    assert record["playlists"]["refused"] == 20
+    assert "somebody_served" in fails(deployment)
 
 
 def test_five_artists(deployment: Deployment) -> None:

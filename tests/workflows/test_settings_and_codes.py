@@ -166,7 +166,7 @@ def _state(process: int) -> str:
         ("listens", "source", "", r"\[listens\] source = '': expected a value"),
         ("listens", "format", "csv", r"\[listens\] format = 'csv': expected one of"),
         ("listens", "columns", "{", r"\[listens\] columns = '{': expected a JSON object"),
-        ("store", "url", "mysql://x", r"\[store\] url = 'mysql://x': expected a URL"),
+        ("store", "url", "mysql://x", r"\[store\] url = 'mysql://x': expected sqlite:///DIR"),
         ("listens", "surce", "x", r"\[listens\] surce is not a setting\. Did you mean 'source'"),
         ("lisens", "source", "x", r"\[lisens\] is not a section.*Did you mean 'listens'"),
     ],

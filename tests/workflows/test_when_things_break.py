@@ -570,9 +570,21 @@ def test_a_rolled_back_edition_of_a_lost_store_stays_rolled_back(served: Deploym
     assert served.run(NOW)
     assert main(["rollback"]) == 0
     shutil.rmtree(served.home / "store")
-    assert served.run(BEFORE, backfill=True)
     assert served.run(NOW)
     assert serves(served) == BEFORE
+    with served.store() as store:
+        rolled_back = store.state(digest(served))
+    assert rolled_back is not None
+    assert not rolled_back.readable
+
+
+def test_playlists_that_were_removed_are_made_again(served: Deployment) -> None:
+    assert served.run(NOW)
+    before = digest(served)
+    shutil.rmtree(served.edition(NOW) / "playlists")
+    assert served.run(NOW)
+    assert digest(served) == before
+    assert main(["verify"]) == 0
 
 
 def test_who_is_forgotten_is_in_nothing_that_is_made_after(served: Deployment) -> None:
