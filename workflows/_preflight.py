@@ -46,15 +46,15 @@ def begin(week: Week, revision: int, *, backfill: bool, command: str) -> None:
     root = run.home.root
     hold()
     _open_record(run, week, revision, command)
+    run.list_again()
+    home.admit(root, unread_bytes(run, week))
+    check_log(run, week)
     later = [one for one in run.home.weeks() if one > week]
     if later and not backfill:
         raise PlanError(
             f"Edition {max(later)} is planned already, so {week} would come too late for its "
             "listeners. To fill a gap in the history, run BackfillPlaylists."
         )
-    run.list_again()
-    home.admit(root, unread_bytes(run, week))
-    check_log(run, week)
 
 
 def guarded(look: Callable[[], Any], **asked: Any) -> Any:

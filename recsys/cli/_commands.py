@@ -35,7 +35,7 @@ def show(options: argparse.Namespace) -> int:
         print()
     else:
         names = _print.track_names(Home.of(settings), playlist)
-        _print.console().print(_print.playlist_table(playlist, names))
+        _print.put(_print.playlist_table(playlist, names))
     return 0
 
 
@@ -46,7 +46,7 @@ def editions(options: argparse.Namespace) -> int:
         found = store.editions()
     if not found:
         raise NoEditionError("The store has no edition yet: publish a week first.")
-    _print.console().print(_print.editions_table(found))
+    _print.put(_print.editions_table(found))
     return 0
 
 
@@ -121,12 +121,11 @@ def summary(options: argparse.Namespace) -> int:
     record = json.loads(
         Artefact.open(folder / "record").file("record.json").read_text(encoding="utf-8")
     )
-    console = _print.console()
-    console.print(_print.summary_table(record, settings, folder))
+    _print.put(_print.summary_table(record, settings, folder))
     with open_store(settings.store_url) as store:
         playlist = _print.sample(store, folder)
     if playlist is not None:
-        console.print(_print.playlist_table(playlist, _print.track_names(home, playlist)))
+        _print.put(_print.playlist_table(playlist, _print.track_names(home, playlist)))
     return 0
 
 

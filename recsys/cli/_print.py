@@ -23,10 +23,16 @@ from recsys.weeks import Week
 _POPULAR: Final = Text("popular with others", style="dim")
 
 
-def console() -> Console:
-    """Standard output; as wide as a table needs where it is no terminal."""
-    shown = Console()
-    return shown if shown.is_terminal else Console(width=120)
+def put(shown: RenderableType) -> None:
+    """Print; into a pipe, as wide as a table needs and without blanks at the ends of lines."""
+    console = Console()
+    if console.is_terminal:
+        console.print(shown)
+        return
+    console = Console(width=120)
+    with console.capture() as captured:
+        console.print(shown)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def plain(text: str | None) -> Text:

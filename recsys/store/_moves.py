@@ -100,7 +100,8 @@ def activate(
     if new.state is State.ROLLED_BACK:
         raise StoreError(
             f"{new.name} was rolled back, and is not served again by itself. Make the week anew "
-            f"with another revision (--revision {new.revision + 1}), or publish the next week."
+            f"from other settings or a mended log (--revision {new.revision + 1}; the same "
+            "playlists would be refused again), or publish the next week."
         )
     _require_rows(new, present)
     served = _served(connection)
@@ -240,7 +241,7 @@ def _require_rows(row: _Row, present: Present) -> None:
     if row.folder is None or not present(row.folder, row.bytes):
         raise StoreError(
             f"The rows of {row.name} are missing from the store or damaged. Run its week again: "
-            "they are staged anew from its artefact."
+            "they are staged anew from its artefact (an older week: BackfillPlaylists)."
         )
 
 
