@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -17,7 +18,7 @@ from recsys.listens._sql import Kind, literal
 _TYPED: Final = (c.USER_ID, c.TRACK_ID, c.ARTIST_IDS, c.TRACK_NAME, c.ARTIST_NAME, c.ALBUM_NAME)
 
 
-class _LineReader:
+class _LineReader(abc.ABC):
     """Reads a file line by line, compressed or not."""
 
     hashing: HashingReader
@@ -32,14 +33,14 @@ class _LineReader:
             for lines in line_blocks(stream):
                 yield Block(lines, self._select(), self._kinds(), self._columns())
 
-    def _select(self) -> str:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def _select(self) -> str: ...
 
-    def _kinds(self) -> Mapping[str, Kind]:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def _kinds(self) -> Mapping[str, Kind]: ...
 
-    def _columns(self) -> str:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def _columns(self) -> str: ...
 
 
 class JsonlReader(_LineReader):

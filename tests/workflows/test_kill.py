@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -180,7 +179,7 @@ class Listener(threading.Thread):
                     self.faults.append(f"{len(playlist.tracks)} tracks of {playlist.edition}")
                 if self.seen[-1:] != [playlist.edition]:
                     self.seen.append(playlist.edition)
-                time.sleep(0.001)
+                self._over.wait(0.001)
 
     def stop(self) -> None:
         self._over.set()
