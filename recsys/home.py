@@ -93,11 +93,6 @@ class Home:
         """Our copy of the store's ledger and tombstones."""
         return self.root / "store_copy.json"
 
-    @property
-    def last_run(self) -> Path:
-        """How the last run ended, and why."""
-        return self.root / "last_run.json"
-
 
 def admit(root: Path, unread: int = 0) -> None:
     """Look at a home before any work: writable, with disk and memory to work with, and make it.
