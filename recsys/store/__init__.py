@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from recsys.store._contract import Edition, LedgerEntry, State, Store
+from recsys.store._contract import Action, Edition, LedgerEntry, State, Store
 from recsys.store._copy import copy_of, seed
 from recsys.store._open import open_store
 from recsys.store._playlist import Playlist, PlaylistTrack
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from recsys.store._rows import playlists_digest
 
 __all__ = [
+    "Action",
     "Edition",
     "LedgerEntry",
     "Playlist",

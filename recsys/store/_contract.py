@@ -19,12 +19,22 @@ if TYPE_CHECKING:
 
 
 class State(StrEnum):
-    """What has become of an edition; also the actions that the ledger records."""
+    """What has become of an edition."""
 
     STAGED = "staged"
     ACTIVATED = "activated"
     SUPERSEDED = "superseded"
     ROLLED_BACK = "rolled_back"
+
+
+class Action(StrEnum):
+    """What the ledger records."""
+
+    STAGED = "staged"
+    ACTIVATED = "activated"
+    SUPERSEDED = "superseded"
+    ROLLED_BACK = "rolled_back"
+    RELEASED = "released"
 
 
 @dataclass(frozen=True)
@@ -69,7 +79,7 @@ class LedgerEntry:
 
     seq: int
     at: datetime
-    action: State
+    action: Action
     edition: str
     revision: int
     digest: str
@@ -143,6 +153,19 @@ class Store(ABC):
 
         Raises:
             StoreError: nothing was served before, or its rows are missing.
+        """
+
+    @abstractmethod
+    def release(self, edition: str, revision: int, digest: str, note: str) -> LedgerEntry:
+        """Record that an operator lets an edition go on that a gate refused.
+
+        Releasing the same refusal again changes nothing and returns the entry that is there.
+
+        Args:
+            edition: the week that was refused.
+            revision: its revision.
+            digest: of the verdict that refused it, so that another refusal is not released too.
+            note: the gate, and why it is released.
         """
 
     @abstractmethod

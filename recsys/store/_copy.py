@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from recsys.errors import StoreError
-from recsys.store._contract import Edition, History, LedgerEntry, State, Store
+from recsys.store._contract import Action, Edition, History, LedgerEntry, State, Store
 
 _VERSION: Final = 1
 
@@ -83,5 +83,5 @@ def _entry(fields: Mapping[str, Any]) -> LedgerEntry:
     return replace(
         LedgerEntry(**fields),
         at=datetime.fromisoformat(fields["at"]),
-        action=State(fields["action"]),
+        action=Action(fields["action"]),
     )

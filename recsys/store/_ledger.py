@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from recsys.errors import StoreError
-from recsys.store._contract import Edition, History, LedgerEntry, State
+from recsys.store._contract import Action, Edition, History, LedgerEntry, State
 from recsys.store._files import (
     LEDGER_ID,
     LEDGER_VERSION,
@@ -233,7 +233,7 @@ def history_in(connection: sqlite3.Connection, editions_folder: Path) -> History
 def entry_of(row: tuple[Any, ...]) -> LedgerEntry:
     """A row of table ``ledger``."""
     seq, at, action, *rest = row
-    return LedgerEntry(seq, datetime.fromisoformat(at), State(action), *rest)
+    return LedgerEntry(seq, datetime.fromisoformat(at), Action(action), *rest)
 
 
 def is_present(folder: Path, size: int) -> bool:

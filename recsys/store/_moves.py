@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from recsys.errors import StoreError
-from recsys.store._contract import History, LedgerEntry, State
+from recsys.store._contract import Action, History, LedgerEntry, State
 from recsys.store._ledger import entry_of
 from recsys.weeks import Week
 
@@ -65,14 +65,14 @@ def register(
                 stored.bytes,
             ),
         )
-        _record(connection, State.STAGED, edition, revision, digest)
+        _record(connection, Action.STAGED, edition, revision, digest)
         return
     connection.execute(
         "UPDATE edition SET folder = ?, bytes = ?, rows = ?, left_out = ? WHERE digest = ?",
         (stored.folder, stored.bytes, stored.rows, stored.left_out, digest),
     )
     if known.folder != stored.folder:
-        _record(connection, State.STAGED, edition, revision, digest, "its rows are back")
+        _record(connection, Action.STAGED, edition, revision, digest, "its rows are back")
 
 
 def renumber(connection: sqlite3.Connection, digest: str, revision: int) -> None:
@@ -82,7 +82,7 @@ def renumber(connection: sqlite3.Connection, digest: str, revision: int) -> None
         connection.execute("UPDATE edition SET revision = ? WHERE digest = ?", (revision, digest))
         _record(
             connection,
-            State.STAGED,
+            Action.STAGED,
             known.edition,
             revision,
             digest,
@@ -139,6 +139,20 @@ def rollback(connection: sqlite3.Connection, present: Present) -> LedgerEntry:
     _require_rows(before, present)
     _change(connection, served, State.ROLLED_BACK, f"to {before.name}")
     return _serve(connection, before, f"again, in place of {served.name}")
+
+
+def release(
+    connection: sqlite3.Connection, edition: str, revision: int, digest: str, note: str
+) -> LedgerEntry:
+    """Record an operator's word once."""
+    found = connection.execute(
+        "SELECT seq, at, action, edition, revision, digest, note FROM ledger WHERE action = ? "
+        "AND edition = ? AND revision = ? AND digest = ?",
+        (Action.RELEASED, edition, revision, digest),
+    ).fetchone()
+    if found is not None:
+        return entry_of(found)
+    return _record(connection, Action.RELEASED, edition, revision, digest, note)
 
 
 def restore(connection: sqlite3.Connection, history: History) -> bool:
@@ -204,12 +218,12 @@ def _stamp_activated(connection: sqlite3.Connection, row: _Row) -> None:
 
 def _change(connection: sqlite3.Connection, row: _Row, state: State, note: str) -> LedgerEntry:
     connection.execute("UPDATE edition SET state = ? WHERE digest = ?", (state, row.digest))
-    return _record(connection, state, row.edition, row.revision, row.digest, note)
+    return _record(connection, Action(state), row.edition, row.revision, row.digest, note)
 
 
 def _record(
     connection: sqlite3.Connection,
-    action: State,
+    action: Action,
     edition: str,
     revision: int,
     digest: str,

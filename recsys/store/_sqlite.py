@@ -102,6 +102,11 @@ class SqliteStore(Store):
         with self._ledger.write() as connection:
             return moves.rollback(connection, self._present)
 
+    def release(self, edition: str, revision: int, digest: str, note: str) -> LedgerEntry:
+        self._check_open()
+        with self._ledger.write() as connection:
+            return moves.release(connection, edition, revision, digest, note)
+
     def playlist(
         self, user_id: str, edition: str | None = None, on: date | None = None
     ) -> Playlist:

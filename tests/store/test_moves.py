@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from recsys.errors import NoEditionError, StoreError
-from recsys.store import State, Store
+from recsys.store import Action, State, Store
 from tests.store.making import make
 
 
@@ -152,3 +152,14 @@ def test_editions_come_newest_first_with_their_facts(store: Store) -> None:
     assert current.replaced == old.digest == made["2026-W46"].digest
     assert all(edition.present for edition in store.editions())
     assert store.state("0" * 64) is None
+
+
+def test_a_release_is_recorded_once(store: Store) -> None:
+    entry = store.release("2026-W47", 1, "d1", "model_choice: too few listeners in August")
+    assert store.release("2026-W47", 1, "d1", "again") == entry
+    assert store.release("2026-W47", 1, "d2", "another refusal") != entry
+    assert [(e.action, e.digest) for e in store.ledger()] == [
+        (Action.RELEASED, "d1"),
+        (Action.RELEASED, "d2"),
+    ]
+    assert store.editions() == ()
