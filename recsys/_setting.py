@@ -115,6 +115,18 @@ def choice(*options: str) -> Parse:
     return parse
 
 
+def several_of(*options: str) -> Parse:
+    """Any of a few words, with commas between; kept in the order of ``options``."""
+
+    def parse(raw: str) -> str:
+        given = {word.strip() for word in raw.split(",")} - {""}
+        if not given <= set(options):
+            raise ValueError("any of " + ", ".join(options))
+        return ", ".join(word for word in options if word in given)
+
+    return parse
+
+
 def url(*schemes: str) -> Parse:
     """URLs of some schemes; empty stands for the default."""
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
 from recsys.matrix import TasteMatrix
-from recsys.models import ALSModel, rank
+from recsys.models import ALSModel, Ranking, rank
 
 #: A song held to vouches for at most so many candidates.
 PER_KNOWN_SONG: Final = 10
@@ -55,9 +55,7 @@ def find_candidates(
 ) -> Candidates:
     """Find the best ``count`` songs of each user, exactly.
 
-    Out before the cut: what the user has heard or disliked, what is barred for everyone, what is
-    cooling down for the user, and songs that nobody has strength for. There is no padding: a user
-    has fewer where fewer are left, and at most ten for each song of positive strength, since so
+    Of what :func:`rank_unheard` ranks, at most ten for each song of positive strength, since so
     little taste does not carry further; a user without any has none, and is served popular songs.
 
     Args:
@@ -69,14 +67,54 @@ def find_candidates(
         cooling: ``[len(users), songs]``, row by row beside ``users``: its stored entries are out.
     """
     known = np.diff(matrix.strength.indptr)[users].astype(np.int64)
-    ranking = rank(
+    limits = np.minimum(count, PER_KNOWN_SONG * known)
+    ranking = rank_unheard(model, matrix, users, limits, barred=barred, cooling=cooling)
+    return Candidates(users, ranking.offsets, ranking.songs, ranking.scores)
+
+
+def rank_unheard(
+    model: ALSModel,
+    matrix: TasteMatrix,
+    users: npt.NDArray[np.int32],
+    limits: npt.NDArray[np.int64],
+    *,
+    barred: npt.NDArray[np.bool_] | None = None,
+    cooling: csr_matrix | None = None,
+) -> Ranking:
+    """Rank what each user could get, by score.
+
+    Out before the cut: what the user has heard or disliked, what is barred for everyone, what is
+    cooling down for the user, songs that nobody has strength for, and songs that the user saved or
+    liked without playing them: the model was told of those, so their scores predict nothing
+    (docs/rules.md). There is no padding: a user has fewer where fewer are left.
+
+    Args:
+        model: trained on ``matrix``.
+        matrix: who holds to what.
+        users: int32, rows of the matrix.
+        limits: int64 ``[len(users)]``: at most so many songs for each.
+        barred: bool ``[songs]``: for nobody, such as what is unavailable.
+        cooling: ``[len(users), songs]``, row by row beside ``users``: its stored entries are out.
+    """
+    told = _held_to_unplayed(matrix, users)
+    return rank(
         model.user_factors[users],
         model.item_factors,
-        limits=np.minimum(count, PER_KNOWN_SONG * known),
+        limits=limits,
         allowed=model.learnt if barred is None else model.learnt & ~barred,
         excluded=matrix.excluded,
         rows=users,
-        also_excluded=cooling,
+        also_excluded=told if cooling is None else cooling + told,
         what="Finding candidates",
     )
-    return Candidates(users, ranking.offsets, ranking.songs, ranking.scores)
+
+
+def _held_to_unplayed(matrix: TasteMatrix, users: npt.NDArray[np.int32]) -> csr_matrix:
+    """The songs that each user saved or liked and never played; bool ``[len(users), songs]``."""
+    entries = np.flatnonzero(matrix.played_track < 0)
+    rows = np.searchsorted(matrix.strength.indptr, entries, side="right") - 1
+    shape = matrix.strength.shape
+    held = csr_matrix(
+        (np.ones(len(entries), bool), (rows, matrix.strength.indices[entries])), shape
+    )
+    return held[users]

@@ -3,31 +3,31 @@
 The *parent* is the model of the newest edition that was served, the *grandparent* its own parent,
 and the *challenger* a model trained cold one week back. All are scored on the week that none of
 them has seen; the evidence is the paired difference of ndcg@30, with its 95% interval. One model is
-*below* another where that interval lies wholly below zero, *above* where it lies wholly above.
+*below* another where that interval lies wholly below zero, *above* where it lies wholly above, and
+with fewer than 30 listeners it is neither.
 
 1. A challenger is needed where there is no parent, where the settings have changed, where a cold
    start is due, and where the parent is below popularity or below the grandparent.
 2. Cold ships where going on is impossible (no parent, another number of factors) or a cold start is
    due, and else where there is a challenger that is not below the parent. Otherwise training goes
    on from the parent.
-3. The model that was scored on the way that ships is held against popularity: below, the edition is
-   refused; above, it has passed; in between, or with fewer than 30 listeners, it is *unproven*: it
-   ships, and says so.
+3. The model that was scored on the way that ships is then judged, and with it the log; the rules
+   are in ``docs/gates.md``. Where too few listeners are there to tell, the verdict is *unproven*:
+   it ships, and says so.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
 from recsys.evaluation import Interval
-from recsys.verdict import PASSED, REFUSED, UNPROVEN, Check, Verdict
+from recsys.settings import GatesSettings
+from recsys.verdict import DOUBT, ENOUGH_LISTENERS, NOTE, SOFT, Check, Verdict
 
 CONTINUE: Final = "continue"
 COLD: Final = "cold"
-REFUSE: Final = "refuse"
-#: With fewer listeners than this nothing is proved, for or against.
-ENOUGH_USERS: Final = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,20 +55,45 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Quality:
+    """How one model did on the unseen week, on average over listeners.
+
+    Attributes:
+        ndcg: at 30.
+        recall: at 30.
+        popularity_overlap: share of its lists that popularity's lists of the same listeners hold.
+    """
+
+    ndcg: float
+    recall: float
+    popularity_overlap: float
+
+
+@dataclass(frozen=True)
 class Choice:
     """What is done, and why.
 
     Attributes:
-        way: ``continue``, ``cold`` or ``refuse``.
+        way: ``continue`` or ``cold``.
         because: the reason for the way, in a sentence.
-        verdict: of the model on that way: passed, refused or unproven, with every check made.
-        skipped: checks that could not be made -> why.
+        verdict: of the model on that way, and of the log.
     """
 
     way: str
     because: str
     verdict: Verdict
-    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def qualities(evaluation: Mapping[str, Any]) -> dict[str, Quality]:
+    """How each model did, by name, as ``evaluation.json`` says it."""
+    return {
+        name: Quality(
+            metrics["ndcg_at_30"]["mean"],
+            metrics["recall_at_30"]["mean"],
+            evaluation["beyond"][name]["popularity_overlap"],
+        )
+        for name, metrics in evaluation["metrics"].items()
+    }
 
 
 def needs_challenger(evidence: Evidence) -> str | None:
@@ -79,26 +104,34 @@ def needs_challenger(evidence: Evidence) -> str | None:
     return _must_be_cold(evidence) or _parent_doubted(evidence)
 
 
-def choose(evidence: Evidence) -> Choice:
-    """Make the choice by the rules above."""
+def choose(
+    evidence: Evidence,
+    gates: GatesSettings,
+    *,
+    quality: Mapping[str, Quality],
+    log: Verdict,
+) -> Choice:
+    """Make the choice by the rules above.
+
+    Args:
+        evidence: the comparisons.
+        gates: what is allowed.
+        quality: of each model that was scored, by name.
+        log: the verdict on the log's volume (:func:`recsys.volume.check_volume`).
+    """
     way, because = _way(evidence)
-    ours = evidence.challenger_popularity if way == COLD else evidence.parent_popularity
-    checks, skipped = _relative(evidence)
-    name = f"{'challenger' if way == COLD else 'parent'}_over_popularity"
-    if ours is None or not ours.users:
-        skipped["enough_listeners"] = skipped[name] = "nobody could be evaluated"
-        return Choice(way, because, Verdict(UNPROVEN, tuple(checks)), skipped)
-    enough = ours.users >= ENOUGH_USERS
-    checks = [
-        Check("enough_listeners", enough, ours.users, f"at least {ENOUGH_USERS}"),
-        Check(name, ours.low > 0, _shown(ours), "95% interval of ndcg@30 wholly above 0"),
-        *checks,
-    ]
-    if enough and _below(ours):
-        because = f"the model that would ship ({way}) is worse than popularity"
-        return Choice(REFUSE, because, Verdict(REFUSED, tuple(checks)), skipped)
-    outcome = PASSED if enough and ours.low > 0 else UNPROVEN
-    return Choice(way, because, Verdict(outcome, tuple(checks)), skipped)
+    if way == COLD:
+        name, before = "challenger", "parent"
+        popularity, predecessor = evidence.challenger_popularity, evidence.challenger_parent
+    else:
+        name, before = "parent", "grandparent"
+        popularity, predecessor = evidence.parent_popularity, evidence.parent_grandparent
+    verdict = (
+        _against_popularity(name, popularity, quality.get(name), gates)
+        .also(_against_predecessor(name, before, predecessor, quality.get(before), gates))
+        .also(_way_told(evidence))
+    )
+    return Choice(way, because, log.also(verdict))
 
 
 def _way(evidence: Evidence) -> tuple[str, str]:
@@ -134,8 +167,69 @@ def _parent_doubted(evidence: Evidence) -> str | None:
     return None
 
 
-def _relative(evidence: Evidence) -> tuple[list[Check], dict[str, str]]:
-    """The comparisons that decide the way: checked where they exist, skipped where they do not."""
+def _against_popularity(
+    name: str, ours: Interval | None, quality: Quality | None, gates: GatesSettings
+) -> Verdict:
+    """The model that ships against popularity, against its floors, and against a disguise."""
+    over = f"{name}_over_popularity"
+    rules = (f"{name}_not_below_popularity", over, "not_popularity", "least_ndcg", "least_recall")
+    users = ours.users if ours is not None else 0
+    listeners = Check(
+        "enough_listeners", users >= ENOUGH_LISTENERS, users, f"at least {ENOUGH_LISTENERS}",
+        severity=DOUBT,
+    )  # fmt: skip
+    if ours is None or quality is None or not users:
+        return Verdict.of([listeners], dict.fromkeys(rules, "nobody could be evaluated"))
+    if not listeners.passed:
+        return Verdict.of([listeners], dict.fromkeys(rules, "too few listeners to tell"))
+    overlap, most = round(quality.popularity_overlap, 4), gates.most_popularity_overlap
+    above = ours.low > 0
+    return Verdict.of(
+        [
+            listeners,
+            Check(
+                rules[0], not _below(ours), _shown(ours),
+                "95% interval of ndcg@30 not wholly below 0", severity=SOFT,
+            ),
+            Check(
+                over, above, _shown(ours), "95% interval of ndcg@30 wholly above 0",
+                severity=DOUBT,
+            ),
+            Check(
+                "not_popularity", above or overlap <= most, overlap,
+                f"at most {most:g} of popularity's lists, or a model above popularity",
+                severity=SOFT,
+            ),
+            *(
+                Check(rule, value >= least, round(value, 6), f"at least {least:g}", severity=SOFT)
+                for rule, value, least in (
+                    ("least_ndcg", quality.ndcg, gates.least_ndcg),
+                    ("least_recall", quality.recall, gates.least_recall),
+                )
+            ),
+        ]
+    )  # fmt: skip
+
+
+def _against_predecessor(
+    name: str, before: str, ours: Interval | None, quality: Quality | None, gates: GatesSettings
+) -> Verdict:
+    """The model that ships against the one that it would replace, but for a margin."""
+    rule = f"{name}_not_worse_than_{before}"
+    if ours is None or quality is None:
+        return Verdict.of([], {rule: f"there is no {before}"})
+    if ours.users < ENOUGH_LISTENERS:
+        return Verdict.of([], {rule: "too few listeners to tell"})
+    margin = gates.worse_than_parent * quality.ndcg
+    limit = (
+        f"95% interval of ndcg@30 not wholly below {-margin:+.4f} "
+        f"({gates.worse_than_parent:g} of the {before}'s)"
+    )
+    return Verdict.of([Check(rule, ours.high >= -margin, _shown(ours), limit, severity=SOFT)])
+
+
+def _way_told(evidence: Evidence) -> Verdict:
+    """The comparisons that decided the way."""
     no_parent = None if evidence.has_parent else "there is no parent"
     checks, skipped = [], {}
     for name, interval, why in (
@@ -146,13 +240,13 @@ def _relative(evidence: Evidence) -> tuple[list[Check], dict[str, str]]:
             skipped[name] = no_parent or ("nobody could be evaluated" if interval else why)
         else:
             limit = "95% interval of ndcg@30 not wholly below 0"
-            checks.append(Check(name, not _below(interval), _shown(interval), limit))
-    return checks, skipped
+            checks.append(Check(name, not _below(interval), _shown(interval), limit, severity=NOTE))
+    return Verdict.of(checks, skipped)
 
 
 def _below(interval: Interval | None) -> bool:
     """Whether enough listeners show that the first is worse than the second."""
-    return interval is not None and interval.users >= ENOUGH_USERS and interval.high < 0
+    return interval is not None and interval.users >= ENOUGH_LISTENERS and interval.high < 0
 
 
 def _shown(interval: Interval) -> str:

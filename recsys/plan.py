@@ -17,6 +17,8 @@ from recsys.settings import Settings
 from recsys.weeks import Week
 
 PLAN_FILE: Final = "plan.json"
+#: So many weeks back hindsight looks.
+HINDSIGHT_EDITIONS: Final = 8
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,16 @@ class Plan:
         return cooling
 
     @property
+    def past(self) -> Sequence[Mapping[str, Any]]:
+        """What listeners had in the weeks before, newest first.
+
+        ``edition``, ``revision``, ``digest`` of its playlists, ``hindsight``, the digest of what it
+        said of those before it, or None, and ``in_time``: whether it was there in its week.
+        """
+        past: Sequence[Mapping[str, Any]] = self.document.get("past", [])
+        return past
+
+    @property
     def forgotten(self) -> frozenset[str]:
         """Users that asked to be forgotten before the plan was made."""
         return frozenset(self.document["forgotten"])
@@ -151,7 +163,8 @@ def make_plan(
         revision: its revision.
         days: each arrival day before the cutoff and the digest of its plays.
         log: what is to be said of the log: missing and odd days.
-        published: the store's editions: ``edition``, ``revision``, ``state``.
+        published: the store's editions: ``edition``, ``revision``, ``state``, and
+            ``activated_on``, a date or None.
         forgotten: users that must not be in the matrix.
         blocked: tracks that must not be in a playlist.
     """
@@ -172,6 +185,7 @@ def make_plan(
             "parent": parent,
             "grandparent": _grandparent(home, parent),
             "cooling": _cooling(home, week, settings.playlists.cooldown_editions, published),
+            "past": _past(home, week, published),
             "forgotten": sorted(forgotten),
             "blocked": sorted(blocked),
         }
@@ -227,6 +241,34 @@ def _cooling(
     return cooling
 
 
+def _past(
+    home: Home, week: Week, published: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """One edition of each of the last weeks: the newest revision that was there in its week."""
+    past: dict[Week, Mapping[str, Any]] = {}
+    for one in sorted(published, key=lambda one: one["revision"]):
+        earlier = Week.parse(one["edition"])
+        folder = home.edition(earlier, one["revision"])
+        if not (
+            one["state"] in ("activated", "superseded")
+            and week - HINDSIGHT_EDITIONS <= earlier < week
+            and artefact.exists(folder / "playlists")
+        ):
+            continue
+        said = folder / "hindsight"
+        activated_on = one.get("activated_on")
+        in_time = activated_on is not None and activated_on <= earlier.sunday
+        if in_time or not past.get(earlier, {}).get("in_time"):
+            past[earlier] = {
+                "edition": str(earlier),
+                "revision": one["revision"],
+                "digest": Artefact.open(folder / "playlists").digest,
+                "hindsight": Artefact.open(said).digest if artefact.exists(said) else None,
+                "in_time": in_time,
+            }
+    return [past[earlier] for earlier in sorted(past, reverse=True)]
+
+
 def check_plan(plan: Plan, settings: Settings) -> None:
     """See that the settings are still those of the plan.
 
@@ -252,12 +294,13 @@ def check_plan(plan: Plan, settings: Settings) -> None:
 
 def cooling_playlists(plan: Plan, home: Home) -> list[Path]:
     """The playlists whose tracks rest, as the plan pinned them."""
-    return [
-        open_pinned(
-            home.edition(Week.parse(one["edition"]), one["revision"]) / "playlists", one["digest"]
-        ).file("playlists.parquet")
-        for one in plan.cooling
-    ]
+    return [pinned_playlists(home, one) for one in plan.cooling]
+
+
+def pinned_playlists(home: Home, pin: Mapping[str, Any]) -> Path:
+    """The playlists of an earlier edition, as the plan pinned them."""
+    folder = home.edition(Week.parse(pin["edition"]), pin["revision"]) / "playlists"
+    return open_pinned(folder, pin["digest"]).file("playlists.parquet")
 
 
 def pinned_model(home: Home, pin: Mapping[str, Any]) -> Artefact:

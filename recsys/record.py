@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+from recsys import artefact
 from recsys.artefact import Artefact
 from recsys.home import Home
 from recsys.plan import Plan
+from recsys.refusals import GATES
+from recsys.verdict import RELEASED
 from recsys.weeks import Week
 
 STAGES: Final = (
@@ -20,7 +23,21 @@ STAGES: Final = (
     "playlists",
     "playlist_gate",
     "published",
+    "hindsight",
 )
+
+
+def releases(edition: Path) -> dict[str, str]:
+    """The gates that refused an edition and were overruled by an operator -> why."""
+    facts = {gate: Artefact.open(edition / gate).facts for gate in GATES}
+    return {gate: known["released"] for gate, known in facts.items() if "released" in known}
+
+
+def edition_verdict(edition: Path) -> str:
+    """The verdict on a published edition: ``passed``, ``unproven`` or ``released``."""
+    if releases(edition):
+        return RELEASED
+    return str(Artefact.open(edition / "model_choice").facts["outcome"])
 
 
 def edition_record(home: Home, edition: Path) -> dict[str, Any]:
@@ -42,7 +59,8 @@ def edition_record(home: Home, edition: Path) -> dict[str, Any]:
         "revision": plan.document["revision"],
         "cutoff": str(plan.cutoff),
         "digest": playlists["digest"],
-        "verdict": choice["outcome"],
+        "verdict": edition_verdict(edition),
+        "released": releases(edition),
         "model": {
             "way": choice["way"],
             "parent": plan.parent,
@@ -62,22 +80,30 @@ def edition_record(home: Home, edition: Path) -> dict[str, Any]:
             "relaxed": playlists["relaxed"],
             "stored": made["published"].manifest["rows"],
         },
-        "seconds": _day_seconds(home, plan) | {stage: one.seconds for stage, one in made.items()},
+        "seconds": stage_seconds(home, edition),
     }
 
 
-def _day_seconds(home: Home, plan: Plan) -> dict[str, float]:
-    """Seconds spent on the days that no earlier taste state held, and on the state itself."""
+def stage_seconds(home: Home, edition: Path) -> dict[str, float]:
+    """Seconds that each stage took, those that are there; of the days, what was new to the state.
+
+    Args:
+        home: the home it is in.
+        edition: the edition's folder, with its plan.
+    """
+    plan = Plan.load(edition / "plan")
     before = plan.state_before
     begin = before and Week.parse(before["week"]).monday - (plan.week.monday - plan.cutoff)
     days = plan.days_between(begin or None, plan.cutoff)
-    artefacts = {
+    folders = {
         "clean_listens": [home.clean(day) for day in days],
         "daily_plays": [home.plays(day) for day in days],
         "taste": [home.taste(plan.week)],
         "catalogue": [home.catalogue(plan.week)],
+        **{stage: [edition / stage] for stage in STAGES},
     }
-    return {
-        stage: round(sum(Artefact.open(folder).seconds for folder in folders), 3)
-        for stage, folders in artefacts.items()
+    made = {
+        stage: [Artefact.open(folder).seconds for folder in places if artefact.exists(folder)]
+        for stage, places in folders.items()
     }
+    return {stage: round(sum(seconds), 3) for stage, seconds in made.items() if seconds}

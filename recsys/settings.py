@@ -21,6 +21,7 @@ from recsys.errors import SettingsError
 
 FORMATS: Final = ("parquet", "jsonl", "lastfm")
 STOP, CONTINUE = "stop", "continue"
+BASELINES: Final = ("popularity", "recent_popularity", "item_knn", "als_defaults")
 
 _LUIGI_SECTIONS: Final = frozenset(
     {"batch_notifier", "core", "cors", "email", "execution_summary", "logging", "luigid"}
@@ -90,6 +91,22 @@ class AlsSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """``[evaluation]``: how much is measured on the unseen week, and against what."""
+
+    #: At most so many listeners are scored, drawn by the seed.
+    listeners: int = setting.of(setting.integer(1, 10**9), 20000)
+    #: What the models are held against; popularity always is.
+    baselines: str = setting.of(setting.several_of(*BASELINES), ", ".join(BASELINES))
+
+    @property
+    def baseline_names(self) -> tuple[str, ...]:
+        """The baselines that are scored, ``popularity`` among them."""
+        given = {"popularity", *self.baselines.split(", ")}
+        return tuple(name for name in BASELINES if name in given)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlaylistsSettings:
     """``[playlists]``: the rules of a playlist."""
 
@@ -97,6 +114,75 @@ class PlaylistsSettings:
     per_artist: int = setting.of(setting.integer(1, 200), 2)
     #: A track of so many editions before is not repeated; 0 switches the rule off.
     cooldown_editions: int = setting.of(setting.integer(0, 104), 8)
+    #: Of the tracks, the share by artists that the listener has heard: not under, and not over.
+    familiar_at_least: float = setting.of(setting.number(0, 1), 0.0)
+    familiar_at_most: float = setting.of(setting.number(0, 1), 1.0)
+    #: Ordered by score x listeners ** this: under 0 is for the tail, over 0 for the head.
+    popularity_exponent: float = setting.of(setting.number(-1, 1), 0.0)
+    #: Maximal marginal relevance (Carbonell and Goldstein 1998) with lambda = 1 - this.
+    diversity: float = setting.of(setting.number(0, 1), 0.0)
+    #: A song that came into the log within so many days is ordered by score x (1 + freshness).
+    freshness: float = setting.of(setting.number(0, 10), 0.0)
+    fresh_days: int = setting.of(setting.integer(1, 366), 28)
+
+    def __post_init__(self) -> None:
+        if self.familiar_at_least > self.familiar_at_most:
+            raise ValueError(
+                f"familiar_at_least = {self.familiar_at_least:g} is over familiar_at_most = "
+                f"{self.familiar_at_most:g}: expected a share that is at most as large"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExposuresSettings:
+    """``[exposures]``: what listeners were shown of earlier editions, where that is logged."""
+
+    #: File, folder or glob of the exposure log; empty where there is none.
+    source: str = setting.of(setting.anything, "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatesSettings:
+    """``[gates]``: what the gates allow. Shares are between 0 and 1."""
+
+    #: Listens and listeners of the newest week, over the median of the four before it.
+    least_volume: float = setting.of(setting.number(0, 1), 0.7)
+    most_volume: float = setting.of(setting.number(1, 1e6), 4.0)
+    #: Floors of the model's metrics on the week that it had not seen.
+    least_ndcg: float = setting.of(setting.number(0, 1), 0.0)
+    least_recall: float = setting.of(setting.number(0, 1), 0.0)
+    #: By what share of the parent's ndcg@30 a model may be shown to be worse.
+    worse_than_parent: float = setting.of(setting.number(0, 1), 0.2)
+    #: Share of popularity's lists that a model's may hold which is not better than popularity.
+    most_popularity_overlap: float = setting.of(setting.number(0, 1), 0.9)
+    #: By what share the factors' loss may lie above that of the parent's.
+    worse_loss: float = setting.of(setting.number(0, 100), 0.1)
+    #: Known-item recall, times that of popularity.
+    least_known_recall: float = setting.of(setting.number(0, 100), 1.2)
+    #: By what share known-item recall may lie below the parent's.
+    worse_known_recall: float = setting.of(setting.number(0, 1), 0.15)
+    #: Share of the parent's lists that the model's hold.
+    least_list_overlap: float = setting.of(setting.number(0, 1), 0.3)
+    most_list_overlap: float = setting.of(setting.number(0, 1), 1.0)
+    #: Share of the eligible listeners who get a playlist.
+    least_coverage: float = setting.of(setting.number(0, 1), 0.9)
+    #: Share of a listener's tracks that were in last week's playlist.
+    least_repeated: float = setting.of(setting.number(0, 1), 0.0)
+    most_repeated: float = setting.of(setting.number(0, 1), 0.2)
+    #: Share of tracks that two listeners' playlists have in common, on average.
+    most_alike: float = setting.of(setting.number(0, 1), 0.8)
+    #: Share of playlists in which a rule gave way; and of those that are not personal.
+    most_relaxed: float = setting.of(setting.number(0, 1), 0.5)
+    most_filled: float = setting.of(setting.number(0, 1), 0.6)
+
+    def __post_init__(self) -> None:
+        for name in ("list_overlap", "repeated"):
+            least, most = getattr(self, f"least_{name}"), getattr(self, f"most_{name}")
+            if least > most:
+                raise ValueError(
+                    f"least_{name} = {least:g} is over most_{name} = {most:g}: expected at most "
+                    "as much"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +207,10 @@ class Settings:
     listens: ListensSettings
     edition: EditionSettings
     als: AlsSettings
+    evaluation: EvaluationSettings
     playlists: PlaylistsSettings
+    exposures: ExposuresSettings
+    gates: GatesSettings
     store: StoreSettings
     mlflow: MlflowSettings
 
@@ -152,7 +241,12 @@ class Settings:
 
 
 #: Where things are, not what they are: a plan does not pin these.
-_PLACES: Final = {("recsys", "home"), ("store", "url"), ("mlflow", "tracking_uri")}
+_PLACES: Final = {
+    ("recsys", "home"),
+    ("exposures", "source"),
+    ("store", "url"),
+    ("mlflow", "tracking_uri"),
+}
 
 
 def default_paths() -> list[Path]:
@@ -206,7 +300,10 @@ _PART_TYPES: Final[dict[str, type[Any]]] = {
     "listens": ListensSettings,
     "edition": EditionSettings,
     "als": AlsSettings,
+    "evaluation": EvaluationSettings,
     "playlists": PlaylistsSettings,
+    "exposures": ExposuresSettings,
+    "gates": GatesSettings,
     "store": StoreSettings,
     "mlflow": MlflowSettings,
 }
@@ -258,7 +355,11 @@ def _section(
         and field.default_factory is dataclasses.MISSING
         and key not in given
     )
-    return part(**values) if len(problems) == found else None
+    try:
+        return part(**values) if len(problems) == found else None
+    except ValueError as error:  # settings that are right by themselves and contradict each other
+        problems.append(f"[{name}] {error}")
+        return None
 
 
 def _hint(name: str, known: Any) -> str:

@@ -1,13 +1,26 @@
-"""MLflow tracking. A tracking server that is down never stops a run."""
+"""MLflow tracking and registry. A server that is down never stops a run.
+
+Each model that the gates let pass is a version of one registered model. The alias ``challenger`` is
+on the newest of them, ``champion`` on the one whose playlists were published last.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 EXPERIMENT: Final = "weekly-playlists"
+#: The registered model.
+MODEL: Final = "weekly-playlists"
+CHALLENGER: Final = "challenger"
+CHAMPION: Final = "champion"
+#: The tag that names a version's artefact.
+ARTEFACT: Final = "artefact"
 
 # An unreachable server is given up on within seconds, not minutes.
 _MLFLOW_ENVIRONMENT: Final = {
@@ -30,13 +43,13 @@ def log_training(
     files: Sequence[Path],
     local_files: Path,
 ) -> str | None:
-    """Log a training to MLflow as one run.
+    """Log a training to MLflow as one run, and register its model as the challenger.
 
     Args:
         uri: of the tracking store.
         name: of the run.
         settings: by section; logged as ``section.key``.
-        tags: what identifies the run.
+        tags: what identifies the run and the model's version; ``artefact`` is the model's digest.
         metrics: one value each.
         losses: of each iteration.
         documents: JSON values to keep with the run, by file name.
@@ -46,13 +59,10 @@ def log_training(
     Returns:
         None, or why it could not be logged.
     """
-    for key, value in _MLFLOW_ENVIRONMENT.items():
-        os.environ.setdefault(key, value)
     try:
-        from mlflow import MlflowClient
+        client = _client(uri)
         from mlflow.entities import Metric, Param, RunTag
 
-        client = MlflowClient(tracking_uri=uri)
         experiment = client.get_experiment_by_name(EXPERIMENT)
         experiment_id = (
             experiment.experiment_id
@@ -83,6 +93,54 @@ def log_training(
         for path in files:
             client.log_artifact(run_id, str(path), "model")
         client.set_terminated(run_id)
+        _register(client, run_id, f"{run.info.artifact_uri}/model", tags)
     except Exception as error:  # noqa: BLE001 - whatever ails the tracking, the run goes on
-        return f"{type(error).__name__}: {error}".splitlines()[0]
+        return _said(error)
     return None
+
+
+def make_champion(uri: str, artefact: str) -> str | None:
+    """Move the alias ``champion`` to the version of a model whose playlists are served.
+
+    Args:
+        uri: of the tracking store.
+        artefact: digest of the model's artefact.
+
+    Returns:
+        None, or why it could not be moved.
+    """
+    try:
+        client = _client(uri)
+        found = client.search_model_versions(f"name = '{MODEL}' AND tags.{ARTEFACT} = '{artefact}'")
+        if not found:
+            return "the model was not registered when it was trained"
+        newest = max(found, key=lambda one: int(one.version))
+        client.set_registered_model_alias(MODEL, CHAMPION, newest.version)
+    except Exception as error:  # noqa: BLE001 - whatever ails the tracking, the run goes on
+        return _said(error)
+    return None
+
+
+def _register(client: MlflowClient, run_id: str, source: str, tags: Mapping[str, str]) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_registered_model(MODEL)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        client.create_registered_model(MODEL)
+    version = client.create_model_version(MODEL, source, run_id, tags=dict(tags))
+    client.set_registered_model_alias(MODEL, CHALLENGER, version.version)
+
+
+def _client(uri: str) -> MlflowClient:
+    for key, value in _MLFLOW_ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]

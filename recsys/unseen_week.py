@@ -1,47 +1,103 @@
 """The models that could ship, scored on the week that none of them has seen.
 
-Everything stands on the *base*, the state one week before the edition's cutoff; what was played in
-the seven days since is the truth. Nothing leaks: the base matrix is made from days before its
-cutoff alone, the parent was trained at or before it, and so is the challenger.
+Everything stands on the *base*, the state one week before the edition's cutoff. What listeners
+played for the first time in the week from there to the cutoff is the truth. Why nothing leaks:
+
+- The base is made from days that arrived before its cutoff, and from no other: its digest of days
+  is held against the plan's (:func:`unseen_since`), and no listener in it may have heard anything
+  in the week (:func:`evaluate_week`).
+- The week is half-open: it begins where the newest model's cutoff lies, which is the base's unless
+  ``[edition] lead_hours`` has changed, and ends before the edition's. A play counts by the day it
+  was listened on; a pair that arrived late with a listen before the week was not new.
+- The challenger and the baselines are trained on the base alone. Every model folds the listeners in
+  from the base, so a listener's own week is in nobody's factors.
+- A song played in the week that the base did not know has no listeners there: nobody can rank it,
+  and it counts as missed for all alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recsys import models
 from recsys._tables import arrow, database, file_list
 from recsys.artefact import Artefact
 from recsys.choice import Evidence, needs_challenger
+from recsys.eligibility import cooling_songs
+from recsys.errors import ArtefactError
 from recsys.evaluation import (
+    POPULARITY,
     Interval,
-    Metrics,
-    Truth,
+    compare,
     paired,
     recommend,
-    recommend_popular,
+    recommend_baselines,
     score,
     truth,
 )
+from recsys.home import Home
 from recsys.matrix import TasteMatrix
-from recsys.models import ALSModel
-from recsys.settings import Settings
+from recsys.plan import Plan, open_pinned
+from recsys.settings import BASELINES, Settings
 from recsys.weeks import Week
+
+#: What is popular of late is what so many days before the week had listeners.
+RECENT_DAYS: Final = 28
 
 #: A parent made with other settings of these sections is held against a challenger first.
 _SHAPE_THE_MODEL: Final = ("als", "listens")
+#: What the choice looks at.
+_DECISIVE: Final = (
+    ("parent", POPULARITY),
+    ("parent", "grandparent"),
+    ("challenger", POPULARITY),
+    ("challenger", "parent"),
+)
+_PAIRS: Final = (
+    *_DECISIVE,
+    *((one, other) for one in ("parent", "challenger") for other in BASELINES[1:]),
+)
 
 
-def plays_of(days: Sequence[Path], spill: Path) -> pa.Table:
-    """Who played what in these days, each pair once: user_id and track_id, sorted.
+def unseen_since(base: Artefact, plan: Plan, scored: Iterable[Artefact]) -> date:
+    """The first day that neither the base nor any of the models has seen.
 
     Args:
-        days: ``plays.parquet`` of each day.
+        base: the taste state one week back.
+        plan: of the edition.
+        scored: models of earlier editions, each in its edition's folder.
+
+    Raises:
+        ArtefactError: the base was made from other days than the plan's before its cutoff.
+    """
+    if base.inputs["days"] != plan.days_digest(plan.base_cutoff):
+        raise ArtefactError(
+            f"The taste state in {base.path} was not made from the plan's days before "
+            f"{plan.base_cutoff}: a model cannot be judged on days that may be in it. Remove that "
+            "folder and run the week again."
+        )
+    cutoffs = [Plan.load(model.path.parent / "plan").cutoff for model in scored]
+    return max([plan.base_cutoff, *cutoffs])
+
+
+def plays_of(days: Sequence[Path], begin: date, end: date, spill: Path) -> pa.Table:
+    """Who played what for the first time in ``[begin, end)``: user_id and track_id, sorted.
+
+    A pair that also has a listen before ``begin`` in these days (it arrived late) is left out.
+
+    Args:
+        days: ``plays.parquet`` of each day that arrived since the base.
+        begin: the first day.
+        end: the day after the last.
         spill: a folder for what does not fit into memory.
     """
     if not days:
@@ -51,48 +107,124 @@ def plays_of(days: Sequence[Path], spill: Path) -> pa.Table:
     with database(spill) as connection:
         return arrow(
             connection,
-            f"""SELECT DISTINCT user_id, track_id FROM read_parquet({file_list(days)})
-                WHERE plays + part_plays > 0 ORDER BY ALL""",
+            f"""SELECT user_id, track_id FROM read_parquet({file_list(days)})
+                WHERE plays + part_plays + skips > 0
+                GROUP BY user_id, track_id
+                HAVING min(listened_on) >= DATE '{begin}'
+                    AND bool_or(plays + part_plays > 0 AND listened_on < DATE '{end}')
+                ORDER BY ALL""",
         )
+
+
+def recent_listeners(
+    base: TasteMatrix, taste: Path, cutoff: date, spill: Path
+) -> npt.NDArray[np.int64]:
+    """How many listeners heard each song in the four weeks before ``cutoff``: int64 ``[songs]``.
+
+    Args:
+        base: the matrix made of ``taste``.
+        taste: the taste state (:data:`recsys.schemas.TASTE`) at ``cutoff``.
+        cutoff: its day.
+        spill: a folder for what does not fit into memory.
+    """
+    with database(spill) as connection:
+        connection.register("listener", base.users.select(["user_id"]))
+        connection.register("track", base.tracks)
+        counts = arrow(
+            connection,
+            f"""SELECT song, count(DISTINCT user_id) AS listeners
+                FROM read_parquet({file_list([taste])})
+                JOIN listener USING (user_id) JOIN track USING (track_id)
+                WHERE last_heard >= DATE '{cutoff - timedelta(days=RECENT_DAYS)}'
+                GROUP BY song""",
+        )
+    recent = np.zeros(len(base.songs), np.int64)
+    recent[counts["song"].to_numpy()] = counts["listeners"].to_numpy()
+    return recent
+
+
+def earlier_playlists(plan: Plan, home: Home) -> list[Path]:
+    """The playlists of the newest edition before the week that is predicted; empty without one.
+
+    That is two weeks before the plan's own: last week's playlists are what the base's own model
+    made of it.
+    """
+    then = [one for one in plan.cooling if Week.parse(one["edition"]) < plan.week - 1]
+    if not then:
+        return []
+    newest = max(then, key=lambda one: (Week.parse(one["edition"]), one["revision"]))
+    folder = home.edition(Week.parse(newest["edition"]), newest["revision"]) / "playlists"
+    return [open_pinned(folder, newest["digest"]).file("playlists.parquet")]
 
 
 def evaluate_week(
     base: TasteMatrix,
     plays: pa.Table,
     *,
+    begin: date,
+    end: date,
     week: Week,
+    recent: npt.NDArray[np.int64],
+    previous: Sequence[Path],
     pinned: Mapping[str, Artefact],
     settings: Settings,
+    spill: Path,
 ) -> dict[str, Any]:
-    """Score parent, grandparent and popularity, and a challenger where one is needed.
+    """Score parent, grandparent and the baselines, and a challenger where one is needed.
 
     Args:
         base: the matrix one week before the edition's cutoff.
-        plays: who played what since (:func:`plays_of`).
+        plays: who played what for the first time since (:func:`plays_of`).
+        begin: the first day that nobody has seen (:func:`unseen_since`).
+        end: the edition's cutoff.
         week: the edition.
+        recent: int64 ``[songs]`` (:func:`recent_listeners`).
+        previous: playlists of an earlier edition (:func:`earlier_playlists`).
         pinned: the models of earlier editions, ``parent`` and ``grandparent``, where there are any.
         settings: of the run.
+        spill: a folder for what does not fit into memory.
 
     Returns:
-        As JSON values: ``metrics`` by model, ``listeners`` scored, plays ``dropped`` by reason, the
-        ``evidence`` for the choice, and ``challenger``: why there is one, or None.
+        ``evaluation.json``, as docs/evaluation.md describes it.
+
+    Raises:
+        ArtefactError: somebody in the base has heard something on or after ``begin``.
     """
-    heard = truth(base, plays)
-    scored = {"popularity": score(recommend_popular(base, heard.users), heard)}
+    _refuse_leak(base, begin)
+    seed = settings.recsys.seed
+    found = truth(base, plays)
+    heard = found.sample(settings.evaluation.listeners, seed)
+    baselines = settings.evaluation.baseline_names if len(heard.users) else ()
+    rankings = recommend_baselines(baselines, base, heard.users, recent=recent, seed=seed)
     for name, artefact in pinned.items():
-        scored[name] = _score(models.load(artefact.path), base, heard)
-    evidence = _compare(_circumstances(week, pinned, settings), scored, settings.recsys.seed)
+        rankings[name] = recommend(models.load(artefact.path), base, heard.users)
+
+    def compared(evidence: Evidence) -> Evidence:
+        intervals: dict[str, Any] = {
+            f"{one}_{other}": paired(
+                score(rankings[one], heard).ndcg, score(rankings[other], heard).ndcg, seed
+            )
+            for one, other in _DECISIVE
+            if one in rankings and other in rankings
+        }
+        return replace(evidence, **intervals)
+
+    evidence = compared(_circumstances(week, pinned, settings))
     why = needs_challenger(evidence)
     if why is not None and len(heard.users):
-        challenger = models.train(base, settings.als, settings.recsys.seed)
-        scored["challenger"] = _score(challenger, base, heard)
-        evidence = _compare(evidence, scored, settings.recsys.seed)
+        challenger = models.train(base, settings.als, seed)
+        rankings["challenger"] = recommend(challenger, base, heard.users)
+        evidence = compared(evidence)
+    earlier = cooling_songs(base, heard.users, previous, spill=spill) if previous else None
+    comparison = compare(base, heard, rankings, pairs=_PAIRS, seed=seed, previous=earlier)
     return {
-        "metrics": _means(scored) if len(heard.users) else {},
         "listeners": len(heard.users),
+        "of_listeners": len(found.users),
+        "week": {"begin": str(begin), "end": str(end)},
         "dropped": heard.dropped,
-        "evidence": asdict(evidence),
         "challenger": why,
+        "evidence": asdict(evidence),
+        **comparison.to_dict(),
     }
 
 
@@ -105,8 +237,22 @@ def evidence_of(evaluation: Mapping[str, Any]) -> Evidence:
     return Evidence(**values)
 
 
-def _score(model: ALSModel, base: TasteMatrix, heard: Truth) -> Metrics:
-    return score(recommend(model, base, heard.users), heard)
+def means_of(evaluation: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Model -> metric -> mean, of what :func:`evaluate_week` returned."""
+    return {
+        model: {name: value["mean"] for name, value in metrics.items()}
+        for model, metrics in evaluation["metrics"].items()
+    }
+
+
+def _refuse_leak(base: TasteMatrix, begin: date) -> None:
+    last = pc.max(base.users["last_heard"]).as_py()
+    if last is not None and last >= begin:
+        raise ArtefactError(
+            f"The base that models are judged on knows of a listen on {last}, and the week to be "
+            f"predicted begins on {begin}: whoever knows the answer cannot be judged by it. Hand "
+            "in the matrix at the cutoff one week back."
+        )
 
 
 def _circumstances(week: Week, pinned: Mapping[str, Artefact], settings: Settings) -> Evidence:
@@ -122,28 +268,3 @@ def _circumstances(week: Week, pinned: Mapping[str, Artefact], settings: Setting
         weeks_since_cold=(week.monday - Week.parse(parent.facts["cold_in"]).monday).days // 7,
         cold_every_weeks=every,
     )
-
-
-def _compare(evidence: Evidence, scored: Mapping[str, Metrics], seed: int) -> Evidence:
-    pairs = (
-        ("parent", "popularity"),
-        ("parent", "grandparent"),
-        ("challenger", "popularity"),
-        ("challenger", "parent"),
-    )
-    compared: dict[str, Any] = {
-        f"{one}_{other}": paired(scored[one].ndcg, scored[other].ndcg, seed)
-        for one, other in pairs
-        if one in scored and other in scored
-    }
-    return replace(evidence, **compared)
-
-
-def _means(scored: Mapping[str, Metrics]) -> dict[str, dict[str, float]]:
-    return {
-        name: {
-            "recall_at_30": round(float(metrics.recall.mean()), 6),
-            "ndcg_at_30": round(float(metrics.ndcg.mean()), 6),
-        }
-        for name, metrics in scored.items()
-    }

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 PASSED: Final = "passed"
 REFUSED: Final = "refused"
 #: There was too little to tell by; it may go on, and whoever reads of it is told.
 UNPROVEN: Final = "unproven"
+#: It was refused, and an operator let it go on, on purpose.
+RELEASED: Final = "released"
+
+#: What it means that a check has failed: refused whatever anybody says,
+HARD: Final = "hard"
+#: refused until an operator releases it,
+SOFT: Final = "soft"
+#: not proved,
+DOUBT: Final = "doubt"
+#: or nothing: it is worth knowing.
+NOTE: Final = "note"
+
+#: With fewer listeners than this nothing is proved, for or against.
+ENOUGH_LISTENERS: Final = 30
 
 
 @dataclass(frozen=True)
@@ -23,6 +37,7 @@ class Check:
         limit: what is allowed, for people.
         samples: up to five offending rows, as JSON values. They may name users: they belong into
             the report under home, never into a log.
+        severity: what it means that it has failed: ``hard``, ``soft``, ``doubt`` or ``note``.
     """
 
     name: str
@@ -30,14 +45,26 @@ class Check:
     value: float | int | str | None
     limit: str
     samples: tuple[dict[str, Any], ...] = ()
+    severity: str = HARD
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it has failed, and what was looked at must not go on."""
+        return not self.passed and self.severity in (HARD, SOFT)
 
 
 @dataclass(frozen=True)
 class Verdict:
     """A gate's answer.
 
+    Attributes:
+        outcome: ``passed``, ``unproven``, ``refused`` or ``released``.
+        checks: every check that was made.
+        skipped: checks that could not be made -> why.
+        released: why an operator let a refusal go on.
+
     >>> checks = (Check("heard", False, 2, "0 tracks", ({"user_id": "ann"},)),)
-    >>> verdict = Verdict.of(checks)
+    >>> verdict = Verdict.of(checks, {"repeated": "there is no earlier edition"})
     >>> verdict.outcome, verdict == Verdict.from_dict(verdict.to_dict())
     ('refused', True)
     >>> verdict.summary()
@@ -46,11 +73,18 @@ class Verdict:
 
     outcome: str
     checks: tuple[Check, ...]
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    released: str | None = None
 
     @classmethod
-    def of(cls, checks: Sequence[Check]) -> Verdict:
-        """Passed when every check has passed, else refused."""
-        return cls(PASSED if all(check.passed for check in checks) else REFUSED, tuple(checks))
+    def of(cls, checks: Sequence[Check], skipped: Mapping[str, str] | None = None) -> Verdict:
+        """Refused, unproven or passed: the worst that a failed check means."""
+        outcome = PASSED
+        if any(check.refuses for check in checks):
+            outcome = REFUSED
+        elif any(not check.passed and check.severity == DOUBT for check in checks):
+            outcome = UNPROVEN
+        return cls(outcome, tuple(checks), dict(skipped or {}))
 
     @property
     def passed(self) -> bool:
@@ -67,9 +101,33 @@ class Verdict:
         """The checks that did not pass."""
         return tuple(check for check in self.checks if not check.passed)
 
+    @property
+    def refusing(self) -> tuple[Check, ...]:
+        """The failed checks that it is refused for."""
+        return tuple(check for check in self.checks if check.refuses)
+
+    @property
+    def final(self) -> tuple[str, ...]:
+        """Names of the failed checks that nobody can release it from."""
+        return tuple(check.name for check in self.refusing if check.severity == HARD)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What the manifest of a gate says of it: the outcome, and why it was released."""
+        facts = {"outcome": self.outcome}
+        return facts if self.released is None else {**facts, "released": self.released}
+
+    def release(self, because: str) -> Verdict:
+        """The same checks, let go on by an operator."""
+        return replace(self, outcome=RELEASED, released=because)
+
+    def also(self, other: Verdict) -> Verdict:
+        """One verdict of the checks of two."""
+        return Verdict.of((*self.checks, *other.checks), {**self.skipped, **other.skipped})
+
     def summary(self) -> str:
         """The verdict as one plain paragraph that names no user."""
-        total, failed = len(self.checks), self.failed
+        total, failed = len(self.checks), self.refusing or self.failed
         if not failed:
             return f"{self.outcome.capitalize()}: {total} of {total} checks passed."
         found = "; ".join(
@@ -82,6 +140,8 @@ class Verdict:
         return {
             "outcome": self.outcome,
             "checks": [{**asdict(check), "samples": list(check.samples)} for check in self.checks],
+            "skipped": dict(self.skipped),
+            "released": self.released,
         }
 
     @classmethod
@@ -90,4 +150,9 @@ class Verdict:
         checks = (
             Check(**{**check, "samples": tuple(check["samples"])}) for check in value["checks"]
         )
-        return cls(str(value["outcome"]), tuple(checks))
+        return cls(
+            str(value["outcome"]),
+            tuple(checks),
+            dict(value.get("skipped", {})),
+            value.get("released"),
+        )

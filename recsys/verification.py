@@ -13,10 +13,11 @@ from recsys.artefact import Artefact
 from recsys.errors import StoreError
 from recsys.gate import check_playlists
 from recsys.home import Home
-from recsys.plan import Plan, cooling_playlists
+from recsys.plan import Plan, cooling_playlists, pinned_playlists
 from recsys.publishing import playlist_batches
 from recsys.schemas import PLAYLISTS
-from recsys.settings import PlaylistsSettings
+from recsys.settings import PlaylistsSettings, Settings
+from recsys.shares import check_shares
 from recsys.store import Store
 from recsys.verdict import Verdict
 
@@ -42,6 +43,28 @@ def check_edition(home: Home, edition: Path, settings: PlaylistsSettings) -> Ver
         blocked=sorted(plan.blocked),
         week=plan.week,
         settings=settings,
+    )
+
+
+def check_edition_shares(home: Home, edition: Path, settings: Settings, spill: Path) -> Verdict:
+    """Hold the edition as a whole against the bands of ``[gates]``.
+
+    Args:
+        home: the home that the edition is in.
+        edition: the edition's folder.
+        settings: the rules it was made by, and the bands.
+        spill: a folder for what does not fit into memory.
+    """
+    plan = Plan.load(edition / "plan")
+    last_week = max(plan.cooling, key=lambda one: (one["edition"], one["revision"]), default=None)
+    return check_shares(
+        playlists=Artefact.open(edition / "playlists").file("playlists.parquet"),
+        eligible=Artefact.open(edition / "matrix").file("eligible.parquet"),
+        catalogue=Artefact.open(home.catalogue(plan.week)).file("catalogue.parquet"),
+        previous=pinned_playlists(home, last_week) if last_week else None,
+        spill=spill,
+        settings=settings.playlists,
+        gates=settings.gates,
     )
 
 

@@ -1,17 +1,103 @@
-"""Days of unusual size."""
+"""Days and weeks of unusual size."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Final
+
+from recsys._tables import database, file_list
+from recsys.settings import GatesSettings
+from recsys.verdict import ENOUGH_LISTENERS, SOFT, Check, Verdict
 
 _TRAILING_DAYS: Final = 28
 _LEAST_DAYS: Final = 7
 #: Below so many rows a day, a household's log goes up and down as it likes.
 _LEAST_MEDIAN: Final = 1000
 _TIMES: Final = 10
+#: The newest week is held against so many weeks before it.
+_TRAILING_WEEKS: Final = 4
+
+
+@dataclass(frozen=True)
+class WeekVolume:
+    """What arrived in one week: listens, and listeners who had any."""
+
+    listens: int
+    listeners: int
+
+
+def weekly_volumes(days: Mapping[date, Path], end: date, spill: Path) -> list[WeekVolume]:
+    """Listens and listeners by week of arrival, the newest first.
+
+    Args:
+        days: ``plays.parquet`` of each arrival day (:mod:`recsys.plays`).
+        end: the day after the newest week's last.
+        spill: a folder for what does not fit into memory.
+
+    Returns:
+        The week before ``end``, and up to four before it that the log holds from its first day on.
+    """
+    volumes = []
+    with database(spill) as connection:
+        for back in range(_TRAILING_WEEKS + 1):
+            begin = end - timedelta(weeks=back + 1)
+            if back and (not days or begin < min(days)):
+                break
+            files = [days[day] for day in sorted(days) if begin <= day < begin + timedelta(weeks=1)]
+            listens = listeners = 0
+            if files:
+                row = connection.execute(
+                    "SELECT coalesce(sum(plays + part_plays + skips), 0)::BIGINT, "
+                    f"count(DISTINCT user_id) FROM read_parquet({file_list(files)}) "
+                    "WHERE plays + part_plays + skips > 0"
+                ).fetchone()
+                listens, listeners = row or (0, 0)
+            volumes.append(WeekVolume(int(listens), int(listeners)))
+    return volumes
+
+
+def check_volume(volumes: Sequence[WeekVolume], gates: GatesSettings) -> Verdict:
+    """Hold the newest week against the median of those before it.
+
+    Args:
+        volumes: from :func:`weekly_volumes`, the newest first.
+        gates: the band.
+
+    >>> weeks = [WeekVolume(900, 40), WeekVolume(1000, 100), WeekVolume(1100, 104)]
+    >>> check_volume(weeks, GatesSettings()).summary()
+    'Refused: 1 of 2 checks failed. listeners_of_the_week: found 0.392, allowed 0.7 to 4 times the \
+median of the 2 weeks before (102).'
+    """
+    rules = ("listens_of_the_week", "listeners_of_the_week")
+    newest, before = volumes[0], volumes[1:]
+    usual = {
+        "listens": statistics.median([week.listens for week in before] or [0]),
+        "listeners": statistics.median([week.listeners for week in before] or [0]),
+    }
+    why = None
+    if not before:
+        why = "the log holds no whole week before"
+    elif usual["listeners"] < ENOUGH_LISTENERS:
+        why = f"fewer than {ENOUGH_LISTENERS} listeners a week are usual"
+    elif not newest.listens:
+        why = "the week is empty, which [listens] missing_day = continue accepts"
+    if why:
+        return Verdict.of([], dict.fromkeys(rules, why))
+    band = f"{gates.least_volume:g} to {gates.most_volume:g} times the median of the "
+    checks = []
+    for rule, (name, median) in zip(rules, usual.items(), strict=True):
+        ratio = getattr(newest, name) / median
+        checks.append(
+            Check(
+                rule, gates.least_volume <= ratio <= gates.most_volume, round(ratio, 3),
+                f"{band}{len(before)} weeks before ({median:g})", severity=SOFT,
+            )
+        )  # fmt: skip
+    return Verdict.of(checks)
 
 
 def odd_days(rows: Mapping[date, int], days: Sequence[date]) -> list[str]:

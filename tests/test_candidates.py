@@ -180,3 +180,20 @@ def test_nobody_and_nothing() -> None:
     everything = np.ones(6, bool)
     found = find_candidates(model, matrix, np.arange(5, dtype=np.int32), barred=everything)
     assert found.offsets.tolist() == [0] * 6
+
+
+def test_what_was_saved_and_never_played_is_no_candidate() -> None:
+    """The model was told of it: its score is no prediction, and would be the highest of all."""
+    matrix = matrix_of(sparse_strength(8, 40, 60))
+    entry = matrix.strength.indptr[3]
+    saved = matrix.strength.indices[entry]
+    played, excluded = matrix.played_track.copy(), matrix.excluded.toarray()
+    played[entry], excluded[3, saved] = -1, False
+    matrix = dataclasses.replace(matrix, played_track=played, excluded=csr_matrix(excluded))
+    model = train(matrix, SETTINGS, seed=1)
+    found = find_candidates(model, matrix, np.arange(40, dtype=np.int32))
+    songs = [[song for song, _ in of_user(found, k)] for k in range(40)]
+    scores = model.user_factors[3] @ model.item_factors.T
+    assert scores[saved] > max(scores[songs[3]])
+    assert saved not in songs[3]
+    assert any(saved in others for others in songs)

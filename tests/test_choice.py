@@ -7,9 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.choice import COLD, CONTINUE, ENOUGH_USERS, REFUSE, Evidence, choose, needs_challenger
+from recsys.choice import (
+    COLD,
+    CONTINUE,
+    Choice,
+    Evidence,
+    Quality,
+    needs_challenger,
+    qualities,
+)
+from recsys.choice import choose as choose_by
 from recsys.evaluation import Interval, paired, recommend, recommend_popular, score, truth
 from recsys.models import train
+from recsys.settings import GatesSettings
+from recsys.verdict import ENOUGH_LISTENERS, SOFT, Check, Verdict
 from tests.models.worlds import SETTINGS, world
 
 ABOVE = Interval(0.05, 0.02, 0.08, 500)
@@ -20,6 +31,17 @@ STANDS = Evidence(
     parent_grandparent=LEVEL,
 )  # fmt: skip
 FIRST = Evidence(has_parent=False, cold_every_weeks=4, challenger_popularity=ABOVE)
+NORMAL = Quality(ndcg=0.1, recall=0.2, popularity_overlap=0.1)
+ALL = dict.fromkeys(("popularity", "parent", "grandparent", "challenger"), NORMAL)
+
+
+def choose(evidence: Evidence, quality: Quality = NORMAL, **gates: float) -> Choice:
+    return choose_by(
+        evidence,
+        GatesSettings(**gates),
+        quality=ALL | {"parent": quality, "challenger": quality},
+        log=Verdict.of([]),
+    )
 
 
 def but(evidence: Evidence, **changes: object) -> Evidence:
@@ -27,29 +49,36 @@ def but(evidence: Evidence, **changes: object) -> Evidence:
 
 
 def few(interval: Interval) -> Interval:
-    return dataclasses.replace(interval, users=ENOUGH_USERS - 1)
+    return dataclasses.replace(interval, users=ENOUGH_LISTENERS - 1)
 
 
 def test_a_parent_that_stands_is_gone_on_from() -> None:
     assert needs_challenger(STANDS) is None
     choice = choose(STANDS)
     assert (choice.way, choice.verdict.outcome) == (CONTINUE, "passed")
-    assert choice.skipped == {"challenger_not_below_parent": "no challenger was needed"}
-    assert {check.name: check.passed for check in choice.verdict.checks} == {
-        "enough_listeners": True,
-        "parent_over_popularity": True,
-        "parent_not_below_grandparent": True,
-    }
+    assert choice.verdict.skipped == {"challenger_not_below_parent": "no challenger was needed"}
+    assert {check.name: check.passed for check in choice.verdict.checks} == dict.fromkeys(
+        (
+            *("enough_listeners", "parent_not_below_popularity", "parent_over_popularity"),
+            *("not_popularity", "least_ndcg", "least_recall"),
+            *("parent_not_worse_than_grandparent", "parent_not_below_grandparent"),
+        ),
+        True,
+    )
 
 
 def test_a_first_edition_starts_cold_and_lists_what_it_skips() -> None:
     assert needs_challenger(but(FIRST, challenger_popularity=None)) == "there is no parent"
     choice = choose(FIRST)
     assert (choice.way, choice.verdict.outcome) == (COLD, "passed")
-    assert choice.skipped == {
-        "parent_not_below_grandparent": "there is no parent",
-        "challenger_not_below_parent": "there is no parent",
-    }
+    assert choice.verdict.skipped == dict.fromkeys(
+        (
+            "challenger_not_worse_than_parent",
+            "parent_not_below_grandparent",
+            "challenger_not_below_parent",
+        ),
+        "there is no parent",
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,9 +98,9 @@ def test_a_doubted_parent_meets_a_challenger(
     doubted = but(STANDS, **changes)
     assert needs_challenger(doubted)
     choice = choose(but(doubted, challenger_popularity=ABOVE, challenger_parent=against_parent))
-    if way == CONTINUE and doubted.parent_popularity is BELOW:
-        way = REFUSE  # the winner is still worse than popularity
     assert choice.way == way
+    # Where the parent wins and is worse than popularity, going on is refused.
+    assert choice.verdict.refused == (way == CONTINUE and doubted.parent_popularity is BELOW)
 
 
 @pytest.mark.parametrize("changes", [{"factors_changed": True}, {"weeks_since_cold": 4}])
@@ -80,25 +109,86 @@ def test_a_cold_start_that_must_be_is_cold_whatever_the_comparison(
 ) -> None:
     due = but(STANDS, **changes)
     assert needs_challenger(due)
-    choice = choose(but(due, challenger_popularity=ABOVE, challenger_parent=BELOW))
+    slightly = but(due, challenger_popularity=ABOVE, challenger_parent=BELOW)
+    choice = choose(slightly, worse_than_parent=0.3)
     assert (choice.way, choice.verdict.outcome) == (COLD, "passed")
     assert [check.name for check in choice.verdict.failed] == ["challenger_not_below_parent"]
+    choice = choose(slightly, worse_than_parent=0.1)
+    assert (choice.way, choice.verdict.outcome) == (COLD, "refused")
+    assert [check.name for check in choice.verdict.refusing] == ["challenger_not_worse_than_parent"]
+
+
+@pytest.mark.parametrize(("margin", "refused"), [(0.19, True), (0.21, False)])
+def test_worse_than_the_parent_by_more_than_the_margin_is_refused(
+    margin: float, refused: bool
+) -> None:
+    # The interval ends at -0.02: 0.2 of an ndcg of 0.1.
+    worse = but(
+        STANDS, parent_grandparent=BELOW, challenger_popularity=ABOVE, challenger_parent=BELOW
+    )
+    verdict = choose(worse, worse_than_parent=margin).verdict
+    assert verdict.refused == refused
+    assert ["parent_not_worse_than_grandparent"] * refused == [one.name for one in verdict.refusing]
+    unsure = but(worse, parent_grandparent=few(BELOW))
+    assert not choose(unsure, worse_than_parent=margin).verdict.refused
+
+
+@pytest.mark.parametrize(
+    ("against", "overlap", "outcome"),
+    [
+        (LEVEL, 0.89, "unproven"),
+        (LEVEL, 0.91, "refused"),
+        (ABOVE, 0.99, "passed"),
+        (few(LEVEL), 1.0, "unproven"),
+    ],
+)
+def test_popularity_under_a_models_name_is_refused(
+    against: Interval, overlap: float, outcome: str
+) -> None:
+    disguised = dataclasses.replace(NORMAL, popularity_overlap=overlap)
+    verdict = choose(but(FIRST, challenger_popularity=against), disguised).verdict
+    assert verdict.outcome == outcome
+    assert [one.name for one in verdict.refusing] == ["not_popularity"] * (outcome == "refused")
+    assert not verdict.final, "an operator may let it go on"
+
+
+@pytest.mark.parametrize(("floor", "value"), [("least_ndcg", 0.1), ("least_recall", 0.2)])
+def test_a_floor_is_a_floor(floor: str, value: float) -> None:
+    assert choose(FIRST, **{floor: value}).verdict.passed
+    verdict = choose(FIRST, **{floor: value + 0.001}).verdict
+    assert [one.name for one in verdict.refusing] == [floor]
+    alone = but(FIRST, challenger_popularity=few(ABOVE))
+    assert choose(alone, **{floor: 1.0}).verdict.outcome == "unproven"
+
+
+def test_a_log_that_is_refused_refuses_the_edition() -> None:
+    half = Verdict.of([Check("listeners_of_the_week", False, 0.5, "0.7 to 2", severity=SOFT)])
+    choice = choose_by(STANDS, GatesSettings(), quality=ALL, log=half)
+    assert (choice.way, choice.verdict.outcome) == (CONTINUE, "refused")
+
+
+def test_the_qualities_are_read_from_the_evaluation() -> None:
+    document = {
+        "metrics": {"parent": {"ndcg_at_30": {"mean": 0.1}, "recall_at_30": {"mean": 0.2}}},
+        "beyond": {"parent": {"popularity_overlap": 0.3}},
+    }
+    assert qualities(document) == {"parent": Quality(0.1, 0.2, 0.3)}
+    assert qualities({"metrics": {}, "beyond": {}}) == {}
 
 
 def test_worse_than_popularity_is_refused() -> None:
-    assert choose(but(FIRST, challenger_popularity=BELOW)).way == REFUSE
+    assert choose(but(FIRST, challenger_popularity=BELOW)).verdict.refused
     both = but(STANDS, parent_popularity=BELOW, challenger_popularity=BELOW,
                challenger_parent=LEVEL)  # fmt: skip
     choice = choose(both)
-    assert (choice.way, choice.verdict.outcome) == (REFUSE, "refused")
-    assert "worse than popularity" in choice.because
+    assert choice.verdict.refused
+    assert "challenger_not_below_popularity" in [one.name for one in choice.verdict.refusing]
 
 
 @pytest.mark.parametrize("evidence", [FIRST, STANDS])
 def test_neither_better_nor_worse_is_unproven_and_ships(evidence: Evidence) -> None:
     name = "parent_popularity" if evidence.has_parent else "challenger_popularity"
     choice = choose(but(evidence, **{name: LEVEL}))
-    assert choice.way != REFUSE
     assert choice.verdict.outcome == "unproven"
 
 
@@ -115,7 +205,7 @@ def test_too_few_listeners_prove_nothing(interval: Interval) -> None:
 def test_nobody_to_evaluate_ships_unproven(nothing: Interval | None) -> None:
     choice = choose(but(FIRST, challenger_popularity=nothing))
     assert (choice.way, choice.verdict.outcome) == (COLD, "unproven")
-    assert choice.skipped["challenger_over_popularity"] == "nobody could be evaluated"
+    assert choice.verdict.skipped["challenger_over_popularity"] == "nobody could be evaluated"
 
 
 def test_a_challenger_that_could_not_be_trained_leaves_the_parent() -> None:
@@ -143,20 +233,20 @@ INTERVALS = st.none() | st.sampled_from([ABOVE, LEVEL, BELOW, *map(few, (ABOVE, 
 )
 def test_whatever_the_evidence(evidence: Evidence) -> None:
     choice = choose(evidence)
-    assert (choice.way == REFUSE) == choice.verdict.refused
     assert choice.because
     if not evidence.has_parent:
-        assert choice.way in (COLD, REFUSE)
+        assert choice.way == COLD
     if choice.verdict.passed:
         ours = evidence.challenger_popularity if choice.way == COLD else evidence.parent_popularity
         assert ours is ABOVE
-    named = {check.name for check in choice.verdict.checks} | set(choice.skipped)
+    named = {check.name for check in choice.verdict.checks} | set(choice.verdict.skipped)
     assert {
         "enough_listeners",
         "parent_not_below_grandparent",
         "challenger_not_below_parent",
     } < named
-    assert not {check.name for check in choice.verdict.checks} & set(choice.skipped)
+    assert not {check.name for check in choice.verdict.checks} & set(choice.verdict.skipped)
+    assert not choice.verdict.final
 
 
 def test_on_listeners_of_clear_taste() -> None:

@@ -71,6 +71,37 @@ def planned(settings: Settings, *editions: tuple[str, int, str], **more: Any) ->
     return make_plan(settings, WEEK, 1, **(given | more))
 
 
+# --- what hindsight looks at ------------------------------------------------------------------
+
+
+def activated(week: str, revision: int, state: str, on: str | None) -> dict[str, Any]:
+    said = {"edition": week, "revision": revision, "state": state}
+    return said | {"activated_on": on and date.fromisoformat(on)}
+
+
+def test_of_each_week_the_newest_revision_that_was_there_in_time_is_looked_back_at(
+    settings: Settings,
+) -> None:
+    editions = [
+        activated("2026-W46", 1, "superseded", "2026-11-08"),
+        activated("2026-W46", 2, "superseded", "2026-11-12"),
+        activated("2026-W46", 3, "activated", "2026-11-20"),
+        activated("2026-W45", 1, "rolled_back", "2026-11-01"),
+        activated("2026-W44", 1, "superseded", "2026-11-20"),
+        activated("2026-W43", 1, "staged", None),
+        activated("2026-W38", 1, "superseded", "2026-09-13"),
+        activated("2026-W48", 1, "superseded", "2026-11-20"),
+    ]
+    for one in editions:
+        edition(settings, one["edition"], one["revision"])
+    looked_at = planned(settings, published=editions).past
+    assert [(one["edition"], one["revision"], one["in_time"]) for one in looked_at] == [
+        ("2026-W46", 2, True),
+        ("2026-W44", 1, False),
+    ]
+    assert [one["hindsight"] for one in looked_at] == [None, None]
+
+
 # --- what is pinned --------------------------------------------------------------------------
 
 

@@ -55,6 +55,19 @@ def check_log(run: Run, week: Week) -> None:
         )
 
 
+def check_exposures(run: Run) -> None:
+    """See that the exposure log, where one is named, can be read.
+
+    Raises:
+        MissingDataError: nothing is there.
+        BadLogError: a file is not what it has to be.
+    """
+    if run.settings.exposures.source:
+        from recsys.exposures import exposure_files
+
+        exposure_files(run.settings.exposures.source)
+
+
 def check_days(days: list[date], week: Week, run: Run) -> None:
     """See that the log reaches into the week before the cutoff.
 

@@ -13,7 +13,7 @@ from luigi.cmdline_parser import CmdlineParser
 from recsys import home
 from recsys.errors import AlreadyRunningError, PlanError, RecsysError, SettingsError
 from recsys.weeks import Week
-from workflows._log_checks import check_log, unread_bytes
+from workflows._log_checks import check_exposures, check_log, unread_bytes
 from workflows._run import LOG, Run, current
 
 #: What Luigi exits with when a stage failed, whatever it failed of.
@@ -39,7 +39,7 @@ def begin(week: Week, revision: int, *, backfill: bool, command: str) -> None:
         AlreadyRunningError: another run holds the home.
         ResourceError: the home cannot be written, or there is too little disk or memory.
         MissingDataError: the log does not hold what the edition needs.
-        BadLogError: files have changed since they were read.
+        BadLogError: files have changed since they were read, or are no exposure log.
         PlanError: a later edition is planned already.
     """
     run = current()
@@ -49,6 +49,7 @@ def begin(week: Week, revision: int, *, backfill: bool, command: str) -> None:
     run.list_again()
     home.admit(root, unread_bytes(run, week))
     check_log(run, week)
+    check_exposures(run)
     later = [one for one in run.home.weeks() if one > week]
     if later and not backfill:
         raise PlanError(

@@ -17,6 +17,7 @@ from recsys.artefact import Artefact, Draft
 from recsys.errors import GateRefusedError, RecsysError
 from recsys.plan import Plan
 from recsys.settings import Settings
+from recsys.verdict import Verdict
 from recsys.weeks import Week
 from workflows import _preflight, _run
 
@@ -137,20 +138,59 @@ class EditionStage(Stage):
         """The artefacts of the stages required, by the names they are required under."""
         return {name: target.open() for name, target in self.input().items()}
 
-    def refuse(self, verdict: Mapping[str, Any], summary: str) -> None:
-        """Keep the verdict as a report, which completes nothing, and stop the run.
+    def sign_off(self, verdict: Verdict, **about: Any) -> Verdict:
+        """Let what a gate judged go on: it was not refused, or an operator has released it.
+
+        A refusal is kept as a report, which completes nothing, and stops the run.
+
+        Args:
+            verdict: the gate's.
+            about: what else the report is to say.
 
         Raises:
-            GateRefusedError: always.
+            GateRefusedError: it is refused.
         """
-        report = self.edition / "refused" / f"{self.stage}.json"
-        report.parent.mkdir(parents=True, exist_ok=True)
-        artefact.write_json(report, verdict)
-        raise GateRefusedError(
-            f"Edition {self.week} is refused by {self.stage}: {summary} Nothing is published; the "
-            f"edition before stays. Each rule with its value is in {report}. When the cause is "
-            f"gone, make the edition anew beside this one: --revision {self.revision + 1}"
+        if not verdict.refused:
+            return verdict
+        from recsys import refusals
+        from recsys.store import open_store
+
+        refusal = refusals.Refusal(
+            self.week,
+            self.revision,
+            self.stage,
+            self.edition / "refused" / f"{self.stage}.json",
+            {**about, **verdict.to_dict()},
         )
+        with open_store(self.settings.store_url) as store:
+            copy = _run.current().home.store_copy
+            because = refusals.released_because(store, copy, refusal)
+        if because is not None:
+            return verdict.release(because)
+        refusals.keep(refusal)
+        self._report()
+        way_out = (
+            f"When the cause is gone, make the edition anew beside this one: "
+            f"--revision {self.revision + 1}"
+        )
+        if not verdict.final:
+            way_out += f". To let it go on as it is, on purpose: {refusal.command} TEXT"
+        raise GateRefusedError(
+            f"Edition {self.week} is refused by {self.stage}: {verdict.summary()} Nothing is "
+            "published; the edition before stays. Each rule with its value is in "
+            f"{refusal.report}. {way_out}"
+        )
+
+    def _report(self) -> None:
+        """Write the edition's page as far as it got."""
+        from recsys.report import write_report
+
+        try:
+            page = write_report(_run.current().home, self.edition)
+        except Exception as error:  # noqa: BLE001 - it must not stand in the way of the verdict
+            _run.LOG.warning("%s: there is no report: %s", self.stage, error)
+        else:
+            _run.LOG.info("%s: the report is %s", self.stage, page)
 
 
 def digests(artefacts: Mapping[str, Artefact]) -> dict[str, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import luigi
 
 from recsys import artefact
+from recsys.errors import GateRefusedError
+from recsys.verdict import Check, Verdict
 from workflows import _run
 from workflows._stage import ONE_AT_A_TIME, EditionStage, digests
 from workflows.edition_plan import EditionPlan
@@ -35,22 +37,32 @@ class AlsModel(EditionStage):
         made = self.artefacts()
         plan = self.plan
         way = made["choice"].facts["way"]
-        parent = None
-        if way == "continue" and plan.parent is not None:
-            parent = pinned_model(_run.current().home, plan.parent)
+        before = pinned_model(_run.current().home, plan.parent) if plan.parent else None
+        last_week = models.load(before.path) if before else None
+        parent = before if way == "continue" else None
         matrix = TasteMatrix.load(made["matrix"].path)
-        model = models.train(
-            matrix,
-            self.settings.als,
-            self.settings.recsys.seed,
-            parent=models.load(parent.path) if parent else None,
-            on_iteration=lambda n, loss, seconds: self.tell(
-                f"iteration {n + 1}, loss {loss:.5f}, {seconds:.2f} s"
-            ),
-        )
-        verdict = models.check_factors(model, matrix)
-        if verdict.outcome == "refused":
-            self.refuse(verdict.to_dict(), verdict.summary())
+        try:
+            model = models.train(
+                matrix,
+                self.settings.als,
+                self.settings.recsys.seed,
+                parent=last_week if parent else None,
+                on_iteration=lambda n, loss, seconds: self.tell(
+                    f"iteration {n + 1}, loss {loss:.5f}, {seconds:.2f} s"
+                ),
+            )
+            verdict = models.check_factors(
+                model,
+                matrix,
+                self.settings.gates,
+                parent=last_week,
+                seed=self.settings.recsys.seed,
+            )
+        except GateRefusedError as error:
+            unusable = Check("factors_usable", False, str(error), "factors to rank by")
+            self.sign_off(Verdict.of([unusable]))
+            raise
+        verdict = self.sign_off(verdict)
         with self.draft() as draft:
             models.save(model, draft.path)
             artefact.write_json(draft.path / "verdict.json", verdict.to_dict())
@@ -60,6 +72,7 @@ class AlsModel(EditionStage):
                 "cold_in": parent.facts["cold_in"] if parent else self.week,
                 "losses": list(model.loss),
                 "settings": self.settings.shaping(),
+                **verdict.facts,
             }
             draft.rows = {"users": len(matrix.users), "songs": len(matrix.songs)}
         self._track(way, list(model.loss))

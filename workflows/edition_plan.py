@@ -79,7 +79,12 @@ class EditionPlan(EditionStage):
                     "odd": odd,
                 },
                 published=[
-                    {"edition": one.edition, "revision": one.revision, "state": str(one.state)}
+                    {
+                        "edition": one.edition,
+                        "revision": one.revision,
+                        "state": str(one.state),
+                        "activated_on": one.activated_at and one.activated_at.date(),
+                    }
                     for one in store.editions()
                 ],
                 forgotten=store.tombstones(),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 from recsys import artefact
+from recsys.artefact import Artefact
+from workflows import _run
 from workflows._stage import EditionStage
 from workflows.model_evaluation import ModelEvaluation
 
@@ -20,22 +22,25 @@ class ModelChoice(EditionStage):
 
     def run(self) -> None:
         """Judge."""
-        from recsys.choice import REFUSE, choose
+        from recsys.choice import choose, qualities
         from recsys.unseen_week import evidence_of
+        from recsys.volume import check_volume, weekly_volumes
 
-        evaluation = self.input().open()
-        text = evaluation.file("evaluation.json").read_text(encoding="utf-8")
-        choice = choose(evidence_of(json.loads(text)))
-        report = {
-            "way": choice.way,
-            "because": choice.because,
-            "skipped": choice.skipped,
-            **choice.verdict.to_dict(),
-        }
-        if choice.way == REFUSE:
-            self.refuse(report, f"{choice.because}. {choice.verdict.summary()}")
+        home, plan, gates = _run.current().home, self.plan, self.settings.gates
+        made = self.input().open()
+        evaluation = json.loads(made.file("evaluation.json").read_text(encoding="utf-8"))
         with self.draft() as draft:
-            artefact.write_json(draft.path / "verdict.json", report)
-            draft.inputs = {"evaluation": evaluation.digest}
-            draft.facts = {"way": choice.way, "outcome": choice.verdict.outcome}
-        self.tell(f"{choice.way}, since {choice.because}. {choice.verdict.summary()}")
+            plays = {day: Artefact.open(home.plays(day)).file("plays.parquet") for day in plan.days}
+            volumes = weekly_volumes(plays, plan.cutoff, draft.path)
+            choice = choose(
+                evidence_of(evaluation),
+                gates,
+                quality=qualities(evaluation),
+                log=check_volume(volumes, gates),
+            )
+            about = {"way": choice.way, "because": choice.because}
+            verdict = self.sign_off(choice.verdict, **about)
+            artefact.write_json(draft.path / "verdict.json", {**about, **verdict.to_dict()})
+            draft.inputs = {"evaluation": made.digest}
+            draft.facts = {"way": choice.way, **verdict.facts}
+        self.tell(f"{choice.way}, since {choice.because}. {verdict.summary()}")

@@ -14,9 +14,10 @@ from workflows.track_catalogue import TrackCatalogue
 
 
 class ModelEvaluation(EditionStage):
-    """The parent, its own parent, popularity, and where needed a model trained a week back."""
+    """The parent, its own parent, the baselines, and where needed a model trained a week back."""
 
     stage = "evaluation"
+    version = 2
     resources = ONE_AT_A_TIME
 
     def requires(self) -> dict[str, luigi.Task]:
@@ -28,10 +29,10 @@ class ModelEvaluation(EditionStage):
         }
 
     def run(self) -> None:
-        """Score every model that could ship or could be gone on from."""
+        """Score every model that could ship or could be gone on from, and the baselines."""
+        from recsys import unseen_week
         from recsys.matrix import build_matrix
         from recsys.plan import pinned_model
-        from recsys.unseen_week import evaluate_week, plays_of
 
         home = _run.current().home
         made = self.artefacts()
@@ -41,9 +42,11 @@ class ModelEvaluation(EditionStage):
             for name, one in (("parent", plan.parent), ("grandparent", plan.grandparent))
             if one is not None
         }
+        begin = unseen_week.unseen_since(made["base"], plan, pinned.values())
+        taste = made["base"].file("taste.parquet")
         with self.draft() as draft:
             base = build_matrix(
-                made["base"].file("taste.parquet"),
+                taste,
                 made["catalogue"].file("catalogue.parquet"),
                 cutoff=plan.base_cutoff,
                 active_days=self.settings.edition.active_days,
@@ -51,23 +54,27 @@ class ModelEvaluation(EditionStage):
                 forgotten=plan.forgotten,
                 spill=draft.path,
             )
-            days = plan.days_between(plan.base_cutoff, plan.cutoff)
-            plays = plays_of(
-                [Artefact.open(home.plays(day)).file("plays.parquet") for day in days], draft.path
-            )
-            evaluation = evaluate_week(
-                base, plays, week=plan.week, pinned=pinned, settings=self.settings
+            days = [
+                Artefact.open(home.plays(day)).file("plays.parquet")
+                for day in plan.days_between(plan.base_cutoff, plan.cutoff)
+            ]
+            evaluation = unseen_week.evaluate_week(
+                base,
+                unseen_week.plays_of(days, begin, plan.cutoff, draft.path),
+                begin=begin,
+                end=plan.cutoff,
+                week=plan.week,
+                recent=unseen_week.recent_listeners(base, taste, plan.base_cutoff, draft.path),
+                previous=unseen_week.earlier_playlists(plan, home),
+                pinned=pinned,
+                settings=self.settings,
+                spill=draft.path,
             )
             artefact.write_json(draft.path / "evaluation.json", evaluation)
+            metrics = unseen_week.means_of(evaluation)
             draft.inputs = digests(made)
-            draft.facts = {
-                "metrics": evaluation["metrics"],
-                "listeners": evaluation["listeners"],
-            }
+            draft.facts = {"metrics": metrics, "listeners": evaluation["listeners"]}
         self.tell(
             f"recall@30 of {evaluation['listeners']} listeners: "
-            + ", ".join(
-                f"{model} {values['recall_at_30']}"
-                for model, values in evaluation["metrics"].items()
-            )
+            + ", ".join(f"{model} {values['recall_at_30']}" for model, values in metrics.items())
         )

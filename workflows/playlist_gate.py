@@ -1,4 +1,4 @@
-"""PlaylistGate: every invariant on every playlist, before anyone can read it."""
+"""PlaylistGate: every invariant on every playlist, and the edition as a whole."""
 
 from __future__ import annotations
 
@@ -32,14 +32,15 @@ class PlaylistGate(EditionStage):
 
     def run(self) -> None:
         """Check; a refusal completes nothing and is refused again."""
-        from recsys.verification import check_edition
+        from recsys.verification import check_edition, check_edition_shares
 
         made = self.artefacts()
-        verdict = check_edition(_run.current().home, self.edition, self.settings.playlists)
-        if verdict.outcome == "refused":
-            self.refuse(verdict.to_dict(), verdict.summary())
+        home = _run.current().home
+        invariants = check_edition(home, self.edition, self.settings.playlists)
         with self.draft() as draft:
+            shares = check_edition_shares(home, self.edition, self.settings, draft.path)
+            verdict = self.sign_off(invariants.also(shares))
             artefact.write_json(draft.path / "verdict.json", verdict.to_dict())
             draft.inputs = digests(made)
-            draft.facts = {"outcome": verdict.outcome, "checks": len(verdict.checks)}
+            draft.facts = {"checks": len(verdict.checks), **verdict.facts}
         self.tell(verdict.summary())

@@ -31,6 +31,7 @@ class Playlists(EditionStage):
         """Make them."""
         from recsys import models
         from recsys.candidates import Candidates as Found
+        from recsys.fresh import older_tracks
         from recsys.matrix import TasteMatrix
         from recsys.plan import cooling_playlists
         from recsys.playlists.making import make_playlists
@@ -47,6 +48,7 @@ class Playlists(EditionStage):
                 blocked=plan.blocked,
                 week=plan.week,
                 settings=self.settings.playlists,
+                older=older_tracks(plan, home, self.settings.playlists),
                 out=draft.path,
             )
             draft.inputs = digests(made)

@@ -42,6 +42,7 @@ class PublishedEdition(EditionStage):
         """Publish."""
         from recsys.publishing import publish, restore_served
         from recsys.store import open_store
+        from recsys.tracking import make_champion
 
         made = self.artefacts()
         with open_store(self.settings.store_url) as store:
@@ -59,3 +60,9 @@ class PublishedEdition(EditionStage):
             draft.rows = {"playlists": published.rows, "left_out": published.left_out}
             draft.facts = {"digest": published.digest}
         self.tell(f"{published.rows} playlists in the store")
+        if published.served:
+            failure = make_champion(
+                self.settings.tracking_uri, self.sibling_artefact("als_model").digest
+            )
+            if failure is not None:
+                self.tell(f"no champion in MLflow, and going on: {failure}")

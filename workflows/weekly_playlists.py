@@ -10,11 +10,11 @@ from pathlib import Path
 import luigi
 
 from recsys import artefact, home
-from recsys.artefact import Artefact
 from recsys.errors import SettingsError
 from recsys.weeks import Week
 from workflows import _preflight, _run
-from workflows._stage import Stage
+from workflows._stage import Stage, digests
+from workflows.hindsight import Hindsight
 from workflows.published_edition import PublishedEdition
 
 
@@ -52,12 +52,13 @@ class WeeklyPlaylists(Stage):
         published = self.published()
         week, revision = self._edition
         if published:
-            choice = Artefact.open(self.folder.parent / "model_choice")
+            from recsys.record import edition_verdict
+
             _preflight.already_published(
                 command="WeeklyPlaylists",
                 edition=str(week),
                 revision=revision,
-                verdict=choice.facts["outcome"],
+                verdict=edition_verdict(self.folder.parent),
             )
             return True
         _preflight.begin(week, revision, backfill=self.backfill, command="WeeklyPlaylists")
@@ -66,23 +67,30 @@ class WeeklyPlaylists(Stage):
     def published(self) -> bool:
         """Whether the edition is recorded and the store has it; nothing else is looked at."""
         self.__dict__.pop("_edition", None)
-        return artefact.exists(self.folder) and self.requires().complete()
+        return artefact.exists(self.folder) and self.requires()["published"].complete()
 
-    def requires(self) -> PublishedEdition:
-        """The edition, published."""
+    def requires(self) -> dict[str, luigi.Task]:
+        """The edition, published, and how the ones before it fared."""
         week, revision = self._edition
-        return PublishedEdition(week=str(week), revision=revision, backfill=self.backfill)
+        return {
+            "published": PublishedEdition(
+                week=str(week), revision=revision, backfill=self.backfill
+            ),
+            "hindsight": Hindsight(week=str(week), revision=revision),
+        }
 
     def run(self) -> None:
-        """Write the record."""
+        """Write the report, and then the record."""
         from recsys.record import edition_record
+        from recsys.report import write_report
 
         week, revision = self._edition
         edition = _run.current().home.edition(week, revision)
         record = edition_record(_run.current().home, edition)
+        write_report(_run.current().home, edition)
         with self.draft() as draft:
             artefact.write_json(draft.path / "record.json", record)
-            draft.inputs = {"published": self.input().open().digest}
+            draft.inputs = digests({name: one.open() for name, one in self.input().items()})
         home.record_run(
             _run.current().home.root,
             command="WeeklyPlaylists",

@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from recsys.cli import _commands
+from recsys.cli import _commands, _release
 from recsys.errors import RecsysError
 
 _EPILOG = """\
@@ -26,7 +26,7 @@ Say what is served, how old it is, and how the last run ended and why.
 
 Exit codes, as monitoring plugins use them:
   0  this week's edition (or a later one) is served, and the last run succeeded
-  1  it is served, but the last run failed, or the model is unproven
+  1  it is served, but the last run failed, or its model is unproven or was released
   2  nothing is served, or only an edition whose week is over
   3  it cannot be told: the settings or the store cannot be read
 """
@@ -53,6 +53,19 @@ def parser() -> argparse.ArgumentParser:
     show.add_argument("--edition", help="a week, YYYY-Www; by default the one served")
     show.add_argument("--json", action="store_true", help="as a service would get it")
     show.set_defaults(run=_commands.show)
+
+    explain = commands.add_parser(
+        "explain",
+        help="why a track is on a playlist, or is not",
+        description="Take a listener's playlist apart: for every track the songs that speak for "
+        "it, with weights that add up to its score. Or say why a track is not there.",
+        epilog="Example: recsys explain u_000042 --track t_000123",
+    )
+    explain.add_argument("user", metavar="USER", help="the listener's id, as in the log")
+    explain.add_argument("--track", help="a track's id: why is it there, or why not?")
+    explain.add_argument("--edition", help="a week, YYYY-Www; by default the one served")
+    explain.add_argument("--json", action="store_true", help="everything, for programs")
+    explain.set_defaults(run=_explained)
 
     editions = commands.add_parser(
         "editions", help="every edition in the store", description="List every edition staged."
@@ -89,6 +102,23 @@ def parser() -> argparse.ArgumentParser:
     )
     rollback.set_defaults(run=_commands.rollback)
 
+    release = commands.add_parser(
+        "release",
+        help="let an edition go on that a gate refused",
+        description="Let an edition go on that a gate refused. The store's ledger keeps what it "
+        "was let off, and why; the edition goes on when its week is run again. Playlists that "
+        "break a promise and factors that cannot be ranked by are never released.",
+        epilog="Example: recsys release --edition 2026-W47 --because 'half the log is on strike'",
+    )
+    release.add_argument("--edition", help="a week, YYYY-Www; by default the newest one planned")
+    release.add_argument(
+        "--revision", type=int, help="of the edition; by default the newest one planned"
+    )
+    release.add_argument(
+        "--because", metavar="TEXT", required=True, help="why; kept in the ledger and the record"
+    )
+    release.set_defaults(run=_release.release)
+
     forget = commands.add_parser(
         "forget",
         help="hide a listener everywhere, for good",
@@ -98,6 +128,12 @@ def parser() -> argparse.ArgumentParser:
     forget.add_argument("user", metavar="USER", help="the listener's id, as in the log")
     forget.set_defaults(run=_commands.forget)
     return root
+
+
+def _explained(options: argparse.Namespace) -> int:
+    from recsys.cli import _explain  # reads matrices and models: not for `recsys show`
+
+    return _explain.explain(options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 from recsys import artefact
 from recsys.artefact import Artefact
 from recsys.cli import _print
+from recsys.cli._release import held_by, refusal_lines
 from recsys.errors import NoEditionError, NoSuchUserError, SettingsError, StoreError
 from recsys.home import Home, read_last_run
 from recsys.settings import Settings, load_settings
@@ -59,6 +60,9 @@ def status(options: argparse.Namespace) -> int:
         served = store.current()
     last = read_last_run(root) or {}
     code, lines = _judge(served, last, datetime.now(UTC).date())
+    refusal = held_by(Home.of(settings), last)
+    if refusal is not None:
+        lines += refusal_lines(refusal)
     verdict = ("OK", "WARNING", "CRITICAL")[code]
     print(f"{verdict}: {lines[0]}")
     for line in lines[1:]:
@@ -101,6 +105,9 @@ def _judge(served: Edition | None, last: Any, today: date) -> tuple[int, list[st
         elif last.get("verdict") == "unproven":
             code = max(code, 1)
             lines.append("Its model is unproven: too few listeners to tell it from the charts.")
+        elif last.get("verdict") == "released":
+            code = max(code, 1)
+            lines.append("A gate refused it, and an operator let it go on: see recsys summary.")
     return code, lines
 
 

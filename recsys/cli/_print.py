@@ -110,8 +110,10 @@ def summary_table(record: Mapping[str, Any], settings: Settings, folder: Path) -
         ("Refused", str(playlists["refused"])),
         ("Rules relaxed", relaxed),
         ("Model", f"{record['verdict']}: {metrics_text(model)}"),
+        *((f"Released, {gate}", why) for gate, why in record.get("released", {}).items()),
         ("Seconds", ", ".join(f"{name} {spent:.1f}" for name, spent in slowest)),
         ("Store", settings.store_url),
+        ("Report", str(folder / "report.html")),
         ("Playlists file", str(folder / "playlists" / "playlists.parquet")),
         ("Everything else", str(folder)),
     ):

@@ -3,7 +3,7 @@
 from recsys.models._als import ALSModel, OnIteration, train
 from recsys.models._check import check_factors
 from recsys.models._files import ITEM_FILES, load, save
-from recsys.models._fold_in import WhitenedSongs, fold_in, strongest, whiten
+from recsys.models._fold_in import WhitenedSongs, contributions, fold_in, strongest, whiten
 from recsys.models._rank import Ranking, rank
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Ranking",
     "WhitenedSongs",
     "check_factors",
+    "contributions",
     "fold_in",
     "load",
     "rank",

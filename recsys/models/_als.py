@@ -75,7 +75,7 @@ class ALSModel:
 
         Songs that the model does not know have zero factors: they are never ranked.
         """
-        items = _aligned(self.item_factors, self.song_keys, strings(matrix.songs, c.SONG_KEY))
+        items = aligned(self.item_factors, self.song_keys, strings(matrix.songs, c.SONG_KEY))
         model = replace(
             self, item_factors=items, song_keys=strings(matrix.songs, c.SONG_KEY),
             user_ids=strings(matrix.users, c.USER_ID),
@@ -126,8 +126,8 @@ def train(
         )
     else:
         _check_parent(parent, settings)
-        item_factors = _aligned(parent.item_factors, parent.song_keys, song_keys)
-        user_factors = _aligned(parent.user_factors, parent.user_ids, user_ids).astype(np.float32)
+        item_factors = aligned(parent.item_factors, parent.song_keys, song_keys)
+        user_factors = aligned(parent.user_factors, parent.user_ids, user_ids).astype(np.float32)
     iterations = settings.iterations if parent is None else settings.warm_iterations
     losses = _sweep(matrix.strength, user_factors, item_factors, settings, iterations, on_iteration)
     model = ALSModel(
@@ -199,7 +199,7 @@ def strings(table: pa.Table, name: str) -> pa.StringArray:
     return pa.concat_arrays([pa.array([], pa.string()), *table[name].chunks])
 
 
-def _aligned(
+def aligned(
     factors: npt.NDArray[Any], known: pa.StringArray, wanted: pa.StringArray
 ) -> npt.NDArray[Any]:
     """The rows of ``wanted`` by their id; zero for an id that is not known."""

@@ -9,7 +9,17 @@ import numpy.typing as npt
 
 from recsys.matrix import TasteMatrix
 from recsys.models._als import ALSModel
-from recsys.verdict import PASSED, REFUSED, UNPROVEN, Check, Verdict
+from recsys.models._known import (
+    Knowledge,
+    Sample,
+    draw_sample,
+    items_of,
+    knowledge,
+    overlap,
+    popularity_recall,
+)
+from recsys.settings import GatesSettings
+from recsys.verdict import DOUBT, ENOUGH_LISTENERS, SOFT, Check, Verdict
 
 #: The longest row of factors over the median of those that are not zero.
 LONGEST_NORM: Final = 1000.0
@@ -17,14 +27,34 @@ LONGEST_NORM: Final = 1000.0
 #: (a fit that is next to perfect wavers by rounding alone).
 RISING_LOSS: Final = 0.01
 ROUNDING_LOSS: Final = 1e-4
+#: How far user factors may lie from what folding in gives, by the largest of them.
+FOLDED_IN: Final = 1e-6
+#: Where popularity alone comes so close to finding all, known-item recall says nothing.
+_TOO_EASY: Final = 0.9
 
 
-def check_factors(model: ALSModel, matrix: TasteMatrix) -> Verdict:
-    """Look at the factors and the loss of a model that was trained on ``matrix``.
+def check_factors(
+    model: ALSModel,
+    matrix: TasteMatrix,
+    gates: GatesSettings,
+    *,
+    parent: ALSModel | None,
+    seed: int,
+) -> Verdict:
+    """Look at the factors that will ship, alone and beside those of last week.
 
-    Refused: a factor or a loss that is not finite; a user or song side that is all zero; a row
-    over 1000 times as long as the median row; a last loss more than 1% above the lowest. Where the
+    By themselves: finite, of the matrix's shape, learnt, of sane length, their loss not rising, and
+    the user factors what folding in gives. On a sample of listeners: the songs they are known to
+    hold to are found again better than popularity finds them, and nearly as well as the parent
+    does; the loss is near the parent's; their lists are the parent's to some degree. Where the
     matrix holds no strength at all there is nothing to learn, and the verdict is *unproven*.
+
+    Args:
+        model: trained on ``matrix``.
+        matrix: who holds to what.
+        gates: what is allowed.
+        parent: last week's model, if there is one.
+        seed: of the sample.
     """
     checks = [
         *_finite(model),
@@ -35,16 +65,103 @@ def check_factors(model: ALSModel, matrix: TasteMatrix) -> Verdict:
             "{} x {} users x songs".format(*matrix.strength.shape),
         ),
     ]
-    if all(check.passed for check in checks):
-        if not matrix.strength.nnz:
-            return Verdict(UNPROVEN, tuple(checks))
-        checks += [
+    verdict = Verdict.of(checks)
+    if not verdict.passed:
+        return verdict
+    if not matrix.strength.nnz:
+        nothing = Check("something_to_learn", False, 0, "at least 1 song held to", severity=DOUBT)
+        return verdict.also(Verdict.of([nothing]))
+    alone = Verdict.of(
+        [
             *_norms("item", model.item_factors),
             *_norms("user", model.user_factors),
             _loss(model.loss),
         ]
-    passed = all(check.passed for check in checks)
-    return Verdict(PASSED if passed else REFUSED, tuple(checks))
+    )
+    if alone.final:
+        return verdict.also(alone)
+    sample = draw_sample(matrix, seed)
+    ours = knowledge(model.item_factors, sample, model.settings)
+    return (
+        verdict.also(alone)
+        .also(_folded_in(model.user_factors[sample.rows], ours))
+        .also(_known(ours, sample, matrix, gates))
+        .also(_beside(model, ours, sample, matrix, gates, parent))
+    )
+
+
+def _folded_in(factors: npt.NDArray[np.float64], ours: Knowledge) -> Verdict:
+    scale = max(float(np.abs(ours.factors).max(initial=0.0)), np.finfo(np.float64).tiny)
+    off = float(np.abs(factors - ours.factors).max(initial=0.0)) / scale
+    limit = f"at most {FOLDED_IN:g} from what folding in gives"
+    return Verdict.of([Check("users_folded_in", off <= FOLDED_IN, float(f"{off:.3g}"), limit)])
+
+
+def _known(ours: Knowledge, sample: Sample, matrix: TasteMatrix, gates: GatesSettings) -> Verdict:
+    """Known-item recall over popularity's: factors under the wrong songs know nothing."""
+    rule = "known_recall"
+    if len(sample) < ENOUGH_LISTENERS:
+        return Verdict.of([], {rule: "too few listeners to tell"})
+    popular = popularity_recall(matrix.songs["popularity"].to_numpy(), sample)
+    least = gates.least_known_recall * popular
+    if least > _TOO_EASY:
+        return Verdict.of(
+            [], {rule: f"too few songs to tell: popularity alone finds {popular:.3f}"}
+        )
+    limit = f"at least {least:.4f} ({gates.least_known_recall:g} times popularity's)"
+    return Verdict.of(
+        [Check(rule, ours.recall >= least, round(ours.recall, 4), limit, severity=SOFT)]
+    )
+
+
+def _beside(
+    model: ALSModel,
+    ours: Knowledge,
+    sample: Sample,
+    matrix: TasteMatrix,
+    gates: GatesSettings,
+    parent: ALSModel | None,
+) -> Verdict:
+    """Loss, known-item recall and lists beside the parent's."""
+    rules = ("loss_near_parent", "known_recall_near_parent", "lists_near_parent")
+    if parent is None:
+        return Verdict.of([], dict.fromkeys(rules, "there is no parent"))
+    if len(sample) < ENOUGH_LISTENERS:
+        return Verdict.of([], dict.fromkeys(rules, "too few listeners to tell"))
+    theirs = knowledge(items_of(parent, matrix), sample, model.settings)
+    most, least = (
+        theirs.loss * (1 + gates.worse_loss),
+        theirs.recall * (1 - gates.worse_known_recall),
+    )
+    common = overlap(ours.lists, theirs.lists)
+    checks = {
+        "loss_near_parent": Check(
+            "loss_near_parent", ours.loss <= most, round(ours.loss, 6),
+            f"at most {most:.6f} (the parent's {theirs.loss:.6f} and {gates.worse_loss:g} more)",
+            severity=SOFT,
+        ),
+        "known_recall_near_parent": Check(
+            "known_recall_near_parent", ours.recall >= least, round(ours.recall, 4),
+            f"at least {least:.4f} (the parent's {theirs.recall:.4f} less "
+            f"{gates.worse_known_recall:g})", severity=SOFT,
+        ),
+        "lists_near_parent": Check(
+            "lists_near_parent", gates.least_list_overlap <= common <= gates.most_list_overlap,
+            round(common, 4),
+            f"{gates.least_list_overlap:g} to {gates.most_list_overlap:g} of the parent's lists",
+            severity=SOFT,
+        ),
+    }  # fmt: skip
+    skipped = {}
+    if _shape(parent) != _shape(model):
+        for rule in ("loss_near_parent", "lists_near_parent"):
+            del checks[rule]
+            skipped[rule] = "the parent was made with other settings"
+    return Verdict.of(list(checks.values()), skipped)
+
+
+def _shape(model: ALSModel) -> tuple[float, ...]:
+    return model.settings.factors, model.settings.alpha, model.settings.regularization
 
 
 def _finite(model: ALSModel) -> list[Check]:
@@ -74,11 +191,13 @@ def _norms(side: str, factors: npt.NDArray[np.floating[Any]]) -> list[Check]:
         learnt,
         Check(
             f"{side}_factors_norm", ratio <= LONGEST_NORM, ratio,
-            f"at most {LONGEST_NORM:g} times the median norm",
+            f"at most {LONGEST_NORM:g} times the median norm", severity=SOFT,
         ),
     ]  # fmt: skip
 
 
 def _loss(losses: tuple[float, ...]) -> Check:
     limit = min(losses) * (1 + RISING_LOSS) + ROUNDING_LOSS
-    return Check("loss_not_rising", losses[-1] <= limit, losses[-1], f"at most {limit:.6g}")
+    return Check(
+        "loss_not_rising", losses[-1] <= limit, losses[-1], f"at most {limit:.6g}", severity=SOFT
+    )

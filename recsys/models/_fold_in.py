@@ -157,6 +157,35 @@ def strongest(
     return found
 
 
+def contributions(
+    songs: WhitenedSongs,
+    strength: csr_matrix,
+    user: int,
+    listed: npt.NDArray[np.int32],
+) -> Floats:
+    """What each song that one user holds to adds to the scores of some others.
+
+    Args:
+        songs: from :func:`whiten`.
+        strength: ``[users, songs]``, positive only.
+        user: a row of ``strength``.
+        listed: int32 ``[n]``, columns of ``strength``.
+
+    Returns:
+        float64 ``[held to, n]``, row by row beside the user's entries in ``strength``; a column
+        adds up to the score of its song.
+    """
+    indptr, indices = index_arrays(strength)
+    mine = slice(indptr[user], indptr[user + 1])
+    data = strength.data[mine].astype(np.float32, copy=False)
+    if not len(data):
+        return np.zeros((0, len(listed)))
+    with one_blas_thread():
+        v, q, lower = _share(indices[mine], data, songs.songs, songs.alpha)
+        parts: Floats = _added(v, q, lower, np.ascontiguousarray(songs.songs[listed].T))
+    return parts
+
+
 def index_arrays(matrix: csr_matrix) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
     """``indptr`` as int64 and ``indices`` as int32, which the compiled code is made for."""
     return (
@@ -216,6 +245,19 @@ def _fold(indptr, indices, data, whitened, alpha, out):  # type: ignore[no-untyp
 
 
 @numba.njit(cache=True, nogil=True)
+def _added(v, q, lower, targets):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """What each song held to adds to each column of ``targets``, which is overwritten."""
+    if len(q) < v.shape[1]:
+        parts = _solve(lower, np.dot(v, targets))
+    else:
+        parts = np.dot(v, _solve(lower, targets))
+    for row in range(len(q)):
+        for column in range(parts.shape[1]):
+            parts[row, column] *= q[row]
+    return parts
+
+
+@numba.njit(cache=True, nogil=True)
 def _attribute(indptr, indices, data, whitened, alpha, users, offsets, listed, among, found):  # type: ignore[no-untyped-def]  # pragma: no cover
     for k in range(len(users)):
         start, stop = indptr[users[k]], indptr[users[k] + 1]
@@ -227,16 +269,13 @@ def _attribute(indptr, indices, data, whitened, alpha, users, offsets, listed, a
             song = listed[offsets[k] + column]
             if song >= 0:
                 targets[:, column] = whitened[song]
-        if len(q) < v.shape[1]:
-            parts = _solve(lower, np.dot(v, targets))
-        else:
-            parts = np.dot(v, _solve(lower, targets))
+        parts = _added(v, q, lower, targets)
         for column in range(targets.shape[1]):
             if listed[offsets[k] + column] < 0:
                 continue
             best, most = -1, -np.inf
             for row in range(len(q)):
-                part = np.rint(parts[row, column] * q[row] * _STEPS)
+                part = np.rint(parts[row, column] * _STEPS)
                 if among[start + row] and part > most:
                     best, most = start + row, part
             found[offsets[k] + column] = best

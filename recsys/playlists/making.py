@@ -14,12 +14,14 @@ import pyarrow.parquet as pq
 from recsys._tables import ROW_GROUP
 from recsys.candidates import Candidates
 from recsys.eligibility import barred_songs, cooling_songs
+from recsys.fresh import new_songs
 from recsys.matrix import TasteMatrix
 from recsys.models import ALSModel
 from recsys.playlists._rules import RULES, make_lists
 from recsys.playlists._table import artist_codes, default_list, playlist_table, popular_songs
 from recsys.publishing import edition_digest
 from recsys.reasons import reasons
+from recsys.rerank import rerank
 from recsys.settings import PlaylistsSettings
 from recsys.weeks import Week
 
@@ -33,6 +35,7 @@ def make_playlists(
     blocked: Collection[str],
     week: Week,
     settings: PlaylistsSettings,
+    older: Sequence[Path] | None = None,
     out: Path,
 ) -> dict[str, Any]:
     """Make everyone's playlist and write it under ``out``.
@@ -48,21 +51,31 @@ def make_playlists(
         blocked: tracks that nobody may get.
         week: the edition.
         settings: the rules.
+        older: from :func:`recsys.fresh.older_tracks`, what is too old to be favoured as fresh.
         out: the folder to write into.
 
     Returns:
         The store's digest of the edition, and how many playlists there are of each kind, how many
         users are eligible and refused, and in how many playlists each rule gave way.
     """
+    artists = artist_codes(matrix.songs)
     common: dict[str, Any] = {
         "popular": popular_songs(matrix.songs),
         "popularity": matrix.songs["popularity"].to_numpy(),
-        "artists": artist_codes(matrix.songs),
+        "artists": artists,
         "barred": barred_songs(matrix, blocked),
         "settings": settings,
     }
-    lists = make_lists(
+    ordered = rerank(
         candidates,
+        matrix,
+        model.item_factors,
+        artists=artists,
+        new=None if older is None else new_songs(matrix, older, spill=out),
+        settings=settings,
+    )
+    lists = make_lists(
+        ordered,
         excluded=matrix.excluded[candidates.users],
         cooling=cooling_songs(matrix, candidates.users, cooling, spill=out),
         **common,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -20,10 +21,14 @@ from recsys.artefact import Artefact
 from recsys.home import read_last_run
 from recsys.settings import Settings, load_settings
 from recsys.store import Store, open_store
+from recsys.weeks import Week
 from workflows import WeeklyPlaylists
 
 ROOT = Path(__file__).parents[2]
 WEEK = "2026-W47"
+#: The weeks of ``served``: the one that is published, and two that can be made.
+BEFORE, NOW, NEXT = "2026-W46", "2026-W47", "2026-W48"
+LAST_DAYS = {week: Week.parse(week).last_day(24) for week in (BEFORE, NOW, NEXT)}
 #: The last arrival day that edition 2026-W47 counts.
 LAST_DAY = date(2026, 11, 14)
 
@@ -214,3 +219,38 @@ def tribes(deployment: Deployment) -> Deployment:
     """A deployment with the log of three tribes."""
     tribe_log(deployment)
     return deployment
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a deployment that serves 2026-W46, with the log of two weeks more."""
+    made = Deployment(tmp_path_factory.mktemp("published"))
+    made.configure(
+        recsys={"home": made.home, "seed": 1},
+        listens={"source": "log", "format": "jsonl"},
+        als={"factors": 8, "iterations": 5},
+        mlflow={"tracking_uri": "http://127.0.0.1:9"},
+    )
+    tribe_log(made, last_day=LAST_DAYS[NEXT], days=23, members=12)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(made.folder)
+        patch.setenv("LUIGI_CONFIG_PATH", str(made.config))
+        assert made.run(BEFORE)
+    return made.folder
+
+
+@pytest.fixture
+def served(deployment: Deployment, published: Path) -> Deployment:
+    """A deployment of one's own that serves 2026-W46."""
+    for name in ("log", "home"):
+        shutil.copytree(published / name, deployment.folder / name)
+    deployment.configure(listens={"source": "log"})
+    return deployment
+
+
+def serves(deployment: Deployment) -> str:
+    """The edition served, once a whole playlist of it was read."""
+    with deployment.store() as store:
+        playlist = store.playlist("t0m00")
+        assert len(playlist.tracks) == 30
+        return playlist.edition

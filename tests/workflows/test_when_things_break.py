@@ -6,162 +6,38 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import luigi
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recsys import artefact, models, unseen_week
+from recsys import artefact, models
 from recsys.cli import main
 from recsys.errors import BadLogError, MissingDataError, NoSuchUserError, PlanError, StoreError
-from recsys.playlists import making
 from recsys.store._sqlite import SqliteStore
 from recsys.weeks import Week
-from tests.workflows.conftest import Deployment, build, listen, tribe_log
+from tests.workflows.conftest import (
+    BEFORE,
+    LAST_DAYS,
+    NEXT,
+    NOW,
+    Deployment,
+    build,
+    listen,
+    serves,
+    tribe_log,
+)
 from workflows import BackfillPlaylists, WeeklyPlaylists
-
-BEFORE, NOW, NEXT = "2026-W46", "2026-W47", "2026-W48"
-LAST_DAYS = {week: Week.parse(week).last_day(24) for week in (BEFORE, NOW, NEXT)}
-
-
-@pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a deployment that serves 2026-W46, with the log of two weeks more."""
-    made = Deployment(tmp_path_factory.mktemp("published"))
-    made.configure(
-        recsys={"home": made.home, "seed": 1},
-        listens={"source": "log", "format": "jsonl"},
-        als={"factors": 8, "iterations": 5},
-        mlflow={"tracking_uri": "http://127.0.0.1:9"},
-    )
-    tribe_log(made, last_day=LAST_DAYS[NEXT], days=23, members=12)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(made.folder)
-        patch.setenv("LUIGI_CONFIG_PATH", str(made.config))
-        assert made.run(BEFORE)
-    return made.folder
-
-
-@pytest.fixture
-def served(deployment: Deployment, published: Path) -> Deployment:
-    """A deployment of one's own that serves 2026-W46."""
-    for name in ("log", "home"):
-        shutil.copytree(published / name, deployment.folder / name)
-    deployment.configure(listens={"source": "log"})
-    return deployment
-
-
-def serves(deployment: Deployment) -> str:
-    """The edition served, once a whole playlist of it was read."""
-    with deployment.store() as store:
-        playlist = store.playlist("t0m00")
-        assert len(playlist.tracks) == 30
-        return playlist.edition
 
 
 def digest(deployment: Deployment, week: str = NOW) -> str:
     with deployment.store() as store:
         return next(one.digest for one in store.editions() if one.edition == week)
-
-
-def status(capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    capsys.readouterr()
-    code = main(["status"])
-    return code, capsys.readouterr().out
-
-
-# --- gates -----------------------------------------------------------------------------------
-
-
-def worse_than_popularity(patch: pytest.MonkeyPatch) -> None:
-    right = unseen_week.recommend
-
-    def wrong(*arguments: Any) -> models.Ranking:
-        ranking = right(*arguments)
-        return replace(ranking, songs=(ranking.songs + 80) % 240)  # another tribe's songs
-
-    patch.setattr(unseen_week, "recommend", wrong)
-
-
-def not_finite(patch: pytest.MonkeyPatch) -> None:
-    right = models.train
-
-    def wrong(*arguments: Any, **named: Any) -> models.ALSModel:
-        model = right(*arguments, **named)
-        if "on_iteration" in named:  # the edition's own model, not one that is only evaluated
-            model.item_factors[3, 0] = np.nan
-        return model
-
-    patch.setattr(models, "train", wrong)
-
-
-def a_heard_track(patch: pytest.MonkeyPatch) -> None:
-    right = making.make_playlists
-
-    def wrong(*arguments: Any, out: Path, **named: Any) -> dict[str, Any]:
-        facts = right(*arguments, out=out, **named)
-        rows = pq.read_table(out / "playlists.parquet")
-        lists = rows.to_pylist()
-        lists[5]["tracks"][7]["track_id"] = lists[5]["tracks"][7]["because_track_id"]
-        pq.write_table(pa.Table.from_pylist(lists, rows.schema), out / "playlists.parquet")
-        return facts
-
-    patch.setattr(making, "make_playlists", wrong)
-
-
-@pytest.mark.parametrize(
-    ("sabotage", "stage", "check", "way_out"),
-    [
-        (worse_than_popularity, "model_choice", "challenger_over_popularity", 2),
-        (not_finite, "als_model", "finite", 1),
-        (a_heard_track, "playlist_gate", "not_heard", 2),
-    ],
-)
-def test_a_refusal_is_refused_again_until_its_cause_is_gone(
-    served: Deployment,
-    sabotage: Callable[[pytest.MonkeyPatch], None],
-    stage: str,
-    check: str,
-    way_out: int,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        sabotage(patch)
-        for _ in range(3):
-            assert not served.run(NOW)
-            assert serves(served) == BEFORE
-            report = served.edition(NOW) / "refused" / f"{stage}.json"
-            last = served.last_run()
-            assert (last["outcome"], last["error"], last["stage"], last["exit_code"]) == (
-                "failed",
-                "GateRefusedError",
-                stage,
-                30,
-            )
-            assert str(report) in last["why"]
-            failed = [
-                one["name"]
-                for one in json.loads(report.read_text(encoding="utf-8"))["checks"]
-                if not one["passed"]
-            ]
-            assert any(check in name for name in failed), failed
-    with served.store() as store:
-        assert [one.edition for one in store.editions()] == [BEFORE]
-    code, said = status(capsys)
-    assert code
-    assert f"is refused by {stage}" in said
-    # What is written stays refused; a model is trained again, the rest is made anew beside it.
-    assert served.run(NOW) == (way_out == 1)
-    assert served.run(NOW, revision=way_out)
-    assert serves(served) == NOW
-    assert served.last_run()["outcome"] == "succeeded"
 
 
 # --- the log ---------------------------------------------------------------------------------

@@ -1,0 +1,200 @@
+"""What lists are like, apart from their hits: how many songs they reach, and which."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numba
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
+from scipy.sparse import csr_matrix
+
+from recsys.evaluation._metrics import positions
+from recsys.evaluation._rankers import known_songs
+from recsys.matrix import TasteMatrix
+from recsys.models import Ranking
+
+#: Lists looked at for the diversity within them.
+_DIVERSITY_LISTS: Final = 1000
+
+Values = npt.NDArray[np.float64]
+
+
+class BeyondAccuracy:
+    """Measures lists of the same listeners on the same base, so that models compare.
+
+    Nothing here stands on the factors of a model: a model would look diverse by its own measure.
+    What is a mean is one over listeners, of the mean over the songs of their list.
+    """
+
+    def __init__(
+        self,
+        base: TasteMatrix,
+        users: npt.NDArray[np.int32],
+        *,
+        popular: Ranking,
+        previous: csr_matrix | None = None,
+    ) -> None:
+        """Make ready what all lists share.
+
+        Args:
+            base: what is known.
+            users: rows of ``base``, one per list.
+            popular: popularity's lists of these users.
+            previous: ``[users, songs]``, the songs of each user's playlist in an earlier edition.
+        """
+        self._users, self._songs = len(users), len(base.songs)
+        self._known = known_songs(base)
+        listeners = base.songs["listeners"].to_numpy()
+        holders = max(np.count_nonzero(np.diff(base.strength.indptr)), 1)
+        self._information = -np.log2(np.maximum(listeners, 1) / holders)
+        self._artists = _artists(base)
+        self._heard_artists = _keys((base.excluded[users].astype(np.int32) @ self._artists).tocsr())
+        self._listeners = base.strength.tocsc()
+        self._popular = np.sort(self._pairs(popular))
+        self._previous = None if previous is None else _keys(previous.tocsr())
+        self._had_previous = None if previous is None else np.diff(previous.indptr) > 0
+
+    def of(self, ranking: Ranking) -> dict[str, float | None]:
+        """Measure lists, one per user.
+
+        Returns:
+            - ``coverage``: songs that are in any list, over the songs that anybody holds to
+              (*catalogue coverage*, Ge et al. 2010);
+            - ``gini``: how unequally the places in lists are shared among these songs; 0 where each
+              is in as many, towards 1 where few songs take all (Castells, Hurley and Vargas 2022);
+            - ``novelty``: mean self-information ``-log2(listeners of the song / listeners)``, in
+              bits (Vargas and Castells 2011);
+            - ``unheard_artists``: share of songs of which the listener has heard no credited
+              artist, in any song; None where no song has an artist;
+            - ``intra_list_diversity``: mean distance of any two songs of a list (Ziegler et al.
+              2005), which is 1 less the cosine of the sets of their listeners; of at most 1000
+              lists, evenly picked; None where no list has two songs;
+            - ``overlap_previous``: share of songs that were in the listener's playlist of an
+              earlier edition, among listeners who had one (1 less the temporal diversity of Lathia
+              et al. 2010); None where nobody had;
+            - ``popularity_overlap``: share of songs that are in popularity's list for the listener.
+
+            Where all lists are empty, ``novelty`` and ``popularity_overlap`` are 0.
+        """
+        row, _ = positions(ranking)
+        pairs = self._pairs(ranking)
+        times = np.bincount(ranking.songs, minlength=self._songs)[self._known]
+        previous = None
+        if self._previous is not None and self._had_previous is not None:
+            had = self._had_previous[row]
+            previous = self._mean(row[had], _among(pairs[had], self._previous))
+        return {
+            "coverage": _rounded(np.count_nonzero(times) / max(len(times), 1)),
+            "gini": _rounded(gini(times)),
+            "novelty": self._mean(row, self._information[ranking.songs]) or 0.0,
+            "unheard_artists": self._unheard_artists(row, ranking.songs),
+            "intra_list_diversity": self._diversity(ranking),
+            "overlap_previous": previous,
+            "popularity_overlap": self._mean(row, _among(pairs, self._popular)) or 0.0,
+        }
+
+    def _pairs(self, ranking: Ranking) -> npt.NDArray[np.int64]:
+        return positions(ranking)[0] * self._songs + ranking.songs
+
+    def _mean(self, row: npt.NDArray[np.int64], values: npt.NDArray[np.generic]) -> float | None:
+        """The mean over users of the mean over their values; None without any."""
+        counts = np.bincount(row, minlength=self._users)
+        some = counts > 0
+        sums = np.bincount(row, values, minlength=self._users)[some]
+        return _rounded((sums / counts[some]).mean()) if len(sums) else None
+
+    def _unheard_artists(
+        self, row: npt.NDArray[np.int64], songs: npt.NDArray[np.int32]
+    ) -> float | None:
+        credited = self._artists[songs]
+        many = np.diff(credited.indptr)
+        keys = np.repeat(row, many) * credited.shape[1] + credited.indices
+        place = np.repeat(np.arange(len(row)), many)
+        heard = np.bincount(place, _among(keys, self._heard_artists), minlength=len(row)) > 0
+        some = many > 0
+        return self._mean(row[some], ~heard[some])
+
+    def _diversity(self, ranking: Ranking) -> float | None:
+        step = max(-(-self._users // _DIVERSITY_LISTS), 1)
+        by_song = self._listeners
+        similarity = _similarity_within(
+            ranking.offsets[:-1][::step],
+            ranking.offsets[1:][::step],
+            ranking.songs,
+            by_song.indptr.astype(np.int64),
+            by_song.indices,
+            by_song.shape[0],
+        )
+        some = similarity[~np.isnan(similarity)]
+        return _rounded(1 - some.mean()) if len(some) else None
+
+
+def gini(times: npt.NDArray[np.integer]) -> float:
+    """The Gini coefficient of counts: 0 where all are equal, near 1 where one has all.
+
+    >>> gini(np.array([5, 5, 5])), gini(np.array([0, 0, 0, 8]))
+    (0.0, 0.75)
+    """
+    n, total = len(times), int(times.sum())
+    if not total:
+        return 0.0
+    place = 2 * np.arange(1, n + 1) - n - 1
+    return float((place * np.sort(times)).sum() / (n * total))
+
+
+def _artists(base: TasteMatrix) -> csr_matrix:
+    """Who is credited on what: int32 ``[songs, artists]``."""
+    credited = base.songs["artist_ids"].combine_chunks()
+    names = pc.list_flatten(credited).dictionary_encode(null_encoding="encode")
+    lengths = pc.fill_null(pc.list_value_length(credited), 0).to_numpy(zero_copy_only=False)
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    artists = names.indices.to_numpy(zero_copy_only=False)
+    shape = (len(credited), max(len(names.dictionary), 1))
+    return csr_matrix((np.ones(len(artists), np.int32), artists, indptr), shape)
+
+
+def _keys(matrix: csr_matrix) -> npt.NDArray[np.int64]:
+    """Row and column of each stored entry as one number, ascending."""
+    matrix.sort_indices()
+    row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    return np.asarray(row * matrix.shape[1] + matrix.indices)
+
+
+def _among(keys: npt.NDArray[np.int64], known: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Which of ``keys`` are among ``known``, which is ascending."""
+    if not len(known):
+        return np.zeros(len(keys), bool)
+    place = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+    return np.asarray(known[place] == keys)
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 6)
+
+
+@numba.njit(cache=True, nogil=True)
+def _similarity_within(begins, ends, songs, indptr, indices, users):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Mean cosine of the listeners of any two songs of each list; NaN for a list under two.
+
+    With ``v`` the sum of the songs' unit vectors over listeners, the cosines of all ordered pairs
+    of ``m`` songs add up to ``|v|^2 - m``.
+    """
+    found = np.full(len(begins), np.nan)
+    total = np.zeros(users)
+    for n in range(len(begins)):
+        counted = 0
+        for place in range(begins[n], ends[n]):
+            first, last = indptr[songs[place]], indptr[songs[place] + 1]
+            counted += last > first
+            for entry in range(first, last):
+                total[indices[entry]] += 1 / np.sqrt(last - first)
+        square = 0.0
+        for place in range(begins[n], ends[n]):
+            for entry in range(indptr[songs[place]], indptr[songs[place] + 1]):
+                square += total[indices[entry]] ** 2
+                total[indices[entry]] = 0.0
+        if counted > 1:
+            found[n] = (square - counted) / (counted * (counted - 1))
+    return found

@@ -1,0 +1,69 @@
+"""Rendering the page and putting it in its place."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+
+from recsys.home import Home
+from recsys.report import _text
+from recsys.report._contents import contents
+
+REPORT_FILE: Final = "report.html"
+
+
+def write_report(home: Home, edition: Path) -> Path:
+    """Write an edition's ``report.html`` from the stages that are there.
+
+    The same artefacts give the same bytes, but for the section with the times.
+
+    Args:
+        home: the home it is in.
+        edition: the edition's folder; there is at least its plan.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        ArtefactError: there is no plan, or a stage's files are damaged.
+        OSError: the page cannot be written.
+    """
+    path = edition / REPORT_FILE
+    page = render(contents(home, edition))
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            file.write(page)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    return path
+
+
+def render(shown: dict[str, Any]) -> str:
+    """The page for what :func:`recsys.report._contents.contents` returned."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("recsys.report"),
+        autoescape=True,
+        finalize=_text.harmless,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "count": _text.count,
+        "share": _text.share,
+        "number": _text.number,
+        "fixed": _text.fixed,
+        "signed": _text.signed,
+        "kept_share": _text.kept_share,
+        "words": _text.words,
+    }
+    environment.globals["ratio"] = _text.ratio
+    return environment.get_template("report.html").render(shown)

@@ -1,0 +1,152 @@
+"""What an edition's playlists look like: counted over all of them, and a few as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import duckdb
+import numpy as np
+import pyarrow.parquet as pq
+
+from recsys._tables import arrow, database, file_list
+from recsys.artefact import Artefact
+from recsys.errors import ArtefactError
+
+#: So many playlists of a kind are shown.
+_SAMPLES: Final = {"personal": 2, "blended": 1, "popular": 1}
+#: Songs by rank of popularity: the first 1%, the next 4%...
+_BANDS: Final = ((0.0, 0.01), (0.01, 0.05), (0.05, 0.2), (0.2, 0.5), (0.5, 1.0))
+
+
+def describe(playlists: Artefact, matrix: Artefact) -> dict[str, Any]:
+    """Count over all playlists of an edition.
+
+    Args:
+        playlists: the artefact of the stage ``playlists``.
+        matrix: that of the stage ``matrix``, which knows how popular each song is.
+
+    Returns:
+        ``lengths`` and ``positions`` as rows, and ``popularity``: how often songs are recommended
+        against how popular they are.
+    """
+    file = file_list([playlists.file("playlists.parquet")])
+    with TemporaryDirectory() as spill, database(Path(spill)) as connection:
+        connection.execute(
+            f"""CREATE TABLE slot AS
+                SELECT track.position, track.track_id, track.score, track.source FROM (
+                    SELECT unnest(tracks) AS track FROM read_parquet({file}))"""
+        )
+        return {
+            "lengths": _rows(
+                connection,
+                f"""SELECT len(tracks) AS tracks, count(*) AS playlists
+                FROM read_parquet({file}) GROUP BY ALL ORDER BY 1 DESC""",
+            ),
+            "positions": _rows(
+                connection,
+                """SELECT position, count(*) FILTER (source = 'als') AS personal, count(*) AS n,
+                    quantile_disc(score, [0.1, 0.5, 0.9]) FILTER (source = 'als') AS scores
+                FROM slot WHERE position IN (1, 5, 10, 15, 20, 25, 30)
+                GROUP BY position ORDER BY position""",
+            ),
+            "popularity": _by_popularity(connection, matrix),
+        }
+
+
+def _by_popularity(connection: duckdb.DuckDBPyConnection, matrix: Artefact) -> dict[str, Any]:
+    songs = pq.read_table(matrix.file("songs.parquet"), columns=["popularity", "available"])
+    counted = arrow(
+        connection,
+        f"""SELECT song, count(*) AS n FROM slot
+            JOIN read_parquet({file_list([matrix.file("tracks.parquet")])}) USING (track_id)
+            GROUP BY song ORDER BY song""",
+    )
+    recommended = np.zeros(len(songs), np.int64)
+    recommended[counted["song"].to_numpy()] = counted["n"].to_numpy()
+    popularity = songs["popularity"].to_numpy()
+    # What is not available cannot be recommended.
+    order = np.argsort(-popularity, kind="stable")
+    order = order[songs["available"].to_numpy(zero_copy_only=False)[order]]
+    popularity, recommended = popularity[order], recommended[order]
+    edges = [round(len(order) * upper) for _, upper in _BANDS]
+    bands = []
+    for (low, high), begin, end in zip(_BANDS, [0, *edges], edges, strict=False):
+        part = slice(begin, end)
+        bands.append(
+            {
+                "name": f"first {high:.0%}" if not low else f"{low:.0%} to {high:.0%}",
+                "songs": end - begin,
+                "listening": float(popularity[part].sum()),
+                "slots": int(recommended[part].sum()),
+                "recommended": int(np.count_nonzero(recommended[part])),
+            }
+        )
+    return {
+        "bands": bands,
+        "listening": float(popularity.sum()),
+        "slots": int(recommended.sum()),
+        "songs": len(order),
+        "recommended": int(np.count_nonzero(recommended)),
+        "most": int(recommended.max(initial=0)),
+    }
+
+
+def samples(playlists: Artefact, catalogue: Artefact | None) -> list[dict[str, Any]]:
+    """A few playlists of each kind, and the default one, with the names of their reasons.
+
+    Which ones is drawn by a hash of the user, so that it is the same whenever it is asked.
+    """
+    file = playlists.file("playlists.parquet")
+    with TemporaryDirectory() as spill, database(Path(spill)) as connection:
+        drawn = _rows(
+            connection,
+            f"""SELECT user_id, kind FROM read_parquet({file_list([file])})
+            QUALIFY row_number() OVER (
+                PARTITION BY kind ORDER BY md5(user_id || edition), user_id) <= 2
+            ORDER BY md5(user_id || edition)""",
+        )
+    chosen = [
+        row["user_id"]
+        for kind, wanted in _SAMPLES.items()
+        for row in [row for row in drawn if row["kind"] == kind][:wanted]
+    ]
+    found = pq.read_table(file, filters=[("user_id", "in", chosen)]).to_pylist() if chosen else []
+    by_user = {row["user_id"]: row for row in found}
+    rows = [by_user[user] for user in chosen]
+    rows += pq.read_table(playlists.file("default.parquet")).to_pylist()
+    names = _names(catalogue, rows)
+    for row in rows:
+        for track in row["tracks"]:
+            because = track["because_track_id"]
+            track["because"] = names.get(because, because)
+    return rows
+
+
+def _names(catalogue: Artefact | None, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Names of the tracks that are given as reasons, where they are known."""
+    wanted = sorted({track["because_track_id"] for row in rows for track in row["tracks"]} - {None})
+    if catalogue is None or not wanted:
+        return {}
+    try:
+        file = catalogue.file("catalogue.parquet")
+    except ArtefactError:
+        return {}
+    known = pq.read_table(
+        file,
+        columns=["track_id", "track_name", "artist_name"],
+        filters=[("track_id", "in", wanted)],
+    ).to_pylist()
+    return {
+        row["track_id"]: " – ".join(filter(None, (row["track_name"], row["artist_name"])))
+        for row in known
+        if row["track_name"]
+    }
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:
+    cursor = connection.execute(query)
+    names = [column[0] for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

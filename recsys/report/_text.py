@@ -1,0 +1,110 @@
+"""What is put into the page: numbers for people, and text that nobody vouches for."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Any, Final
+
+from markupsafe import Markup
+
+#: Joiners are part of names in many scripts, and of emoji; every other format character is not.
+_JOINERS: Final = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
+_REPLACED: Final = ("Cc", "Cf", "Cs", "Cn")
+_LONGEST: Final = 200
+NONE: Final = "–"
+
+
+def harmless(value: Any) -> Any:
+    """Text without control characters, without those that turn its direction, and not endless.
+
+    Markup of the page's own passes as it is. Jinja2 escapes what this returns.
+
+    >>> harmless("a" + chr(0x202E) + "b" + chr(27) + "[31m" + chr(0xD800))
+    'a�b�[31m�'
+    >>> len(harmless("x" * 1000))
+    200
+    """
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    shown = "".join(
+        mark if mark in _JOINERS or unicodedata.category(mark) not in _REPLACED else "�"
+        for mark in " ".join(value[: 2 * _LONGEST].split())
+    )
+    return shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "…"
+
+
+def count(value: float | None) -> str:
+    """A whole number.
+
+    >>> count(1234567), count(None)
+    ('1,234,567', '–')
+    """
+    return NONE if value is None else f"{value:,.0f}"
+
+
+def share(value: float | None) -> str:
+    """A share as per cent, with a digit more where it is small.
+
+    >>> share(0.3), share(0.0123), share(None)
+    ('30.0%', '1.23%', '–')
+    """
+    return NONE if value is None else f"{value:.{1 if abs(value) >= 0.1 or not value else 2}%}"
+
+
+def number(value: Any) -> str:
+    """A number with four digits; anything else as it is.
+
+    >>> number(0.123456), number(1234567), number("12 x 3"), number(None)
+    ('0.1235', '1,234,567', '12 x 3', '–')
+    """
+    if value is None:
+        return NONE
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+
+
+def fixed(value: float | None) -> str:
+    """A metric, with as many decimals as any other.
+
+    >>> fixed(0.01)
+    '0.0100'
+    """
+    return NONE if value is None else f"{value:.4f}"
+
+
+def signed(value: float | None) -> str:
+    """A difference.
+
+    >>> signed(0.01234), signed(-1.0)
+    ('+0.0123', '-1.0000')
+    """
+    return NONE if value is None else f"{value:+.4f}"
+
+
+def words(name: str) -> str:
+    """A name from code, for people.
+
+    >>> words("recall_at_30"), words("recent_popularity")
+    ('recall@30', 'recent popularity')
+    """
+    return name.replace("_at_", "@").replace("_", " ")
+
+
+def kept_share(counts: Mapping[str, int]) -> float:
+    """The share of the tracks of a row of hindsight that were kept.
+
+    >>> kept_share({"kept": 1, "tracks": 4})
+    0.25
+    """
+    return ratio(counts["kept"], counts["tracks"]) or 0.0
+
+
+def ratio(part: float | None, whole: float | None) -> float | None:
+    """``part / whole``, or None where there is nothing to divide by.
+
+    >>> ratio(1, 4), ratio(1, 0), ratio(None, 4)
+    (0.25, None, None)
+    """
+    return None if part is None or not whole else part / whole

@@ -1,0 +1,62 @@
+"""What is to be predicted."""
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from recsys.evaluation import paired, recommend_popular, score, truth
+from tests.evaluation.worlds import plays_of, truth_of
+from tests.models.worlds import matrix_of, sparse_strength
+
+
+def test_truth_is_what_was_heard_for_the_first_time() -> None:
+    strength = np.zeros((4, 5), np.float32)
+    strength[0, 0] = strength[1, 1] = strength[3, 2] = 1
+    heard = np.zeros((4, 5), bool)
+    heard[0, 4] = True
+    base = matrix_of(strength, excluded=heard, users=["ann", "bob", "cyd", "dan"])
+    users = base.users.set_column(2, "eligible", pa.array([True, True, True, False]))
+    found = truth(
+        replace(base, users=users),
+        plays_of(
+            ("bob", "track-song00002"),
+            ("bob", "track-song00002"),  # a repeat
+            ("bob", "track-song00001"),  # held to before
+            ("ann", "track-song00003"),
+            ("ann", "track-song00004"),  # heard before, though not held to
+            ("ann", "track-new"),
+            ("cyd", "track-song00000"),  # without strength
+            ("dan", "track-song00000"),  # not eligible
+            ("eve", "track-song00000"),
+        ),
+    )
+    assert found.users.tolist() == [0, 1]
+    assert [sorted(row.indices.tolist()) for row in found.songs] == [[3], [2]]
+    assert found.dropped == {
+        "unknown_user": 1, "not_rankable": 2, "unknown_track": 1, "excluded": 2
+    }  # fmt: skip
+
+
+def test_no_plays_is_no_truth() -> None:
+    base = matrix_of(sparse_strength(1, 5, 6))
+    found = truth(base, plays_of())
+    assert len(found.users) == 0
+    metrics = score(recommend_popular(base, found.users), found)
+    assert paired(metrics.ndcg, metrics.recall, seed=1).users == 0
+
+
+def test_a_sample_is_of_the_same_listeners_for_the_same_seed() -> None:
+    whole = truth_of([{n % 7, 9} for n in range(100)], 10)
+    part = whole.sample(20, seed=1)
+    assert len(part.users) == 20
+    assert (np.diff(part.users) > 0).all()
+    assert (part.songs != whole.songs[part.users]).nnz == 0
+    assert part.users.tolist() == whole.sample(20, seed=1).users.tolist()
+    assert part.users.tolist() != whole.sample(20, seed=2).users.tolist()
+    assert whole.sample(100, seed=1) is whole
+
+
+def test_a_part_of_the_songs_leaves_every_listener_in_place() -> None:
+    part = truth_of([{0, 1, 5}, {2}, {4, 5}], 6).among(np.arange(6) >= 4)
+    assert [sorted(row.indices.tolist()) for row in part.songs] == [[5], [], [4, 5]]

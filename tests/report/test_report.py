@@ -1,0 +1,235 @@
+"""The page of an edition: what it says, that it runs nothing, and that no name can break it."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from recsys.report import REPORT_FILE, write_report
+from recsys.verdict import RELEASED, Check, Verdict
+from tests.report.editions import Made
+
+
+class Page(HTMLParser):
+    """A page's elements and its text."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.source = path.read_text(encoding="utf-8")
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(self.source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text += f" {' '.join(data.split())}"
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    """An edition that was published."""
+    edition = Made(tmp_path_factory.mktemp("home"))
+    edition.plan()
+    return published(edition)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    edition = Made(tmp_path)
+    edition.plan()
+    return edition
+
+
+def published(edition: Made) -> Page:
+    edition.model()
+    edition.playlists()
+    edition.publish()
+    return Page(write_report(edition.home, edition.folder))
+
+
+# --- what it says ----------------------------------------------------------------------------
+
+
+def test_it_tells_the_whole_edition(page: Page) -> None:
+    for said in (
+        "✓ PUBLISHED.",
+        "of 3 eligible listeners",
+        "Scored on 40 listeners, a sample of 50",
+        "it has no parent itself",
+        "parent over popularity",
+        "so far",
+        "the edition's taste state is no longer there",
+        "left out: gone",
+        "Song – Artist",
+        "no user",
+    ):
+        assert said in page.text, said
+    assert "secret listener" not in page.source
+    assert page.open == []
+
+
+def test_hindsight_shows_rates_of_what_was_counted(page: Page) -> None:
+    text = page.text
+    # Of 60 tracks, 7 were kept and 12 played; of 2 listeners, 1 kept one or more.
+    assert re.search(r"2026-W46 so far\s+6 of 7\s+2\s+11\.7%\s+20\.0%\s+5\.00%\s+50\.0%", text)
+
+
+def test_recommendations_are_held_against_popularity(page: Page) -> None:
+    # The nine most popular of forty songs are in nobody's playlist, and zoe alone has the tenth.
+    text = page.text
+    assert "31 of 40 available songs (77.5%)" in text
+    assert re.search(r"20% to 50%\s+12\s", text)
+
+
+def test_the_newest_days_show_their_quarantine(page: Page) -> None:
+    text = page.text
+    assert re.search(r"2026-11-14\s+108\s+90\s+7\s+11\s+11\b", text)
+    assert not re.search(r"2026-11-07\s+101\s+90", text)  # a day of the week before
+
+
+def test_a_refusal_is_at_the_top_with_rule_and_sample_rows(made: Made) -> None:
+    made.model()
+    made.playlists()
+    made.refusal(
+        "playlist_gate",
+        Check("available", True, 0, "0 tracks"),
+        Check("not_heard", False, 2, "0 songs that the user heard", ({"user_id": "bob"},)),
+    )
+    page = Page(write_report(made.home, made.folder))
+    top = page.text[: page.text.index("Verdicts")]
+    assert "REFUSED by playlist_gate" in re.sub(r"\s+", " ", top)
+    assert "not_heard : found 2, allowed 0 songs that the user heard" in top
+    assert "available" not in top
+    assert "bob" in page.text
+    assert "The weeks before have not been looked at yet." in page.text
+
+
+def test_an_edition_refused_before_its_playlists_has_a_page(made: Made) -> None:
+    made.refusal("model_choice", Check("parent_over_popularity", False, "-0.1", "above 0"))
+    text = Page(write_report(made.home, made.folder)).text
+    assert "REFUSED" in text
+    assert "There are no playlists yet." in text
+
+
+def test_what_an_operator_released_says_so(made: Made) -> None:
+    made.model()
+    made.playlists()
+    made.publish()
+    refused = Verdict.of([Check("repeated", False, 0.9, "at most 0.5", severity="soft")])
+    made.verdict("playlist_gate", refused.release("a known outage"))
+    text = Page(write_report(made.home, made.folder)).text
+    assert "PUBLISHED, RELEASED." in text
+    assert "a known outage" in text
+    assert RELEASED in text
+
+
+def test_an_unproven_model_says_so(made: Made) -> None:
+    made.model()
+    doubt = Check("enough_listeners", False, 3, "at least 30", severity="doubt")
+    made.verdict("model_choice", Verdict.of([doubt]), way="cold", because="there is no parent")
+    made.playlists()
+    made.publish()
+    assert "PUBLISHED, UNPROVEN." in Page(write_report(made.home, made.folder)).text
+
+
+# --- the page as such ------------------------------------------------------------------------
+
+
+def test_it_needs_nothing_and_runs_nothing(page: Page) -> None:
+    policy = next(
+        meta["content"]
+        for meta in page.of("meta")
+        if meta.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'")
+    assert not page.of("script") + page.of("link") + page.of("img") + page.of("iframe")
+    for tag, attributes in page.elements:
+        assert not [name for name in attributes if name.startswith("on")], tag
+        assert all(not (attributes.get(at) or "#").strip("#").count(":") for at in ("href", "src"))
+    assert not re.search(r"https?:|url\(|@import", page.source)
+
+
+def test_every_table_has_a_caption_and_heads_with_a_scope(page: Page) -> None:
+    assert len(page.of("caption")) == len(page.of("table")) > 10
+    assert all(head.get("scope") in ("col", "row") for head in page.of("th"))
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(below - above <= 1 for above, below in pairwise(levels))
+    anchors = {(link["href"] or "").removeprefix("#") for link in page.of("a")}
+    assert anchors == {section["id"] for section in page.of("section")}
+
+
+def test_the_same_artefacts_give_the_same_bytes_but_for_the_times(made: Made) -> None:
+    first = published(made).source
+    (made.folder / REPORT_FILE).unlink()
+    assert write_report(made.home, made.folder).read_text(encoding="utf-8") == first
+    assert [path.name for path in made.folder.iterdir() if path.is_file()] == [REPORT_FILE]
+    made.publish()  # again, at another time
+    again = write_report(made.home, made.folder).read_text(encoding="utf-8")
+    timeless = re.compile("<!-- times: .* -->.*<!-- times: end -->", re.S)
+    assert timeless.sub("", again) == timeless.sub("", first)
+    assert len(timeless.findall(first)) == 1
+
+
+# --- names from the log ----------------------------------------------------------------------
+
+HOSTILE = {
+    "markup": "</td><script>alert(1)</script><img src=x onerror=alert(1)>",
+    "attribute": '" onmouseover="alert(1)" x=\'',
+    "template": "{{ 7 * 7 }}{% raw %}",
+    "comment": "--><!--",
+    "direction": "abc\u202edef\u2066ghi\u200f",
+    "control": "a\x00b\x1b[31mc\x08",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_hostile_name_is_only_text(page: Page, tmp_path: Path, name: str) -> None:
+    edition = Made(tmp_path, name=name, user=name)
+    edition.plan(settings={"als": {"factors": name}})
+    edition.model()
+    edition.playlists()
+    edition.refusal("playlist_gate", Check("not_heard", False, name, name, ({"user_id": name},)))
+    source = Page(write_report(edition.home, edition.folder))
+    assert {tag for tag, _ in source.elements} <= {tag for tag, _ in page.elements} | {"li", "ul"}
+    assert source.open == []
+    assert not re.search("[\u202a-\u202e\u2066-\u2069\u200e\u200f\x00-\x08\x1b]", source.source)
+    assert {key for _, attributes in source.elements for key in attributes} <= {
+        key for _, attributes in page.elements for key in attributes
+    }
+    if name.isprintable():
+        assert " ".join(name.split()) in source.text
+
+
+def test_an_endless_name_is_cut(made: Made) -> None:
+    made.name = "x" * 100_000
+    made.playlists()
+    page = Page(write_report(made.home, made.folder))
+    assert "x" * 199 + "…" in page.text
+    assert "x" * 200 not in page.source
+
+
+def test_joiners_of_emoji_and_scripts_stay(made: Made) -> None:
+    family = "\N{MAN}\N{ZERO WIDTH JOINER}\N{WOMAN}"
+    made.name = family
+    made.playlists()
+    assert family in Page(write_report(made.home, made.folder)).text
