@@ -15,9 +15,13 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from recsys.errors import BadLogError, MissingDataError, SettingsError
-from recsys.settings import ListensSettings
+from recsys.settings import FIXED_FORMATS, ListensSettings
 
 _PARTITION: Final = re.compile(r"(?:date|day)=(\d{4}-\d{2}-\d{2})")
+_ONLY: Final = {"spotify": ", and all but Streaming_History_Audio_*.json, endsong*.json and *.zip"}
+_HISTORY: Final = re.compile(
+    r"(Streaming_History_Audio_|endsong).*\.json(\.(gz|bz2|xz|zst))?|.*\.zip", re.IGNORECASE
+)
 _MAGIC: Final = re.compile(r"[*?\[]")
 
 
@@ -58,16 +62,18 @@ def list_log(settings: ListensSettings) -> Inventory:
         MissingDataError: the source does not exist, or holds no file.
         BadLogError: only some of the files lie in folders of a day, or a folder's date is no day.
     """
-    if settings.format == "lastfm" and settings.columns:
+    if settings.format in FIXED_FORMATS and settings.columns:
         raise SettingsError(
-            "[listens] columns: the columns of a lastfm file go by their place, not by a name. "
-            "Remove the setting, or name the format that the log is in."
+            f"[listens] columns: the columns of {settings.format} have one meaning each. Remove "
+            "the setting, or name the format that the log is in."
         )
-    files = tuple(sorted(_find(settings.source), key=lambda file: file.name))
+    found = sorted(_find(settings.source), key=lambda file: file.name)
+    files = tuple(file for file in found if settings.format != "spotify" or is_history(file.name))
     if not files:
         raise MissingDataError(
-            f"[listens] source = {settings.source} holds no file. Expected the files of a "
-            "listening log; names that begin with . or _ are left out."
+            f"[listens] source = {settings.source} holds no file of format {settings.format}. "
+            "Expected the files of a listening log; names that begin with . or _ are left out"
+            f"{_ONLY.get(settings.format, '')}."
         )
     by_day: dict[date | None, list[LogFile]] = defaultdict(list)
     for file in files:
@@ -81,6 +87,16 @@ def list_log(settings: ListensSettings) -> Inventory:
             "in such folders, or none: move the ones that differ, or name a narrower source."
         )
     return Inventory(partitioned=bool(days), days=days, files=files)
+
+
+def is_day(folder: str) -> bool:
+    """Whether a folder is named as the partition of a day."""
+    return _PARTITION.fullmatch(folder) is not None
+
+
+def is_history(name: str) -> bool:
+    """Whether a file of a Spotify export is a part of the listening history, or an archive."""
+    return _HISTORY.fullmatch(PurePosixPath(name).name) is not None
 
 
 def _find(source: str) -> list[LogFile]:
