@@ -40,7 +40,7 @@ def element_blocks(stream: io.BufferedReader) -> Iterator[pa.Table]:
             data = carry + content[: marks[-1]].tobytes()
             if row > 1 or len(marks) > 1 or data.strip(_BLANK):  # else the array is empty
                 yield pieces(data, marks + len(carry), row)
-            row += len(marks)
+                row += len(marks)
             carry = content[marks[-1] :].tobytes()
         elif not skipping:
             carry += content.tobytes()
