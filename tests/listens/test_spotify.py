@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.errors import BadLogError, MissingDataError, SettingsError
@@ -250,6 +250,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(JSON), st.sampled_from([None, 1, "\t"]), st.integers(1, 40), st.booleans())
 def test_an_array_is_cut_where_json_says(
     elements: list[Any], indent: Any, block: int, ascii_only: bool
@@ -265,6 +266,7 @@ def test_an_array_is_cut_where_json_says(
     assert [row["row"] for row in found] == list(range(1, len(elements) + 1))
 
 
+@settings(deadline=None)
 @given(st.lists(JSON, min_size=1), st.data())
 def test_an_array_that_is_cut_short_says_so_and_keeps_what_came_before(
     elements: list[Any], data: st.DataObject
@@ -277,6 +279,7 @@ def test_an_array_that_is_cut_short_says_so_and_keeps_what_came_before(
     assert [json.loads(row["line"]) for row in found[:-1]] == elements[: len(found) - 1]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_rubbish_is_refused_or_cut_and_never_lost(rubbish: bytes) -> None:
     tables = list(element_blocks(io.BufferedReader(io.BytesIO(b"[" + rubbish))))
