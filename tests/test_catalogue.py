@@ -5,12 +5,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 
 from recsys import schemas
 from recsys.catalogue import roll_catalogue
 from recsys.plays import DAILY_TRACKS
-from recsys.songs import song_keys
 
 
 def day(path: Path, *tracks: dict[str, Any]) -> Path:
@@ -72,58 +70,3 @@ def test_every_credited_artist_is_named_in_order(tmp_path: Path) -> None:
 def test_a_catalogue_of_nothing_is_empty(tmp_path: Path) -> None:
     assert roll_catalogue(None, [], tmp_path / "out.parquet")["tracks"] == 0
     assert catalogue(tmp_path / "out.parquet") == {}
-
-
-def key(title: str | None, artist: str | None = "artist", track_id: str = "t") -> str:
-    columns = (pa.chunked_array([pa.array([v], pa.string())]) for v in (track_id, title, artist))
-    found: str = song_keys(*columns)[0].as_py()
-    return found
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("Heroes", "“Heroes” (2017 Remaster)"),
-        ("Heroes", "HEROES - Remastered 2011"),
-        ("Heroes", "Heroes [Digitally Remastered]"),
-        ("Heroes", "Heroes (Remastered Version) - Bonus Track"),
-        ("Señorita", "Senorita (feat. Somebody)"),
-        ("Señorita", "señorita ft. Somebody"),
-        ("Dreams (Live)", "Dreams (Live - Remastered 2004)"),
-        ("Dreams (Live)", "Dreams feat. Somebody (Live)"),
-        ("Yesterday", "Yesterday - Mono / Remastered"),
-        ("Yesterday", "Yesterday (Deluxe Edition)"),
-        ("Don't Stop", "Dont Stop".replace("Dont", "Don’t")),
-    ],
-)
-def test_versions_of_a_pressing_are_one_song(one: str, other: str) -> None:
-    assert key(one) == key(other)
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("Dreams", "Dreams (Live)"),
-        ("Dreams", "Dreams - Acoustic"),
-        ("Dreams", "Dreams (Somebody Remix)"),
-        ("Part 1", "Part 2"),
-        ("Explicit", "Clean"),
-        ("Remastered", "Bonus Track"),
-        ("???", "!!!"),
-        ("か", "が"),
-        ("и", "й"),
-        ("हिन्दी", "हन्द"),
-        ("Intro", ""),
-    ],
-)
-def test_different_songs_stay_apart(one: str, other: str) -> None:
-    assert key(one) != key(other)
-
-
-def test_two_artists_never_share_a_song() -> None:
-    assert key("Intro", "a") != key("Intro", "b")
-
-
-@pytest.mark.parametrize(("title", "artist"), [(None, "a"), ("", "a"), ("Intro", None)])
-def test_without_a_name_a_track_is_its_own_song(title: str | None, artist: str | None) -> None:
-    assert key(title, artist, "t1") == key(title, artist, "t1") != key(title, artist, "t2")
