@@ -67,7 +67,7 @@ def list_log(settings: ListensSettings) -> Inventory:
             f"[listens] columns: the columns of {settings.format} have one meaning each. Remove "
             "the setting, or name the format that the log is in."
         )
-    found = sorted(_find(settings.source), key=lambda file: file.name)
+    found = find_files(settings.source, "[listens] source")
     files = tuple(file for file in found if settings.format != "spotify" or is_history(file.name))
     if not files:
         raise MissingDataError(
@@ -99,12 +99,23 @@ def is_history(name: str) -> bool:
     return _HISTORY.fullmatch(PurePosixPath(name).name) is not None
 
 
-def _find(source: str) -> list[LogFile]:
+def find_files(source: str, setting: str) -> tuple[LogFile, ...]:
+    """Every file at or under a directory, glob or URL, by name; hidden ones are left out.
+
+    Args:
+        source: where to look.
+        setting: what names the source, for errors.
+
+    Raises:
+        SettingsError: the URL's protocol is unknown or needs a package that is not installed.
+        MissingDataError: nothing is there.
+        BadLogError: it cannot be listed.
+    """
     try:
         fs, path = url_to_fs(source)
     except (ValueError, ImportError) as error:
         raise SettingsError(
-            f"[listens] source = {source}: {error} Expected a directory, a glob, or a URL of a "
+            f"{setting} = {source}: {error} Expected a directory, a glob, or a URL of a "
             "kind that fsspec knows, its package installed."
         ) from error
     try:
@@ -112,19 +123,20 @@ def _find(source: str) -> list[LogFile]:
         there = bool(found) or fs.exists(path)
     except OSError as error:
         raise BadLogError(
-            f"[listens] source = {source} cannot be listed: {error}. Check permissions, "
+            f"{setting} = {source} cannot be listed: {error}. Check permissions, "
             "credentials and the connection."
         ) from error
     if not there:
         raise MissingDataError(
-            f"[listens] source = {source} does not exist or matches nothing. Expected a "
+            f"{setting} = {source} does not exist or matches nothing. Expected a "
             "directory, a glob, a file, or a URL: check the setting, and that the log is there."
         )
-    return [
+    files = [
         LogFile(name, fs.unstrip_protocol(at), int(info.get("size") or 0), _modified(info))
         for at, info in found.items()
         if not _hidden(name := str(PurePosixPath(at).relative_to(root)))
     ]
+    return tuple(sorted(files, key=lambda file: file.name))
 
 
 def _expand(fs: Any, path: str) -> tuple[str, dict[str, dict[str, Any]]]:
