@@ -121,7 +121,10 @@ def find_files(source: str, setting: str) -> tuple[LogFile, ...]:
     try:
         root, found = _expand(fs, path)
         there = bool(found) or fs.exists(path)
-    except OSError as error:
+    except Exception as error:
+        if isinstance(fs, LocalFileSystem) and not isinstance(error, OSError):
+            raise
+        # A remote file system has errors of its own library besides.
         raise BadLogError(
             f"{setting} = {source} cannot be listed: {error}. Check permissions, "
             "credentials and the connection."

@@ -21,7 +21,7 @@ import zstandard
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from recsys.errors import BadLogError
+from recsys.errors import BadLogError, RecsysError
 from recsys.listens._archive import (
     DamagedFileError,
     Member,
@@ -83,7 +83,12 @@ def reading(file: LogFile) -> Iterator[None]:
     """Turn whatever goes wrong while reading ``file`` into a `BadLogError` that names it."""
     try:
         yield
-    except _UNREADABLE as error:
+    except RecsysError:
+        raise
+    except Exception as error:
+        # A remote file system has errors of its own library besides.
+        if file.url.startswith(("file:", "/")) and not isinstance(error, _UNREADABLE):
+            raise
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise BadLogError(
