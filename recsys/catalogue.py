@@ -1,10 +1,15 @@
-"""The track catalogue, built from the log: names, credited artists, song keys."""
+"""The track catalogue: names, credited artists, song keys, and what may be recommended.
+
+The log says what its tracks are called, week after week (:func:`roll_catalogue`); a catalogue of
+the service, where there is one, has the last word (:func:`join_catalogue`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -74,17 +79,105 @@ def roll_catalogue(previous: Path | None, days: Sequence[Path], out: Path) -> di
                 f"FROM read_parquet({file_list(days)}, filename = true)"
             )
         connection.execute("CREATE VIEW told AS " + " UNION ALL ".join(sources))
-        newest = ", ".join(
-            f"arg_max({name}, age) FILTER ({name} IS NOT NULL) AS {name}" for name in _FIELDS
+        tracks = arrow(connection, _CATALOGUE.format(newest=_newest()))
+    tracks = _keyed(tracks)
+    _write(tracks, out)
+    return _counts(tracks)
+
+
+def join_catalogue(told: Path, given: Path, out: Path, *, explicit: bool) -> dict[str, int]:
+    """Write the catalogue of an edition: what the log tells, and what the service's own says of it.
+
+    Each field is what the service's catalogue says, and where it says nothing what the log tells. A
+    track of the log that it does not know is not available. A track that was never heard is taken
+    in where it is another pressing of a song that was: it may be the one that is available. Of
+    several rows for a track the one that says most counts, and of these the first in order.
+
+    Args:
+        told: the catalogue made from the log (:data:`recsys.schemas.CATALOGUE`).
+        given: the service's, from :func:`recsys._catalogue_source.read_catalogue`.
+        out: the file to write.
+        explicit: whether explicit tracks may be recommended.
+
+    Returns:
+        As :func:`roll_catalogue`, and: tracks of the log ``missing`` from the service's catalogue,
+        ``twice`` (rows for a track that has another), tracks ``unavailable`` and ``barred`` for
+        being explicit, and ``pressings`` that were never heard.
+    """
+    fields = ", ".join(("track_id", *_FIELDS))
+    said = " + ".join(f"({name} IS NOT NULL)::INTEGER" for name in (*_FIELDS, "available"))
+    with database(out.parent) as connection:
+        connection.execute(
+            f"""
+            CREATE VIEW log AS FROM read_parquet({file_list([told])});
+            CREATE VIEW every AS FROM read_parquet({file_list([given])});
+            CREATE TABLE offer AS
+                SELECT * FROM every
+                SEMI JOIN (
+                    SELECT track_id FROM log
+                    UNION SELECT track_id FROM every
+                        SEMI JOIN (
+                            SELECT coalesce(artist_ids[1], artist_name) AS main FROM log
+                            UNION
+                            SELECT coalesce(artist_ids[1], artist_name) FROM every
+                                SEMI JOIN log USING (track_id)
+                        ) AS known ON coalesce(every.artist_ids[1], every.artist_name) = known.main
+                ) AS wanted USING (track_id)
+                QUALIFY row_number() OVER (
+                    PARTITION BY track_id ORDER BY {said} DESC, to_json(every)::VARCHAR) = 1;
+            CREATE VIEW told AS
+                SELECT {fields}, 0 AS age FROM log UNION ALL SELECT {fields}, 1 FROM offer;
+            """
         )
-        tracks = arrow(connection, _CATALOGUE.format(newest=newest))
-    keys = song_keys(tracks["track_id"], tracks["track_name"], tracks["main_artist"])
-    tracks = tracks.append_column("song_key", keys).select(schemas.CATALOGUE.names)
-    pq.write_table(
-        tracks.cast(schemas.CATALOGUE), out, compression="zstd", row_group_size=ROW_GROUP
+        ((twice,),) = connection.execute(
+            "SELECT count(*) - count(DISTINCT track_id) FROM every"
+        ).fetchall()
+        connection.register("named", _keyed(arrow(connection, _CATALOGUE.format(newest=_newest()))))
+        # A pressing nobody heard belongs to a song by its key, which is known only now.
+        allowed = "true" if explicit else "NOT coalesce(offer.explicit, false)"
+        rows = arrow(
+            connection,
+            f"""
+            WITH heard AS (SELECT DISTINCT song_key FROM named SEMI JOIN log USING (track_id))
+            SELECT named.* REPLACE (
+                    offer.track_id IS NOT NULL AND coalesce(offer.available, true) AND {allowed}
+                        AS available,
+                    offer.explicit AS explicit),
+                log.track_id IS NULL AS pressings, offer.track_id IS NULL AS missing,
+                offer.track_id IS NOT NULL AND NOT coalesce(offer.available, true) AS unavailable,
+                NOT {allowed} AS barred
+            FROM named SEMI JOIN heard USING (song_key)
+            LEFT JOIN offer USING (track_id) LEFT JOIN log USING (track_id)
+            ORDER BY named.track_id
+            """,
+        )
+    _write(rows, out)
+    counted = {
+        name: pc.sum(rows[name]).as_py() or 0
+        for name in ("missing", "unavailable", "barred", "pressings")
+    }
+    return {**_counts(rows), **counted, "twice": twice}
+
+
+def _newest() -> str:
+    return ", ".join(
+        f"arg_max({name}, age) FILTER ({name} IS NOT NULL) AS {name}" for name in _FIELDS
     )
+
+
+def _keyed(tracks: pa.Table) -> pa.Table:
+    keys = song_keys(tracks["track_id"], tracks["track_name"], tracks["main_artist"])
+    return tracks.append_column("song_key", keys)
+
+
+def _write(tracks: pa.Table, out: Path) -> None:
+    table = tracks.select(schemas.CATALOGUE.names).cast(schemas.CATALOGUE)
+    pq.write_table(table, out, compression="zstd", row_group_size=ROW_GROUP)
+
+
+def _counts(tracks: pa.Table) -> dict[str, int]:
     return {
         "tracks": len(tracks),
-        "songs": pc.count_distinct(keys).as_py(),
+        "songs": pc.count_distinct(tracks["song_key"]).as_py(),
         "unnamed": tracks["track_name"].null_count,
     }

@@ -41,7 +41,9 @@ class Home:
     def of(cls, settings: Settings) -> Home:
         """The home that the settings name, seen by the log and the half-life they name."""
         log = settings.listens
-        days = artefact.digest_of([DAYS_VERSION, log.source, log.format, log.columns])[:16]
+        days = artefact.digest_of([DAYS_VERSION, log.source, log.format, log.columns, log.user])[
+            :16
+        ]
         states = artefact.digest_of(
             [STATES_VERSION, days, log.half_life_days, settings.edition.lead_hours]
         )[:16]

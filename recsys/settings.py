@@ -19,7 +19,9 @@ from typing import Any, Final, TypeVar
 from recsys import _setting as setting
 from recsys.errors import SettingsError
 
-FORMATS: Final = ("parquet", "jsonl", "lastfm")
+FORMATS: Final = ("parquet", "jsonl", "lastfm", "listenbrainz", "spotify")
+#: Formats whose columns have fixed names.
+FIXED_FORMATS: Final = ("lastfm", "listenbrainz", "spotify")
 STOP, CONTINUE = "stop", "continue"
 BASELINES: Final = ("popularity", "recent_popularity", "item_knn", "als_defaults")
 
@@ -50,6 +52,8 @@ class ListensSettings:
     format: str = setting.of(setting.choice(*FORMATS), "parquet")
     #: The log's column name -> ours, as a JSON object.
     columns: dict[str, str] = setting.of(setting.column_map, {})
+    #: Whose listens those are that name nobody: a listener's own export.
+    user: str = setting.of(setting.anything, "")
     #: A partition that is absent or empty although the log has begun.
     missing_day: str = setting.of(setting.choice(STOP, CONTINUE), STOP)
     #: A day under a tenth of, or over ten times, the median of the 28 days before.

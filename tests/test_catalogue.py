@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys import schemas
-from recsys.catalogue import roll_catalogue
+from recsys._catalogue_source import catalogue_files, read_catalogue
+from recsys.catalogue import join_catalogue, roll_catalogue
+from recsys.errors import BadLogError
 from recsys.plays import DAILY_TRACKS
-from recsys.songs import song_keys
 
 
 def day(path: Path, *tracks: dict[str, Any]) -> Path:
@@ -74,56 +77,114 @@ def test_a_catalogue_of_nothing_is_empty(tmp_path: Path) -> None:
     assert catalogue(tmp_path / "out.parquet") == {}
 
 
-def key(title: str | None, artist: str | None = "artist", track_id: str = "t") -> str:
-    columns = (pa.chunked_array([pa.array([v], pa.string())]) for v in (track_id, title, artist))
-    found: str = song_keys(*columns)[0].as_py()
-    return found
+class Service:
+    """A log's catalogue, and the service's own beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def join(
+        self, log: list[dict[str, Any]], given: list[dict[str, Any]], *, explicit: bool = True
+    ) -> tuple[dict[str, int], dict[str, dict[str, Any]]]:
+        told = self.folder / "told.parquet"
+        roll_catalogue(None, [day(self.folder / "day.parquet", *log)], told)
+        source = self.folder / "source"
+        source.mkdir(exist_ok=True)
+        (source / "tracks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in given))
+        read = read_catalogue(catalogue_files(str(source)), self.folder / "given.parquet")
+        assert read["rows"] == len(given)
+        out = self.folder / "joined.parquet"
+        counts = join_catalogue(told, self.folder / "given.parquet", out, explicit=explicit)
+        return counts | read, catalogue(out)
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Service:
+    return Service(tmp_path)
+
+
+def test_the_service_has_the_last_word_and_the_log_fills_in(service: Service) -> None:
+    log = [track("t", "From the log", artist_ids=["a"], artist_name="Ada", album_name="Album")]
+    _, found = service.join(log, [track("t", "From the service", artist_ids=["a"])])
+    assert (found["t"]["track_name"], found["t"]["album_name"]) == ("From the service", "Album")
+    assert found["t"]["artist_names"] == ["Ada"]
+
+
+def test_what_the_service_does_not_know_or_offer_is_not_available_and_counted(
+    service: Service,
+) -> None:
+    log = [track(name, name, artist_name="A") for name in ("here", "gone", "missing", "silent")]
+    given = [track("here", available=True), track("gone", available=False), track("silent")]
+    counts, found = service.join(log, given)
+    available = {name: row["available"] for name, row in found.items()}
+    assert available == {"here": True, "gone": False, "missing": False, "silent": True}
+    assert (counts["missing"], counts["unavailable"], counts["tracks"]) == (1, 1, 4)
+
+
+def test_explicit_tracks_are_barred_where_they_are_not_wanted(service: Service) -> None:
+    log = [track("a", "A", artist_name="X"), track("b", "B", artist_name="X")]
+    given = [track("a", explicit=True), track("b", explicit=False)]
+    counts, found = service.join(log, given, explicit=False)
+    assert [found[name]["available"] for name in "ab"] == [False, True]
+    assert [found[name]["explicit"] for name in "ab"] == [True, False]
+    assert counts["barred"] == 1
+    counts, found = service.join(log, given, explicit=True)
+    assert found["a"]["available"]
+    assert counts["barred"] == 0
+
+
+def test_an_unheard_pressing_stands_by_for_a_song_that_was_heard(service: Service) -> None:
+    log = [track("old", "Roads", artist_ids=["p"], artist_name="Portishead")]
+    given = [
+        track("old", "Roads", artist_ids=["p"], available=False),
+        track("new", "Roads - Remastered", artist_ids=["p"], available=True),
+        track("cover", "Roads", artist_ids=["q"], available=True),
+        track("other", "Numb", artist_ids=["p"], available=True),
+    ]
+    counts, found = service.join(log, given)
+    assert sorted(found) == ["new", "old"]
+    assert found["new"]["song_key"] == found["old"]["song_key"]
+    assert (found["new"]["available"], counts["pressings"], counts["songs"]) == (True, 1, 1)
+
+
+def test_of_two_rows_for_a_track_the_one_that_says_more_counts_in_any_order(
+    service: Service,
+) -> None:
+    log = [track("t", "T", artist_name="A")]
+    rows = [track("t", "Short"), track("t", "Long", album_name="Album"), track("t", "Zap")]
+    for given in itertools.permutations(rows):
+        counts, found = service.join(log, list(given))
+        assert (found["t"]["track_name"], counts["twice"]) == ("Long", 2)
+
+
+def test_rows_without_an_id_are_counted_and_one_artist_may_be_plain_text(service: Service) -> None:
+    log = [track("t", "T", artist_name="A")]
+    given = [{"track_id": None}, {"track_id": ""}, {"track_id": "t", "artist_ids": "a"}]
+    counts, found = service.join(log, given)
+    assert counts["without_id"] == 2
+    assert found["t"]["artist_ids"] == ["a"]
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("name", "content", "said"),
     [
-        ("Heroes", "“Heroes” (2017 Remaster)"),
-        ("Heroes", "HEROES - Remastered 2011"),
-        ("Heroes", "Heroes [Digitally Remastered]"),
-        ("Heroes", "Heroes (Remastered Version) - Bonus Track"),
-        ("Señorita", "Senorita (feat. Somebody)"),
-        ("Señorita", "señorita ft. Somebody"),
-        ("Dreams (Live)", "Dreams (Live - Remastered 2004)"),
-        ("Dreams (Live)", "Dreams feat. Somebody (Live)"),
-        ("Yesterday", "Yesterday - Mono / Remastered"),
-        ("Yesterday", "Yesterday (Deluxe Edition)"),
-        ("Don't Stop", "Dont Stop".replace("Dont", "Don’t")),
+        ("a.jsonl", b'{"track_id": "t"}\n{"track_id": "t", "available": "yes"}\n', "available"),
+        ("a.jsonl", b'{"track_id": "t"\n', "a.jsonl"),
+        ("a.parquet", b"PAR1", "a.parquet"),
     ],
 )
-def test_versions_of_a_pressing_are_one_song(one: str, other: str) -> None:
-    assert key(one) == key(other)
+def test_a_damaged_catalogue_is_an_error_that_names_file_and_column(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BadLogError, match=said):
+        read_catalogue(catalogue_files(str(tmp_path)), tmp_path / "given.parquet")
 
 
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("Dreams", "Dreams (Live)"),
-        ("Dreams", "Dreams - Acoustic"),
-        ("Dreams", "Dreams (Somebody Remix)"),
-        ("Part 1", "Part 2"),
-        ("Explicit", "Clean"),
-        ("Remastered", "Bonus Track"),
-        ("???", "!!!"),
-        ("か", "が"),
-        ("и", "й"),
-        ("हिन्दी", "हन्द"),
-        ("Intro", ""),
-    ],
-)
-def test_different_songs_stay_apart(one: str, other: str) -> None:
-    assert key(one) != key(other)
-
-
-def test_two_artists_never_share_a_song() -> None:
-    assert key("Intro", "a") != key("Intro", "b")
-
-
-@pytest.mark.parametrize(("title", "artist"), [(None, "a"), ("", "a"), ("Intro", None)])
-def test_without_a_name_a_track_is_its_own_song(title: str | None, artist: str | None) -> None:
-    assert key(title, artist, "t1") == key(title, artist, "t1") != key(title, artist, "t2")
+def test_a_catalogue_of_parquet_needs_a_track_id(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": ["t"]}), tmp_path / "a.parquet")
+    with pytest.raises(BadLogError, match=r"a\.parquet has no column 'track_id'.*It has: id"):
+        read_catalogue(catalogue_files(str(tmp_path)), tmp_path / "given.parquet")
+    pq.write_table(pa.table({"track_id": [1], "available": ["x"]}), tmp_path / "a.parquet")
+    with pytest.raises(BadLogError, match="column 'available' is of type string, expected bool"):
+        read_catalogue(catalogue_files(str(tmp_path)), tmp_path / "given.parquet")

@@ -7,8 +7,9 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from recsys.cli import _commands, _release
+from recsys.cli import _commands, _log, _release
 from recsys.errors import RecsysError
+from recsys.settings import FORMATS
 
 _EPILOG = """\
 The playlists are made by Luigi:
@@ -118,6 +119,25 @@ def parser() -> argparse.ArgumentParser:
         "--because", metavar="TEXT", required=True, help="why; kept in the ledger and the record"
     )
     release.set_defaults(run=_release.release)
+
+    formats = commands.add_parser(
+        "formats",
+        help="the formats a log can be in",
+        description="List every [listens] format, with an example of one listen.",
+    )
+    formats.set_defaults(run=_log.formats)
+
+    check_log = commands.add_parser(
+        "check-log",
+        help="look into a log before it is read",
+        description="Read the beginning of a few files of a log: its format, what would be "
+        "refused and why, and which mapping of columns its names suggest.",
+        epilog="Example: recsys check-log data/demo/log",
+    )
+    check_log.add_argument("source", metavar="SOURCE", help="a directory, glob, file or URL")
+    check_log.add_argument("--format", help="instead of guessing", choices=FORMATS)
+    check_log.add_argument("--user", help="whose listens those are that name nobody", default="")
+    check_log.set_defaults(run=_log.check_log)
 
     forget = commands.add_parser(
         "forget",

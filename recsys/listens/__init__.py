@@ -7,18 +7,27 @@ duplicate, or in quarantine with a `Reason`.
 
 from recsys.listens._changed import changed_files
 from recsys.listens._clean import CleanReport, clean_day
-from recsys.listens._inventory import Inventory, LogFile, list_log
+from recsys.listens._formats import FORMATS, Format, guess_format
+from recsys.listens._inventory import Inventory, LogFile, find_files, list_log
 from recsys.listens._reasons import Reason
+from recsys.listens._sample import Sample, sample_log, suggest_mapping
 from recsys.listens._split import DumpReport, split_dump
 
 __all__ = [
+    "FORMATS",
     "CleanReport",
     "DumpReport",
+    "Format",
     "Inventory",
     "LogFile",
     "Reason",
+    "Sample",
     "changed_files",
     "clean_day",
+    "find_files",
+    "guess_format",
     "list_log",
+    "sample_log",
     "split_dump",
+    "suggest_mapping",
 ]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
 
+import numpy as np
 import pyarrow as pa
 
 from recsys import columns as c
 from recsys.listens._inventory import LogFile
 from recsys.listens._open import HashingReader
 from recsys.listens._sql import Kind
+from recsys.settings import ListensSettings
 
 #: Every column a log can fill, in the order of `schemas.LISTENS`, then ``private``.
 COLUMNS: Final = (
@@ -29,6 +31,9 @@ COLUMNS: Final = (
     c.ALBUM_NAME,
     c.PRIVATE,
 )
+_MERGED_BYTES: Final = 16 << 20
+_BATCHES: Final = 8
+_MOST_CHUNKS: Final = 64
 REQUIRED: Final = (c.USER_ID, c.TRACK_ID, c.LISTENED_AT)
 
 
@@ -36,10 +41,11 @@ REQUIRED: Final = (c.USER_ID, c.TRACK_ID, c.LISTENED_AT)
 class Block:
     """Some rows of a file, not judged yet."""
 
-    #: Queried under the name ``block``.
+    #: Queried under the name ``block``; ``file`` names the file, or the member of an archive.
     rows: pa.Table
-    #: SQL of ``row`` (its number in the file, from 1), ``fault`` (why it cannot be read at all,
-    #: else NULL), and a column for each of ``kinds``, NULL where the log says nothing.
+    #: SQL of ``file``, ``row`` (its number there, from 1), ``fault`` (why it cannot be read at all,
+    #: else NULL), ``music`` (false for a podcast), and a column for each of ``kinds``, NULL where
+    #: the log says nothing.
     select: str
     #: The columns of ours that this block fills, and what kind of value each comes as.
     kinds: Mapping[str, Kind]
@@ -50,7 +56,12 @@ class Block:
 class Reader(Protocol):
     """Reads one file of a log."""
 
-    def __init__(self, file: LogFile, names: Mapping[str, str], scratch: Path) -> None:
+    #: What the log calls each column of ours, for `Reason` details.
+    names: Mapping[str, str]
+
+    def __init__(
+        self, file: LogFile, names: Mapping[str, str], settings: ListensSettings, scratch: Path
+    ) -> None:
         """``names``: the log's column name for each of ours; ``scratch``: room for a copy."""
 
     def blocks(self) -> Iterator[Block]:
@@ -63,3 +74,41 @@ class Reader(Protocol):
     @property
     def hashing(self) -> HashingReader:
         """The bytes that went by; whole once the blocks are used up."""
+
+
+def repeated(value: str | None, rows: int) -> pa.Array:
+    """A column that says the same in every row."""
+    return pa.array([value], pa.string()).take(pa.array(np.zeros(rows, np.int64)))
+
+
+def merged(blocks: Iterator[Block]) -> Iterator[Block]:
+    """The same rows in fewer blocks: a log of many small files is judged a few MiB at a time."""
+    waiting: list[Block] = []
+
+    def together() -> Block:
+        return replace(waiting[0], rows=_for_threads(pa.concat_tables(b.rows for b in waiting)))
+
+    for block in blocks:
+        if waiting and not (
+            _form(block) == _form(waiting[0])
+            and sum(one.rows.nbytes for one in (*waiting, block)) <= _MERGED_BYTES
+        ):
+            yield together()
+            waiting = []
+        waiting.append(block)
+    if waiting:
+        yield together()
+
+
+def _form(block: Block) -> tuple[object, ...]:
+    return block.select, block.columns, dict(block.kinds), block.rows.schema
+
+
+def _for_threads(rows: pa.Table) -> pa.Table:
+    """Cut into what DuckDB can hand to its threads."""
+    if rows["row"].num_chunks > _MOST_CHUNKS:
+        rows = rows.combine_chunks()
+    if rows["row"].num_chunks >= _BATCHES:
+        return rows
+    batches = rows.to_batches(max_chunksize=max(1, len(rows) // _BATCHES))
+    return pa.Table.from_batches(batches, rows.schema)

@@ -15,9 +15,13 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from recsys.errors import BadLogError, MissingDataError, SettingsError
-from recsys.settings import ListensSettings
+from recsys.settings import FIXED_FORMATS, ListensSettings
 
 _PARTITION: Final = re.compile(r"(?:date|day)=(\d{4}-\d{2}-\d{2})")
+_ONLY: Final = {"spotify": ", and all but Streaming_History_Audio_*.json, endsong*.json and *.zip"}
+_HISTORY: Final = re.compile(
+    r"(Streaming_History_Audio_|endsong).*\.json(\.(gz|bz2|xz|zst))?|.*\.zip", re.IGNORECASE
+)
 _MAGIC: Final = re.compile(r"[*?\[]")
 
 
@@ -58,16 +62,18 @@ def list_log(settings: ListensSettings) -> Inventory:
         MissingDataError: the source does not exist, or holds no file.
         BadLogError: only some of the files lie in folders of a day, or a folder's date is no day.
     """
-    if settings.format == "lastfm" and settings.columns:
+    if settings.format in FIXED_FORMATS and settings.columns:
         raise SettingsError(
-            "[listens] columns: the columns of a lastfm file go by their place, not by a name. "
-            "Remove the setting, or name the format that the log is in."
+            f"[listens] columns: the columns of {settings.format} have one meaning each. Remove "
+            "the setting, or name the format that the log is in."
         )
-    files = tuple(sorted(_find(settings.source), key=lambda file: file.name))
+    found = find_files(settings.source, "[listens] source")
+    files = tuple(file for file in found if settings.format != "spotify" or is_history(file.name))
     if not files:
         raise MissingDataError(
-            f"[listens] source = {settings.source} holds no file. Expected the files of a "
-            "listening log; names that begin with . or _ are left out."
+            f"[listens] source = {settings.source} holds no file of format {settings.format}. "
+            "Expected the files of a listening log; names that begin with . or _ are left out"
+            f"{_ONLY.get(settings.format, '')}."
         )
     by_day: dict[date | None, list[LogFile]] = defaultdict(list)
     for file in files:
@@ -83,32 +89,57 @@ def list_log(settings: ListensSettings) -> Inventory:
     return Inventory(partitioned=bool(days), days=days, files=files)
 
 
-def _find(source: str) -> list[LogFile]:
+def is_day(folder: str) -> bool:
+    """Whether a folder is named as the partition of a day."""
+    return _PARTITION.fullmatch(folder) is not None
+
+
+def is_history(name: str) -> bool:
+    """Whether a file of a Spotify export is a part of the listening history, or an archive."""
+    return _HISTORY.fullmatch(PurePosixPath(name).name) is not None
+
+
+def find_files(source: str, setting: str) -> tuple[LogFile, ...]:
+    """Every file at or under a directory, glob or URL, by name; hidden ones are left out.
+
+    Args:
+        source: where to look.
+        setting: what names the source, for errors.
+
+    Raises:
+        SettingsError: the URL's protocol is unknown or needs a package that is not installed.
+        MissingDataError: nothing is there.
+        BadLogError: it cannot be listed.
+    """
     try:
         fs, path = url_to_fs(source)
     except (ValueError, ImportError) as error:
         raise SettingsError(
-            f"[listens] source = {source}: {error} Expected a directory, a glob, or a URL of a "
+            f"{setting} = {source}: {error} Expected a directory, a glob, or a URL of a "
             "kind that fsspec knows, its package installed."
         ) from error
     try:
         root, found = _expand(fs, path)
         there = bool(found) or fs.exists(path)
-    except OSError as error:
+    except Exception as error:
+        if isinstance(fs, LocalFileSystem) and not isinstance(error, OSError):
+            raise
+        # A remote file system has errors of its own library besides.
         raise BadLogError(
-            f"[listens] source = {source} cannot be listed: {error}. Check permissions, "
+            f"{setting} = {source} cannot be listed: {error}. Check permissions, "
             "credentials and the connection."
         ) from error
     if not there:
         raise MissingDataError(
-            f"[listens] source = {source} does not exist or matches nothing. Expected a "
+            f"{setting} = {source} does not exist or matches nothing. Expected a "
             "directory, a glob, a file, or a URL: check the setting, and that the log is there."
         )
-    return [
+    files = [
         LogFile(name, fs.unstrip_protocol(at), int(info.get("size") or 0), _modified(info))
         for at, info in found.items()
         if not _hidden(name := str(PurePosixPath(at).relative_to(root)))
     ]
+    return tuple(sorted(files, key=lambda file: file.name))
 
 
 def _expand(fs: Any, path: str) -> tuple[str, dict[str, dict[str, Any]]]:

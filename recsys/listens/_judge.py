@@ -15,11 +15,13 @@ import pyarrow as pa
 from recsys import columns as c
 from recsys import schemas
 from recsys.errors import BadLogError, SettingsError
-from recsys.listens._block import COLUMNS, REQUIRED, Block, Reader
+from recsys.listens._block import COLUMNS, REQUIRED, Block, Reader, merged
 from recsys.listens._inventory import LogFile
+from recsys.listens._listenbrainz import ListenBrainzReader
 from recsys.listens._open import reading
 from recsys.listens._parquet import ParquetReader
 from recsys.listens._reasons import Reason
+from recsys.listens._spotify import SpotifyReader
 from recsys.listens._sql import Kind, literal, value
 from recsys.listens._text import JsonlReader, LastfmReader
 from recsys.settings import ListensSettings
@@ -28,6 +30,8 @@ READERS: Final[Mapping[str, type[Reader]]] = {
     "parquet": ParquetReader,
     "jsonl": JsonlReader,
     "lastfm": LastfmReader,
+    "listenbrainz": ListenBrainzReader,
+    "spotify": SpotifyReader,
 }
 #: A judged row. ``day`` is the UTC date of its time, null where that cannot be used; the columns
 #: of a listen are null where the row is refused, and ``listened_at`` is in microseconds.
@@ -85,6 +89,7 @@ class Judge:
         self._window = window
         self._scratch = scratch
         self._names = _log_names(settings.columns)
+        self._said: Mapping[str, str] = self._names
         self._found: set[str] = set()
         self.sources: list[dict[str, Any]] = []
 
@@ -97,15 +102,22 @@ class Judge:
             BadLogError: a file cannot be read as a whole, has changed since it was listed, or
                 lacks a column that it needs; or no file has a column that the settings map.
         """
+        for block in merged(self._blocks(files)):
+            self._database.register("block", block.rows)
+            self._look_for_names(block)
+            yield self._sql(block)
+            self._database.unregister("block")
+        self._check_names()
+
+    def _blocks(self, files: Sequence[LogFile]) -> Iterator[Block]:
         reader_of = READERS[self._settings.format]
         for file in files:
-            reader, rows = reader_of(file, self._names, self._scratch), 0
+            reader = reader_of(file, self._names, self._settings, self._scratch)
+            self._said = reader.names
+            rows = 0
             for block in _read(file, reader):
-                self._database.register("block", block.rows)
-                self._look_for_names(block)
                 rows += len(block.rows)
-                yield self._sql(block, file)
-                self._database.unregister("block")
+                yield block
             if reader.hashing.bytes != file.size:
                 raise BadLogError(
                     f"{file.name} has changed while the log was read: {file.size} bytes were "
@@ -119,7 +131,6 @@ class Judge:
                     "rows": rows,
                 }
             )
-        self._check_names()
 
     def _look_for_names(self, block: Block) -> None:
         if not self._found.issuperset(self._settings.columns):
@@ -135,7 +146,7 @@ class Judge:
                 f"here has. Columns found: {shown}."
             )
 
-    def _sql(self, block: Block, file: LogFile) -> str:
+    def _sql(self, block: Block) -> str:
         kinds = block.kinds
         raw = ", ".join(f"{column} AS raw_{column}" for column in kinds)
         values = ", ".join(
@@ -144,7 +155,7 @@ class Judge:
             else f"CAST(NULL AS {_TYPES.get(column, 'VARCHAR')}) AS {column}"
             for column in COLUMNS
         )
-        rules = _rules(kinds, self._window, self._names)
+        rules = _rules(kinds, self._window, self._said)
         number = " ".join(f"WHEN {rule.broken} THEN {at}" for at, rule in enumerate(rules))
         reason = " ".join(f"WHEN {at} THEN '{rule.reason}'" for at, rule in enumerate(rules))
         detail = " ".join(f"WHEN {at} THEN {rule.detail}" for at, rule in enumerate(rules))
@@ -156,11 +167,11 @@ class Judge:
             if column != c.PRIVATE
         )
         return f"""
-            SELECT {literal(file.name)} AS {c.ORIGIN_FILE}, row AS {c.ORIGIN_ROW},
+            SELECT file AS {c.ORIGIN_FILE}, row AS {c.ORIGIN_ROW},
                 CASE rule {reason} END AS {c.REASON}, CASE rule {detail} END AS {c.DETAIL},
                 CASE WHEN {dated} THEN {day} END AS day, {kept}
             FROM (SELECT *, CASE {number} END AS rule
-                FROM (SELECT row, fault, {raw}, {values} FROM ({block.select})))"""
+                FROM (SELECT file, row, fault, music, {raw}, {values} FROM ({block.select})))"""
 
 
 @dataclass(frozen=True)
@@ -192,6 +203,7 @@ def _rules(kinds: Mapping[str, Kind], window: Window, names: Mapping[str, str]) 
         _Rule(Reason.UNREADABLE, "fault IS NOT NULL", "fault"),
         _Rule(Reason.PRIVATE, c.PRIVATE, "NULL"),
         *bad(Reason.BAD_PRIVATE, c.PRIVATE),
+        _Rule(Reason.NOT_MUSIC, "NOT music", "NULL"),
         _Rule(Reason.NO_USER, f"{c.USER_ID} IS NULL", "NULL"),
         _Rule(Reason.NO_TRACK, f"{c.TRACK_ID} IS NULL", said(c.TRACK_ID)),
         _Rule(Reason.NO_TIME, f"{at} IS NULL AND NOT {unusable(at)}", "NULL"),

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 BLOCK_BYTES: Final = 16 << 20
 MAX_LINE_BYTES: Final = 4 << 20
-_BATCHES: Final = 8  # what DuckDB can hand to its threads
 _BOM: Final = b"\xef\xbb\xbf"
-_TOO_LONG: Final = f"the line is longer than {MAX_LINE_BYTES >> 20} MiB"
+TOO_LONG: Final = f"the line is longer than {MAX_LINE_BYTES >> 20} MiB"
 
 LINES: Final = pa.schema({"row": pa.int64(), "line": pa.string(), "fault": pa.string()})
 
@@ -40,28 +40,34 @@ def line_blocks(stream: io.BufferedReader) -> Iterator[pa.Table]:
         else:
             carry += chunk
         if len(carry) > MAX_LINE_BYTES:
-            yield _refuse(row, _TOO_LONG)
+            yield refused(row, TOO_LONG)
             row, carry, skipping = row + 1, b"", True
     if carry:
         yield _table(carry, row)
 
 
-def _refuse(row: int, fault: str) -> pa.Table:
+def refused(row: int, fault: str) -> pa.Table:
+    """One row that cannot be read."""
     return pa.table({"row": [row], "line": [None], "fault": [fault]}, schema=LINES)
 
 
 def _table(data: bytes, first_row: int) -> pa.Table:
-    content = np.frombuffer(data, np.uint8)
-    ends = np.flatnonzero(content == ord("\n")) + 1
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n")) + 1
     if not data.endswith(b"\n"):
         ends = np.append(ends, len(data))
+    return pieces(data, ends, first_row)
+
+
+def pieces(data: bytes, ends: npt.NDArray[np.int64], first_row: int) -> pa.Table:
+    """The pieces of ``data`` that end before ``ends`` as rows; empty lines are left out."""
+    content = np.frombuffer(data, np.uint8)
     starts = np.concatenate([[0], ends[:-1]])
     sizes = ends - starts
     lines = pa.StringArray.from_buffers(
         len(sizes), pa.py_buffer(np.append(0, ends).astype(np.int32)), pa.py_buffer(data)
     )
     faults = np.full(len(sizes), None, object)
-    faults[sizes > MAX_LINE_BYTES] = _TOO_LONG
+    faults[sizes > MAX_LINE_BYTES] = TOO_LONG
     try:
         lines.validate(full=True)
     except pa.ArrowInvalid:
@@ -70,15 +76,12 @@ def _table(data: bytes, first_row: int) -> pa.Table:
             if not _is_utf8(line.tobytes()):
                 faults[index] = "the line is not UTF-8"
     rows = pa.array(np.arange(first_row, first_row + len(sizes)))
-    refused = pa.array(faults, pa.string())
-    if refused.null_count < len(refused):
-        lines = pc.if_else(refused.is_null(), lines.cast(pa.binary()), None).cast(pa.string())
+    why = pa.array(faults, pa.string())
+    if why.null_count < len(why):
+        lines = pc.if_else(why.is_null(), lines.cast(pa.binary()), None).cast(pa.string())
     blank = (sizes == 1) & (content[starts] == ord("\n"))
     blank |= (sizes == 2) & (content[starts] == ord("\r")) & (content[ends - 1] == ord("\n"))
-    table = pa.table([rows, lines, refused], schema=LINES).filter(pa.array(~blank))
-    return pa.Table.from_batches(
-        table.to_batches(max_chunksize=max(1, len(table) // _BATCHES)), LINES
-    )
+    return pa.table([rows, lines, why], schema=LINES).filter(pa.array(~blank))
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import bz2
 import contextlib
 import errno
-import gzip
 import hashlib
 import io
 import lzma
 import shutil
+import tarfile
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final
 
 import fsspec
@@ -21,15 +21,27 @@ import zstandard
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from recsys.errors import BadLogError
+from recsys.errors import BadLogError, RecsysError
+from recsys.listens._archive import (
+    DamagedFileError,
+    Member,
+    is_compressed,
+    is_zip,
+    stream_members,
+    zip_members,
+)
 from recsys.listens._inventory import LogFile
 
 _CHUNK: Final = 1 << 20
 _UNREADABLE: Final = (
-    pa.ArrowException,
+    DamagedFileError,
     EOFError,
+    NotImplementedError,  # a zip's compression that nobody knows
     OSError,
     lzma.LZMAError,
+    pa.ArrowException,
+    tarfile.TarError,
+    zipfile.BadZipFile,
     zlib.error,
     zstandard.ZstdError,
 )
@@ -66,52 +78,17 @@ class HashingReader(io.RawIOBase):
         return self._hash.hexdigest()
 
 
-class _ZstdReader(io.RawIOBase):
-    """Decompresses every frame of a zstd stream, and notices when the last one is cut short."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        self._frame = zstandard.ZstdDecompressor().decompressobj()
-        self._compressed = b""
-        self._ready = b""
-        self._inside = False
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._ready:
-            if not self._compressed:
-                self._compressed = self._stream.read(_CHUNK // 8)
-                if not self._compressed:
-                    if self._inside:
-                        raise EOFError("the last zstd frame is cut short")
-                    return 0
-            self._ready = self._frame.decompress(self._compressed)
-            self._inside = not self._frame.eof
-            self._compressed = b"" if self._inside else self._frame.unused_data
-            if not self._inside:
-                self._frame = zstandard.ZstdDecompressor().decompressobj()
-        size = min(len(buffer), len(self._ready))
-        buffer[:size] = self._ready[:size]
-        self._ready = self._ready[size:]
-        return size
-
-
-_DECOMPRESS: Final[dict[str, Callable[[Any], Any]]] = {
-    ".gz": lambda stream: gzip.GzipFile(fileobj=stream),
-    ".bz2": bz2.BZ2File,
-    ".xz": lzma.LZMAFile,
-    ".zst": _ZstdReader,
-}
-
-
 @contextlib.contextmanager
 def reading(file: LogFile) -> Iterator[None]:
     """Turn whatever goes wrong while reading ``file`` into a `BadLogError` that names it."""
     try:
         yield
-    except _UNREADABLE as error:
+    except RecsysError:
+        raise
+    except Exception as error:
+        # A remote file system has errors of its own library besides.
+        if file.url.startswith(("file:", "/")) and not isinstance(error, _UNREADABLE):
+            raise
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise BadLogError(
@@ -121,22 +98,34 @@ def reading(file: LogFile) -> Iterator[None]:
         ) from error
 
 
-@contextlib.contextmanager
-def open_text(file: LogFile) -> Iterator[tuple[io.BufferedReader, HashingReader]]:
-    """The decompressed bytes of ``file``, and the reader that hashes what is stored.
+class Opened:
+    """A stored file of text, and the reader that hashes what is stored."""
 
-    The compression goes by the end of the name: ``.gz``, ``.bz2``, ``.xz``, ``.zst``, or none.
-    """
-    with fsspec.open(file.url, "rb") as stored:
-        hashing = HashingReader(stored)
-        decompress = _DECOMPRESS.get(PurePosixPath(file.name).suffix.lower())
-        if decompress is None:
-            yield io.BufferedReader(hashing), hashing
-        else:
-            if file.size == 0:
+    def __init__(self, file: LogFile, scratch: Path, wanted: Callable[[str], bool]) -> None:
+        """``scratch``: room for a copy; ``wanted``: which members of an archive to read."""
+        self._file = file
+        self._scratch = scratch
+        self._wanted = wanted
+        self.hashing: HashingReader
+
+    def members(self) -> Iterator[Member]:
+        """The text of the file, or of each wanted member of an archive, with its name.
+
+        Compression and archives go by the end of the name: ``.gz``, ``.bz2``, ``.xz``, ``.zst``,
+        ``.tar`` and these together, ``.zip``, or none. A member is read up before the next.
+        """
+        file = self._file
+        if is_zip(file.name):
+            path, self.hashing = local_copy(file, self._scratch)
+            with path.open("rb") as stored:
+                yield from zip_members(stored, file.name, self._wanted)
+            return
+        with fsspec.open(file.url, "rb") as stored:
+            self.hashing = hashing = HashingReader(stored)
+            if file.size == 0 and is_compressed(file.name):
                 raise EOFError("it is empty")
-            yield io.BufferedReader(decompress(hashing)), hashing
-        hashing.drain()
+            yield from stream_members(hashing, lambda: hashing.bytes, file.name, self._wanted)
+            hashing.drain()
 
 
 def local_copy(file: LogFile, scratch: Path) -> tuple[Path, HashingReader]:

@@ -13,10 +13,11 @@ from pyarrow import types
 
 from recsys import columns as c
 from recsys.errors import BadLogError
-from recsys.listens._block import COLUMNS, REQUIRED, Block
+from recsys.listens._block import COLUMNS, REQUIRED, Block, repeated
 from recsys.listens._inventory import LogFile
 from recsys.listens._open import HashingReader, local_copy
 from recsys.listens._sql import Kind, literal
+from recsys.settings import ListensSettings
 
 _BATCH_ROWS: Final = 1 << 15
 _BLOCK_BYTES: Final = 64 << 20
@@ -44,9 +45,12 @@ class ParquetReader:
 
     hashing: HashingReader
 
-    def __init__(self, file: LogFile, names: Mapping[str, str], scratch: Path) -> None:
+    def __init__(
+        self, file: LogFile, names: Mapping[str, str], settings: ListensSettings, scratch: Path
+    ) -> None:
+        del settings
         self._file = file
-        self._names = names
+        self.names = names
         self._scratch = scratch
 
     def blocks(self) -> Iterator[Block]:
@@ -60,7 +64,7 @@ class ParquetReader:
         with pq.ParquetFile(path, coerce_int96_timestamp_unit="us") as parquet:
             schema = parquet.schema_arrow
             kinds = self._kinds(schema)
-            names = [self._names[column] for column in kinds]
+            names = [self.names[column] for column in kinds]
             columns = ", ".join(f"({literal(name)})" for name in schema.names)
             select = ", ".join(
                 f"nullif({column}, '') AS {column}" if kind is Kind.TEXT else column
@@ -72,9 +76,10 @@ class ParquetReader:
                     [_plain(batch.select(names).rename_columns(list(kinds))) for batch in batches]
                 )
                 rows = pa.array(np.arange(first_row, first_row + len(table)))
+                name = repeated(self._file.name, len(table))
                 yield Block(
-                    table.append_column("row", rows),
-                    f"SELECT row, fault, {select} FROM block",
+                    table.append_column("row", rows).append_column("file", name),
+                    f"SELECT file, row, fault, true AS music, {select} FROM block",
                     kinds,
                     f"SELECT * FROM (VALUES {columns})",
                 )
@@ -83,7 +88,7 @@ class ParquetReader:
     def _kinds(self, schema: pa.Schema) -> dict[str, Kind]:
         kinds = {}
         for column in COLUMNS:
-            name = self._names.get(column)
+            name = self.names.get(column)
             if name is None or schema.names.count(name) != 1:
                 if column in REQUIRED:
                     raise BadLogError(

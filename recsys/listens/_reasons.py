@@ -17,6 +17,9 @@ class Reason(StrEnum):
     BAD_PRIVATE = "bad_private"
     """``private`` is neither true nor false, so the row must not be used."""
 
+    NOT_MUSIC = "not_music"
+    """A podcast or an audiobook. Nothing of the row is kept."""
+
     NO_USER = "no_user"
     """``user_id`` is missing, empty, or neither text nor a whole number."""
 

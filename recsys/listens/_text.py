@@ -3,35 +3,57 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Mapping
+import io
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import pyarrow as pa
+
 from recsys import columns as c
-from recsys.listens._block import COLUMNS, Block
+from recsys.listens._block import COLUMNS, Block, repeated
 from recsys.listens._inventory import LogFile
 from recsys.listens._lines import line_blocks
-from recsys.listens._open import HashingReader, open_text
+from recsys.listens._open import HashingReader, Opened
 from recsys.listens._sql import Kind, literal
+from recsys.settings import ListensSettings
 
 #: Where the JSON type of a value tells an identifier or a name from something else.
 _TYPED: Final = (c.USER_ID, c.TRACK_ID, c.ARTIST_IDS, c.TRACK_NAME, c.ARTIST_NAME, c.ALBUM_NAME)
 
 
-class _LineReader(abc.ABC):
-    """Reads a file line by line, compressed or not."""
+class TextReader(abc.ABC):
+    """Reads a file of text in blocks of rows, compressed or not, in an archive or not."""
 
-    hashing: HashingReader
-
-    def __init__(self, file: LogFile, names: Mapping[str, str], scratch: Path) -> None:
-        del scratch
+    def __init__(
+        self, file: LogFile, names: Mapping[str, str], settings: ListensSettings, scratch: Path
+    ) -> None:
+        self.names = names
         self._file = file
-        self._names = names
+        self._settings = settings
+        self._opened = Opened(file, scratch, self._wanted)
+
+    @property
+    def hashing(self) -> HashingReader:
+        """The bytes that went by; whole once the blocks are used up."""
+        return self._opened.hashing
 
     def blocks(self) -> Iterator[Block]:
-        with open_text(self._file) as (stream, self.hashing):
-            for lines in line_blocks(stream):
-                yield Block(lines, self._select(), self._kinds(), self._columns())
+        """The rows of the file, in bounded memory."""
+        for name, stream in self._opened.members():
+            for rows in self._rows(stream):
+                named = rows.append_column("file", repeated(name, len(rows)))
+                yield Block(self._extended(named), self._select(), self._kinds(), self._columns())
+
+    def _wanted(self, member: str) -> bool:
+        """Whether a member of an archive is a part of the log."""
+        return not any(part.startswith((".", "_")) for part in member.split("/") if part)
+
+    def _rows(self, stream: io.BufferedReader) -> Iterator[pa.Table]:
+        return line_blocks(stream)
+
+    def _extended(self, rows: pa.Table) -> pa.Table:
+        return rows
 
     @abc.abstractmethod
     def _select(self) -> str: ...
@@ -39,18 +61,16 @@ class _LineReader(abc.ABC):
     @abc.abstractmethod
     def _kinds(self) -> Mapping[str, Kind]: ...
 
-    @abc.abstractmethod
-    def _columns(self) -> str: ...
+    def _columns(self) -> str:
+        return "SELECT 'none' WHERE false"
 
 
-class JsonlReader(_LineReader):
+class JsonlReader(TextReader):
     """JSON Lines: one object per line."""
 
     def _select(self) -> str:
         pointers = {
-            column: literal("/" + self._names[column].replace("~", "~0").replace("/", "~1"))
-            for column in COLUMNS
-            if column in self._names
+            column: pointer(self.names[column]) for column in COLUMNS if column in self.names
         }
         typed = [column for column in pointers if column in _TYPED]
         plain = [column for column in pointers if column not in _TYPED]
@@ -58,33 +78,47 @@ class JsonlReader(_LineReader):
             f"nullif(nullif(typed[{at}], 'null'), '\"\"') AS {column}"
             for at, column in enumerate(typed, start=1)
         ] + [f"nullif(plain[{at}], '') AS {column}" for at, column in enumerate(plain, start=1)]
-        return f"""
-            SELECT row, coalesce(fault, CASE WHEN typed IS NULL THEN 'not a JSON object' END)
-                AS fault, {", ".join(fields)}
-            FROM (
-                SELECT row, fault,
-                    CASE WHEN {_IS_OBJECT} THEN CAST(json_extract(line,
-                        [{", ".join(pointers[column] for column in typed)}]) AS VARCHAR[])
-                    END AS typed,
-                    CASE WHEN {_IS_OBJECT} THEN json_extract_string(line,
-                        [{", ".join(pointers[column] for column in plain)}]) END AS plain
-                FROM block)"""
+        values = json_values([pointers[name] for name in typed], [pointers[name] for name in plain])
+        return f"SELECT file, row, fault, true AS music, {', '.join(fields)} FROM ({values})"
 
     def _kinds(self) -> Mapping[str, Kind]:
         return {
             column: Kind.JSON if column in _TYPED else Kind.TEXT
             for column in COLUMNS
-            if column in self._names
+            if column in self.names
         }
 
     def _columns(self) -> str:
         return f"SELECT DISTINCT unnest(json_keys(line)) FROM block WHERE {_IS_OBJECT}"
 
 
-_IS_OBJECT: Final = "CASE WHEN json_valid(line) THEN ltrim(line, ' \t\r')[1] = '{' ELSE false END"
+#: True for a line that is a JSON object.
+_IS_OBJECT: Final = "CASE WHEN json_valid(line) THEN ltrim(line, ' \t\r\n')[1] = '{' ELSE false END"
 
 
-class LastfmReader(_LineReader):
+def pointer(*path: str) -> str:
+    """The JSON pointer (RFC 6901) of a value, as an SQL string."""
+    return literal("".join("/" + part.replace("~", "~0").replace("/", "~1") for part in path))
+
+
+def json_values(typed: Sequence[str], plain: Sequence[str], more: str = "") -> str:
+    """SQL of the values at JSON pointers: ``typed`` as JSON, ``plain`` as text, both lists.
+
+    ``more``: columns of the block that are handed through.
+    """
+    return f"""
+        SELECT * REPLACE (coalesce(fault, CASE WHEN typed IS NULL THEN 'not a JSON object' END)
+            AS fault)
+        FROM (
+            SELECT file, row, fault{more},
+                CASE WHEN {_IS_OBJECT} THEN CAST(json_extract(line, [{", ".join(typed)}])
+                    AS VARCHAR[]) END AS typed,
+                CASE WHEN {_IS_OBJECT} THEN json_extract_string(line, [{", ".join(plain)}])
+                    END AS plain
+            FROM block)"""
+
+
+class LastfmReader(TextReader):
     """Last.fm-1K: user, time, artist id, artist name, track id, track name; tabs, no header.
 
     Where an id is empty it is made of the names: ``lastfm:`` and the MD5 of the artist's name, for
@@ -93,11 +127,12 @@ class LastfmReader(_LineReader):
 
     def _select(self) -> str:
         return r"""
-            SELECT row, CASE
+            SELECT file, row, CASE
                     WHEN fault IS NOT NULL THEN fault
                     WHEN len(field) <> 6 THEN len(field) || ' fields instead of 6'
                     WHEN NOT whole THEN 'no line end: the file may be cut short'
                 END AS fault,
+                true AS music,
                 nullif(field[1], '') AS user_id,
                 nullif(field[2], '') AS listened_at,
                 coalesce(nullif(field[3], ''), CASE WHEN field[4] <> ''
@@ -108,13 +143,10 @@ class LastfmReader(_LineReader):
                     AS track_id,
                 nullif(field[6], '') AS track_name
             FROM (
-                SELECT row, fault, ends_with(line, chr(10)) AS whole,
+                SELECT file, row, fault, ends_with(line, chr(10)) AS whole,
                     string_split(rtrim(line, chr(13) || chr(10)), chr(9)) AS field
                 FROM block)"""
 
     def _kinds(self) -> Mapping[str, Kind]:
         filled = (*_TYPED[:5], c.LISTENED_AT)
         return dict.fromkeys(filled, Kind.TEXT)
-
-    def _columns(self) -> str:
-        return "SELECT 'none' WHERE false"

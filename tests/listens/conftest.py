@@ -43,6 +43,8 @@ class Cleaned:
 class Lab:
     """Writes logs under a folder, and cleans them."""
 
+    DAY = DAY
+
     def __init__(self, root: Path) -> None:
         self.root = root
         self._runs = 0

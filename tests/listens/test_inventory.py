@@ -123,7 +123,7 @@ def test_a_folder_of_no_day_is_refused(tmp_path: Path) -> None:
 
 def test_lastfm_has_no_names_to_map(tmp_path: Path) -> None:
     put(tmp_path, "a.tsv")
-    with pytest.raises(SettingsError, match="go by their place"):
+    with pytest.raises(SettingsError, match="have one meaning each"):
         list_log(
             ListensSettings(source=str(tmp_path), format="lastfm", columns={"artist": "artist_ids"})
         )

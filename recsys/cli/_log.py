@@ -1,0 +1,67 @@
+"""Commands about the log: what can be read, and what a log holds before it is read."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import tempfile
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from recsys.cli import _print
+from recsys.settings import ListensSettings, load_settings
+
+
+def formats(options: argparse.Namespace) -> int:
+    """List the formats with an example of each."""
+    from recsys.listens import FORMATS
+
+    del options
+    for one in FORMATS:
+        print(f"{one.name}\n  {one.what}\n  {one.example}\n")
+    print("Set [listens] format to one of these. All but parquet may be compressed.")
+    return 0
+
+
+def check_log(options: argparse.Namespace) -> int:
+    """Say what a log holds, what would be refused, and which mapping it suggests."""
+    from recsys.listens import guess_format, list_log, sample_log
+
+    known = load_settings().listens
+    if known.source != options.source:
+        known = ListensSettings(source=options.source)
+    settings = dataclasses.replace(
+        known, source=options.source, user=options.user or known.user or "somebody"
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        files = list_log(dataclasses.replace(settings, format="jsonl", columns={})).files
+        format_ = options.format or guess_format(files, Path(scratch))
+    settings = dataclasses.replace(
+        settings, format=format_, columns=settings.columns if format_ == known.format else {}
+    )
+    sample = sample_log(settings)
+    arrived = f"{sample.days[0]} to {sample.days[1]}" if sample.days else "no date= folders: a dump"
+    print(f"Source    {options.source}")
+    print(f"Format    {format_}")
+    print(f"Files     {sample.files} ({sample.bytes / 1e6:,.1f} MB), {arrived}")
+    if sample.problem:
+        print(f"Problem   {_print.plain(sample.problem).plain}")
+    print(f"Sample    {sample.read:,} rows: {sample.kept:,} would be kept")
+    if sample.refused:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for heading in ("Refused", "Rows", "Where, and what"):
+            table.add_column(heading, justify="right" if heading == "Rows" else "left")
+        for reason, rows in sample.refused.items():
+            examples = Text("\n").join(map(_print.plain, sample.examples[reason]))
+            table.add_row(reason, f"{rows:,}", examples)
+        _print.put(table)
+    if sample.mapping:
+        columns = settings.columns | dict(sample.mapping)
+        print("Columns that seem to be ours by another name; to read them as such:")
+        print(f"  [listens]\n  columns = {json.dumps(columns)}")
+        mapped = sample_log(dataclasses.replace(settings, columns=columns))
+        print(f"Of {mapped.read:,} rows {mapped.kept:,} would then be kept.")
+    return 0 if sample.kept and not sample.problem else 30

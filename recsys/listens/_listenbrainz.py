@@ -1,0 +1,116 @@
+"""ListenBrainz: listens as its API returns them, and as its dumps hold them.
+
+Both are one JSON object per line: fetched listens have ``user_name`` and ``listened_at``, those of
+a dump ``user_name``, ``user_id`` and ``timestamp``; times are Unix seconds at playback's start.
+See https://listenbrainz.readthedocs.io/en/latest/users/json.html and
+https://listenbrainz.readthedocs.io/en/latest/users/listenbrainz-dumps.html.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import pyarrow as pa
+
+from recsys import columns as c
+from recsys.listens._block import repeated
+from recsys.listens._sql import Kind
+from recsys.listens._text import TextReader, json_values, pointer
+
+_ABOUT: Final = "track_metadata"
+_INFO: Final = (_ABOUT, "additional_info")
+_MAPPED: Final = (_ABOUT, "mbid_mapping")
+
+#: What is read as JSON, by the name it gets below; nothing else of a line is ever looked at.
+_TYPED: Final[Mapping[str, tuple[str, ...]]] = {
+    "user_name": ("user_name",),
+    "user_id": ("user_id",),
+    "mapped_recording": (*_MAPPED, "recording_mbid"),
+    "told_recording": (*_INFO, "recording_mbid"),
+    "msid": ("recording_msid",),
+    "told_msid": (*_INFO, "recording_msid"),
+    "mapped_artists": (*_MAPPED, "artist_mbids"),
+    "told_artists": (*_INFO, "artist_mbids"),
+    "artist": (_ABOUT, "artist_name"),
+    "track": (_ABOUT, "track_name"),
+    "release": (_ABOUT, "release_name"),
+}
+_PLAIN: Final[Mapping[str, tuple[str, ...]]] = {
+    "listened_at": ("listened_at",),
+    "dumped_at": ("timestamp",),
+    "duration_ms": (*_INFO, "duration_ms"),
+    "duration": (*_INFO, "duration"),
+    "played": (*_INFO, "duration_played"),
+}
+
+
+class ListenBrainzReader(TextReader):
+    """A listen's track is its MusicBrainz recording, mapped by ListenBrainz or told by the player.
+
+    Where there is none it is ``msid:`` and the MessyBrainz id, and where that is missing too,
+    ``listenbrainz:`` and an MD5 of the names, as for the artist.
+    """
+
+    def _wanted(self, member: str) -> bool:
+        """Dumps hold licences and timestamps beside the listens."""
+        return member.endswith((".listens", ".jsonl"))
+
+    def _extended(self, rows: pa.Table) -> pa.Table:
+        return rows.append_column("owner", repeated(self._settings.user or None, len(rows)))
+
+    def _select(self) -> str:
+        typed = {name: f"typed[{at}]" for at, name in enumerate(_TYPED, start=1)}
+        plain = {name: f"nullif(plain[{at}], '')" for at, name in enumerate(_PLAIN, start=1)}
+
+        def json(name: str) -> str:
+            return f"nullif(nullif(nullif({typed[name]}, 'null'), '\"\"'), '[]')"
+
+        def text(name: str) -> str:
+            return f"json_extract_string({typed[name]}, '$')"
+
+        artist_name = f"coalesce({text('artist')}, '')"
+        track_name = f"coalesce({text('track')}, '')"
+        made_artist = (
+            f"CASE WHEN {artist_name} <> '' THEN 'listenbrainz:' || md5({artist_name}) END"
+        )
+        made_track = (
+            f"CASE WHEN {track_name} <> '' THEN 'listenbrainz:' || md5(length({artist_name}) || "
+            f"':' || {artist_name} || {track_name}) END"
+        )
+        msid = f"coalesce({json('msid')}, {json('told_msid')})"
+        values = json_values(
+            [pointer(*path) for path in _TYPED.values()],
+            [pointer(*path) for path in _PLAIN.values()],
+            ", owner",
+        )
+        return f"""
+            SELECT file, row, fault, true AS music,
+                coalesce({json("user_name")}, {json("user_id")}, CAST(to_json(owner) AS VARCHAR))
+                    AS {c.USER_ID},
+                coalesce({json("mapped_recording")}, {json("told_recording")},
+                    CASE WHEN starts_with({msid}, '"') THEN '"msid:' || {msid}[2:] END,
+                    CAST(to_json({made_track}) AS VARCHAR)) AS {c.TRACK_ID},
+                coalesce({plain["listened_at"]}, {plain["dumped_at"]}) AS {c.LISTENED_AT},
+                coalesce({json("mapped_artists")}, {json("told_artists")},
+                    CAST(to_json({made_artist}) AS VARCHAR)) AS {c.ARTIST_IDS},
+                {_milliseconds(plain["played"])} AS {c.MS_PLAYED},
+                coalesce({plain["duration_ms"]}, {_milliseconds(plain["duration"])})
+                    AS {c.DURATION_MS},
+                {json("track")} AS {c.TRACK_NAME},
+                {json("artist")} AS {c.ARTIST_NAME},
+                {json("release")} AS {c.ALBUM_NAME}
+            FROM ({values})"""
+
+    def _kinds(self) -> Mapping[str, Kind]:
+        numbers = (c.LISTENED_AT, c.MS_PLAYED, c.DURATION_MS)
+        texts = (c.USER_ID, c.TRACK_ID, c.ARTIST_IDS, c.TRACK_NAME, c.ARTIST_NAME, c.ALBUM_NAME)
+        return dict.fromkeys(texts, Kind.JSON) | dict.fromkeys(numbers, Kind.TEXT)
+
+
+def _milliseconds(seconds: str) -> str:
+    """Seconds as text, in milliseconds as text; what is no number stays as it is."""
+    return (
+        f"coalesce(CAST(TRY_CAST(round(TRY_CAST({seconds} AS DOUBLE) * 1000) AS BIGINT) "
+        f"AS VARCHAR), {seconds})"
+    )

@@ -1,0 +1,112 @@
+"""Spotify's Extended Streaming History: the files that a listener gets on request.
+
+A file is one JSON array. Its ``ts`` is the end of the stream in UTC: playback began ``ms_played``
+earlier. Addresses, devices, countries and user agents are in the file and are never looked at.
+See https://support.spotify.com/article/understanding-your-data/.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+import pyarrow as pa
+
+from recsys import columns as c
+from recsys.errors import SettingsError
+from recsys.listens._archive import is_zip
+from recsys.listens._block import repeated
+from recsys.listens._elements import element_blocks
+from recsys.listens._inventory import LogFile, is_day, is_history
+from recsys.listens._sql import Kind, value
+from recsys.listens._text import TextReader, json_values, pointer
+from recsys.settings import ListensSettings
+
+#: ours -> theirs.
+_NAMES: Final[Mapping[str, str]] = {
+    c.TRACK_ID: "spotify_track_uri",
+    c.TRACK_NAME: "master_metadata_track_name",
+    c.ARTIST_NAME: "master_metadata_album_artist_name",
+    c.ALBUM_NAME: "master_metadata_album_album_name",
+    c.LISTENED_AT: "ts",
+    c.MS_PLAYED: "ms_played",
+    c.SKIPPED: "skipped",
+    c.PRIVATE: "incognito_mode",
+}
+_TYPED: Final = (c.TRACK_ID, c.TRACK_NAME, c.ARTIST_NAME, c.ALBUM_NAME)
+_PLAIN: Final = (
+    *(_NAMES[name] for name in (c.LISTENED_AT, c.MS_PLAYED, c.SKIPPED, c.PRIVATE)),
+    "reason_end",
+    "episode_name",
+    "spotify_episode_uri",
+    "audiobook_title",
+    "audiobook_uri",
+)
+
+
+class SpotifyReader(TextReader):
+    """The listener is the folder that the file lies in; in no folder, ``[listens] user``.
+
+    An artist has a name and no id here: the id is ``spotify:`` and the MD5 of the name.
+    """
+
+    def __init__(
+        self, file: LogFile, names: Mapping[str, str], settings: ListensSettings, scratch: Path
+    ) -> None:
+        super().__init__(file, {**names, **_NAMES}, settings, scratch)
+        folders = [part for part in PurePosixPath(file.name).parts[:-1] if not is_day(part)]
+        self._owner = folders[0] if folders else settings.user
+        if not self._owner:
+            raise SettingsError(
+                f"[listens] user is missing: {file.name} lies in no listener's folder. Expected "
+                "the listener's id there, or one folder for each listener, named by the id."
+            )
+
+    def _wanted(self, member: str) -> bool:
+        """An export holds video history, playlists and personal data beside the listens."""
+        return is_history(member) and not is_zip(member)
+
+    def _rows(self, stream: io.BufferedReader) -> Iterator[pa.Table]:
+        return element_blocks(stream)
+
+    def _extended(self, rows: pa.Table) -> pa.Table:
+        return rows.append_column("owner", repeated(self._owner, len(rows)))
+
+    def _select(self) -> str:
+        typed = {
+            name: f"nullif(nullif(typed[{at}], 'null'), '\"\"')"
+            for at, name in enumerate(_TYPED, start=1)
+        }
+        plain = {name: f"nullif(plain[{at}], '')" for at, name in enumerate(_PLAIN, start=1)}
+        artist = f"json_extract_string({typed[c.ARTIST_NAME]}, '$')"
+        end = value(c.LISTENED_AT, plain["ts"], Kind.TEXT)
+        played = value(c.MS_PLAYED, plain["ms_played"], Kind.TEXT)
+        others = ", ".join(plain[name] for name in _PLAIN[-4:])
+        values = json_values(
+            [pointer(_NAMES[name]) for name in _TYPED],
+            [pointer(name) for name in _PLAIN],
+            ", owner",
+        )
+        return f"""
+            SELECT file, row, fault,
+                {typed[c.TRACK_ID]} IS NOT NULL OR coalesce({others}) IS NULL AS music,
+                owner AS {c.USER_ID},
+                {typed[c.TRACK_ID]} AS {c.TRACK_ID},
+                coalesce(CAST({end} - 1000 * coalesce({played}, 0) AS VARCHAR), {plain["ts"]})
+                    AS {c.LISTENED_AT},
+                CASE WHEN {artist} IS NOT NULL THEN 'spotify:' || md5({artist}) END
+                    AS {c.ARTIST_IDS},
+                {plain["ms_played"]} AS {c.MS_PLAYED},
+                coalesce({plain["skipped"]}, CASE {plain["reason_end"]}
+                    WHEN 'fwdbtn' THEN 'true' WHEN 'trackdone' THEN 'false' END) AS {c.SKIPPED},
+                {plain["incognito_mode"]} AS {c.PRIVATE},
+                {typed[c.TRACK_NAME]} AS {c.TRACK_NAME},
+                {typed[c.ARTIST_NAME]} AS {c.ARTIST_NAME},
+                {typed[c.ALBUM_NAME]} AS {c.ALBUM_NAME}
+            FROM ({values})"""
+
+    def _kinds(self) -> Mapping[str, Kind]:
+        texts = (c.USER_ID, c.LISTENED_AT, c.ARTIST_IDS, c.MS_PLAYED, c.SKIPPED, c.PRIVATE)
+        return dict.fromkeys(_TYPED, Kind.JSON) | dict.fromkeys(texts, Kind.TEXT)

@@ -1,0 +1,103 @@
+"""`recsys formats` and `recsys check-log`: before a log is read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from recsys.cli import main
+from recsys.listens import FORMATS, guess_format, list_log, sample_log
+from recsys.settings import FORMATS as NAMES
+from recsys.settings import ListensSettings
+
+SPOTIFY = {"ts": "2026-11-16T12:03:30Z", "ms_played": 5, "spotify_track_uri": "spotify:track:4Hd"}
+LISTEN = {"user_id": "u", "track_id": "t", "listened_at": "2026-11-16T12:00:00Z"}
+
+
+@pytest.fixture(autouse=True)
+def settings_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "luigi.cfg").write_text("[listens]\nsource = elsewhere\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LUIGI_CONFIG_PATH", raising=False)
+
+
+def put(name: str, text: str) -> str:
+    path = Path("log") / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return "log"
+
+
+def test_every_format_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["formats"]) == 0
+    assert [one.name for one in FORMATS] == list(NAMES)
+    said = capsys.readouterr().out
+    assert all(f"{one.name}\n" in said and one.example in said for one in FORMATS)
+
+
+@pytest.mark.parametrize("one", FORMATS[1:], ids=lambda one: one.name)
+def test_an_example_is_recognised_and_every_listen_in_it_is_kept(
+    one: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    example = next(known for known in FORMATS if known is one)
+    file = "Streaming_History_Audio_1.json" if example.name == "spotify" else "a.txt"
+    assert main(["check-log", put(file, example.example + "\n")]) == 0
+    said = capsys.readouterr().out
+    assert f"Format    {example.name}\n" in said
+    assert "1 rows: 1 would be kept" in said
+
+
+def test_parquet_is_recognised_by_its_first_bytes(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "log" / "part-0")
+    listed = list_log(ListensSettings(source="log"))
+    assert guess_format(listed.files, tmp_path) == "parquet"
+
+
+def test_what_would_be_refused_is_shown_with_its_place(capsys: pytest.CaptureFixture[str]) -> None:
+    late = LISTEN | {"listened_at": "16/11/2026 12:00"}
+    put("date=2026-11-16/a.jsonl", "".join(json.dumps(row) + "\n" for row in (LISTEN, late)))
+    assert main(["check-log", "log"]) == 0
+    said = capsys.readouterr().out
+    assert "2026-11-16 to 2026-11-16" in said
+    assert "2 rows: 1 would be kept" in said
+    assert "bad_time" in said
+    assert "date=2026-11-16/a.jsonl, row 2: listened_at: 16/11/2026 12:00" in said
+
+
+@pytest.mark.parametrize("format_", ["jsonl", "parquet"])
+def test_other_names_are_suggested_as_a_mapping_that_works(
+    format_: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"uid": "u", "song_id": "t", "ts": "2026-11-16T12:00:00Z", "artist_name": "A"}]
+    if format_ == "jsonl":
+        put("a.jsonl", json.dumps(rows[0]) + "\n")
+    else:
+        put("a.parquet", "")
+        pq.write_table(pa.Table.from_pylist(rows), "log/a.parquet")
+    assert main(["check-log", "log"]) == 30
+    said = capsys.readouterr().out
+    mapping = json.loads(said.split("\n  columns = ")[1].splitlines()[0])
+    assert mapping == {"uid": "user_id", "song_id": "track_id", "ts": "listened_at"}
+    assert "Of 1 rows 1 would then be kept." in said
+    assert sample_log(ListensSettings(source="log", format=format_, columns=mapping)).kept == 1
+
+
+def test_a_log_in_no_known_format_is_an_error_that_names_the_file(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    put("a.csv", "user,track\n1,2\n")
+    assert main(["check-log", "log"]) == 30
+    assert "a.csv is in none of the formats that are known" in capsys.readouterr().err
+
+
+def test_hostile_text_cannot_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    put("a.jsonl", json.dumps(LISTEN | {"listened_at": "\x1b[2J\u202enow"}) + "\n")
+    main(["check-log", "log"])
+    said = capsys.readouterr().out
+    assert "\x1b" not in said
+    assert "\u202e" not in said

@@ -1,0 +1,221 @@
+"""Which tracks are one song, on titles as streaming services write them."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recsys.songs import song_keys
+
+
+def key(title: str | None, artist: str | None = "artist", track_id: str = "t") -> str:
+    columns = (pa.chunked_array([pa.array([v], pa.string())]) for v in (track_id, title, artist))
+    found: str = song_keys(*columns)[0].as_py()
+    return found
+
+
+def groups(text: str) -> list[list[str]]:
+    return [group.splitlines() for group in text.strip().split("\n\n")]
+
+
+#: Each group is one song.
+ONE_SONG = groups("""
+Heroes
+“Heroes” (2017 Remaster)
+HEROES - Remastered 2011
+Heroes [Digitally Remastered]
+Heroes (Remastered Version) - Bonus Track
+“Heroes” - 2017 - Remaster
+Heroes (24-Bit Remaster)
+
+Señorita
+Senorita (feat. Somebody)
+señorita ft. Somebody
+SEÑORITA (with Somebody)
+Señorita featuring Somebody & Others
+Señorita feat Somebody
+
+Dreams (Live)
+Dreams (Live - Remastered 2004)
+Dreams feat. Somebody (Live)
+
+Yesterday
+Yesterday - Mono / Remastered
+Yesterday (Deluxe Edition)
+Yesterday - Stereo Mix
+Yesterday – Original Album Version
+Yesterday (50th Anniversary Edition)
+
+Don't Stop
+Don’t Stop
+Dont Stop
+Don't Stop - 2004 Remaster
+
+Blue Monday
+Blue Monday - Radio Edit
+Blue Monday (Single Version)
+Blue Monday - Single Edit
+
+Let It Go
+Let It Go - From "Frozen"
+Let It Go (From "Frozen" Soundtrack)
+
+Another Brick in the Wall, Pt. 2
+Another Brick in the Wall (Part 2)
+Another Brick In The Wall, Part 2 - 2011 Remastered Version
+
+Me & You
+Me and You
+ME & YOU (Explicit)
+Me & You - Clean Version
+
+Vivir Mi Vida
+Vivir Mi Vida - Remasterizado 2010
+Vivir Mi Vida (Remasterizado)
+
+Jóga
+Joga
+JÓGA
+
+Sæglópur
+Saeglopur
+
+Straße
+STRASSE
+Strasse - Remaster 2009
+
+Żółte tulipany
+Zolte tulipany
+
+Şımarık
+SIMARIK
+Simarik
+
+Ελλάδα
+ΕΛΛΑΔΑ
+ελλαδα (Remastered)
+
+Ёлка
+Елка
+ЁЛКА - Remastered 2011
+
+紅蓮華
+紅蓮華 - 2019年リマスター
+紅蓮華（リマスター版）
+
+プラスティック・ラブ
+ﾌﾟﾗｽﾃｨｯｸ･ﾗﾌﾞ
+
+봄날
+봄날 (Remastered)
+봄날 [feat. Somebody]
+
+حبيبي
+حَبِيبِي
+حبيبـي
+
+שלום
+שָׁלוֹם
+
+夜曲
+夜曲 (2020 Remaster)
+""")
+
+#: Each group is as many songs as titles.
+APART = groups("""
+Dreams
+Dreams (Live)
+Dreams - Live at Wembley
+Dreams - Acoustic
+Dreams (Demo)
+Dreams (Somebody Remix)
+Dreams - Extended Mix
+Dreams - Club Mix
+Dreams (Instrumental)
+Dreams - Karaoke Version
+Dreams (Somebody's Version)
+Dreams (Sped Up)
+Dreams (Live) [Remix]
+
+Part 1
+Part 2
+
+Pt. I
+Pt. II
+
+Explicit
+Clean
+
+Remastered
+Bonus Track
+
+Original
+Stereo
+
+???
+!!!
+
+か
+が
+
+и
+й
+
+हिन्दी
+हन्द
+
+は
+ば
+ぱ
+
+각
+갂
+
+With You
+With Me
+
+Live
+Live Forever
+
+Radio
+Radio Edit Me
+
+1999
+2011
+
+Monopoly
+Poly
+
+Left & Right
+Left or Right
+""")
+
+
+@pytest.mark.parametrize("titles", ONE_SONG, ids=lambda titles: titles[0])
+def test_pressings_are_one_song(titles: list[str]) -> None:
+    assert {title: key(title) for title in titles} == {title: key(titles[0]) for title in titles}
+
+
+@pytest.mark.parametrize("titles", APART, ids=lambda titles: titles[0])
+def test_other_takes_and_other_titles_stay_apart(titles: list[str]) -> None:
+    assert len({key(title) for title in titles}) == len(titles)
+
+
+TITLES = st.sampled_from([title for titles in ONE_SONG + APART for title in titles]) | st.text()
+
+
+@given(TITLES, TITLES, st.text(min_size=1), st.text(min_size=1))
+def test_two_artists_never_share_a_song(one: str, other: str, a: str, b: str) -> None:
+    assert a == b or key(one, a, "t1") != key(other, b, "t2")
+
+
+@pytest.mark.parametrize(("title", "artist"), [(None, "a"), ("", "a"), ("Intro", None)])
+def test_without_a_name_a_track_is_its_own_song(title: str | None, artist: str | None) -> None:
+    assert key(title, artist, "t1") == key(title, artist, "t1") != key(title, artist, "t2")
+
+
+@given(st.text())
+def test_case_and_spacing_play_no_part(title: str) -> None:
+    assert key(title) == key(f"  {title} ") == key(title)
