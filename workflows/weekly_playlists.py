@@ -52,6 +52,8 @@ class WeeklyPlaylists(Stage):
         published = self.published()
         week, revision = self._edition
         if published:
+            if (cleaned := _run.current().home.cleaned(self.folder.parent)).exists():
+                _run.LOG.info("Edition %s is published, and was cleaned: %s", week, cleaned)
             choice = Artefact.open(self.folder.parent / "model_choice")
             _preflight.already_published(
                 command="WeeklyPlaylists",
@@ -74,9 +76,13 @@ class WeeklyPlaylists(Stage):
         return PublishedEdition(week=str(week), revision=revision, backfill=self.backfill)
 
     def run(self) -> None:
-        """Write the record."""
+        """Keep house, and write the record."""
         from recsys.record import edition_record
+        from recsys.retention import keep_house
+        from recsys.store import open_store
 
+        with open_store(self.settings.store_url) as store:
+            keep_house(store, _run.current().home, self.settings)
         week, revision = self._edition
         edition = _run.current().home.edition(week, revision)
         record = edition_record(_run.current().home, edition)

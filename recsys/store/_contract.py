@@ -128,6 +128,8 @@ class Store(ABC):
         digest: str,
         batches: Iterable[pa.RecordBatch],
         default: pa.RecordBatch | pa.Table,
+        *,
+        remaining: str | None = None,
     ) -> int:
         """Write an edition's playlists, invisible until it is activated.
 
@@ -139,12 +141,14 @@ class Store(ABC):
             digest: ``playlists_digest(batches, default)``.
             batches: ``schemas.PLAYLISTS``, by ``user_id`` in the order of its UTF-8 bytes.
             default: the edition's default playlist, one row whose ``user_id`` is empty.
+            remaining: where forgotten users were erased from the rows since ``digest`` was taken,
+                the digest of those that are left.
 
         Returns:
             How many playlists are stored.
 
         Raises:
-            StoreError: the rows are not what ``digest`` says, not in order, not of this edition,
+            StoreError: the rows are not what their digest says, not in order, not of this edition,
                 or did not read back as they were written. Nothing is staged then.
         """
 

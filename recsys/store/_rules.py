@@ -63,7 +63,8 @@ def register(
             present=True,
         )
         return Moves((new,), (_entry(Action.STAGED, new),))
-    back = replace(known, rows=rows, left_out=left_out, pruned=False, present=True)
+    everybody = known.rows + known.left_out  # some may have been erased before they got here
+    back = replace(known, rows=rows, left_out=everybody - rows, pruned=False, present=True)
     if known.present:
         return Moves((back,))
     return Moves((back,), (_entry(Action.STAGED, back, "its rows are back"),))
@@ -206,6 +207,11 @@ def _refuse_twin(editions: Sequence[Edition], new: Edition) -> None:
 
 
 def _require_rows(edition: Edition) -> None:
+    if edition.pruned:
+        raise StoreError(
+            f"The rows of {edition.name} were removed on purpose when the store was pruned. "
+            "Publish a newer edition instead."
+        )
     if not edition.present:
         raise StoreError(
             f"The rows of {edition.name} are missing from the store or damaged. Run its week "
