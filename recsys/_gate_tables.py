@@ -24,6 +24,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recsys import _gate_spares
 from recsys._tables import file_list
 from recsys.settings import PlaylistsSettings
 
@@ -49,12 +50,13 @@ def load(
         CREATE VIEW stored AS {_stored(default, playlists, refused)};
         """
     )
-    for statement in (_TRACKS, _LISTS):
+    for statement in (_TRACKS, _LISTS, _gate_spares.SPARES):
         database.execute(statement)
     for path in cooling:
         database.execute(_RECENT.format(files=file_list([path])))
     database.execute(_SHORT.format(length=settings.length))
     database.execute(_BROKEN.format(per_artist=settings.per_artist))
+    database.execute(_gate_spares.MISFITS.format(per_artist=settings.per_artist))
 
 
 def _stored(default: Path, playlists: Sequence[Path], refused: Path) -> str:
@@ -99,7 +101,7 @@ _TRACKS: Final = """
 
 _LISTS: Final = """
     CREATE TABLE list AS
-        SELECT * EXCLUDE (tracks), coalesce(len(tracks), 0) AS n FROM stored;
+        SELECT * EXCLUDE (tracks, spares), coalesce(len(tracks), 0) AS n FROM stored;
     CREATE TABLE slot AS
         WITH entry AS (
             SELECT no, generate_subscripts(tracks, 1)::INTEGER AS place,
@@ -128,7 +130,8 @@ _RECENT: Final = """
         SELECT DISTINCT no, song
         FROM entry JOIN track USING (track_id)
         JOIN (SELECT no, user_id FROM list WHERE role = 'listener') USING (user_id)
-        SEMI JOIN slot USING (no, song);
+        SEMI JOIN (SELECT no, song FROM slot UNION ALL SELECT no, song FROM spare) AS listed
+            USING (no, song);
 """
 
 _SHORT: Final = """

@@ -127,15 +127,11 @@ def several_of(*options: str) -> Parse:
     return parse
 
 
-def url(*schemes: str) -> Parse:
-    """URLs of some schemes; empty stands for the default."""
-
-    def parse(raw: str) -> str:
-        if raw and not any(re.match(rf"{scheme}:///.", raw) for scheme in schemes):
-            raise ValueError(" or ".join(f"{scheme}:///DIR" for scheme in schemes))
-        return raw
-
-    return parse
+def store_url(raw: str) -> str:
+    """The URL of a playlist store; empty stands for the default."""
+    if raw and not re.match(r"sqlite:///.|postgresql://.|rediss?://.", raw):
+        raise ValueError("sqlite:///DIR, postgresql://HOST/DB, redis://HOST or rediss://HOST")
+    return raw
 
 
 def column_map(raw: str) -> dict[str, str]:

@@ -3,6 +3,9 @@
 An artefact is written into a folder aside, flushed to disk, and renamed into place with its
 ``manifest.json``; its parent is flushed last. A folder with a manifest is therefore complete,
 whenever the machine stopped.
+
+A listener who asked to be forgotten is erased from it afterwards: some of its files are replaced,
+``erasure.json`` beside the manifest says by which, and its digest stays its name.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
@@ -24,7 +28,11 @@ from typing import Any, Final
 from recsys.errors import ArtefactError, ResourceError
 
 MANIFEST: Final = "manifest.json"
+ERASURE: Final = "erasure.json"
 MANIFEST_VERSION: Final = 1
+#: How what is written aside is called: a draft, and a whole folder that is to replace another.
+_LEFTOVER: Final = re.compile(r"\..+\.[0-9a-f]{12}")
+_REWRITTEN: Final = ".rewritten"
 _PACKAGES: Final = ("duckdb", "implicit", "numba", "numpy", "pyarrow", "scipy")
 
 
@@ -34,6 +42,8 @@ class Artefact:
 
     path: Path
     manifest: Mapping[str, Any]
+    #: What was erased from it since: ``at``, ``files`` and ``facts`` as they are now.
+    erasure: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def open(cls, path: Path) -> Artefact:
@@ -42,18 +52,12 @@ class Artefact:
         Raises:
             ArtefactError: there is none, or its manifest cannot be read.
         """
-        try:
-            manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        if not exists(path):
             raise ArtefactError(
                 f"There is no complete artefact in {path}: run the week again to make it."
-            ) from None
-        except (OSError, ValueError) as error:
-            raise ArtefactError(
-                f"{path / MANIFEST} cannot be read ({error}). "
-                f"Remove the folder {path} and run the week again."
-            ) from error
-        return cls(path, manifest)
+            )
+        erased = (path / ERASURE).is_file()
+        return cls(path, _read(path / MANIFEST), _read(path / ERASURE) if erased else {})
 
     @property
     def digest(self) -> str:
@@ -73,6 +77,11 @@ class Artefact:
         return inputs
 
     @property
+    def files(self) -> Mapping[str, Mapping[str, Any]]:
+        """Bytes and SHA-256 of each file, as it must be now."""
+        return {**self.manifest["files"], **self.erasure.get("files", {})}
+
+    @property
     def seconds(self) -> float:
         """How long it took to make."""
         return float(self.manifest["times"]["seconds"])
@@ -83,10 +92,10 @@ class Artefact:
         Raises:
             ArtefactError: the manifest knows no such file, or it is gone or cut short.
         """
-        listed = self.manifest["files"].get(name)
+        listed = self.files.get(name)
         path = self.path / name
         if listed is None:
-            known = ", ".join(self.manifest["files"])
+            known = ", ".join(self.files)
             raise ArtefactError(f"{self.path} holds no {name}; it holds {known}.")
         if not path.is_file() or path.stat().st_size != listed["bytes"]:
             raise ArtefactError(
@@ -101,7 +110,7 @@ class Artefact:
         Raises:
             ArtefactError: a file is missing or differs.
         """
-        for name, listed in self.manifest["files"].items():
+        for name, listed in self.files.items():
             if file_sha256(self.file(name)) != listed["sha256"]:
                 raise ArtefactError(f"{self.path / name} differs from its manifest.")
 
@@ -145,17 +154,12 @@ def write(
         ResourceError: the disk is full, or the folder cannot be written.
     """
     started = started or datetime.now(UTC)
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
-    try:
+    with _aside(path) as aside:
         _clear_leftovers(path)
         aside.mkdir(parents=True)
         draft = Draft(aside)
         yield draft
-        files = {
-            str(file.relative_to(aside)): {"bytes": file.stat().st_size, "sha256": _seal(file)}
-            for file in sorted(aside.rglob("*"))
-            if file.is_file()
-        }
+        files = _sealed(aside)
         hashed = {
             "manifest_version": MANIFEST_VERSION,
             "stage": stage,
@@ -174,22 +178,59 @@ def write(
             "seconds": round((finished - started).total_seconds(), 3),
         }
         write_json(aside / MANIFEST, {"digest": digest_of(hashed), **hashed, "times": times})
-        for folder in sorted({aside, *(f.parent for f in aside.rglob("*"))}):
-            _sync_folder(folder)
+        _sync_folders(aside)
         _replace(aside, path)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ResourceError(
-                f"The disk is full while writing {path}. Free some space and run the same "
-                "command again: what is complete is kept."
-            ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise ResourceError(
-                f"{path} cannot be written ({error.strerror}). Check its owner and permissions."
-            ) from error
-        raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def rewrite(made: Artefact) -> Iterator[Draft]:
+    """Replace files of an artefact: those that are written into the draft, by the same names.
+
+    Its manifest and digest stay; the draft's facts go into the record of the erasure. Whenever the
+    machine stops, the folder is the old one, the new one, or what :func:`tidy` makes the new one.
+
+    Raises:
+        ResourceError: the disk is full, or the folder cannot be written.
+    """
+    with _aside(made.path) as aside:
+        aside.mkdir()
+        draft = Draft(aside)
+        yield draft
+        files = _sealed(aside)
+        if not files:
+            return
+        for kept in (MANIFEST, *(made.files.keys() - files.keys())):
+            (aside / kept).parent.mkdir(parents=True, exist_ok=True)
+            _link(made.path / kept, aside / kept)
+        erasure = {
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "files": {**made.erasure.get("files", {}), **files},
+            "facts": {**made.erasure.get("facts", {}), **draft.facts},
+        }
+        write_json(aside / ERASURE, erasure)
+        _sync_folders(aside)
+        whole = made.path.with_name(f".{made.path.name}{_REWRITTEN}")
+        aside.rename(whole)
+        _replace(whole, made.path)
+
+
+def remove(path: Path) -> None:
+    """Remove an artefact; whenever the machine stops, it is there whole or not at all."""
+    with _aside(path) as aside:
+        path.rename(aside)
+        _sync_folder(path.parent)
+
+
+def tidy(folder: Path) -> None:
+    """Finish what killed runs were rewriting in ``folder``, and remove what they left aside.
+
+    Only for who holds the home: a living run has such folders, too.
+    """
+    for whole in folder.glob(f".*{_REWRITTEN}"):
+        _replace(whole, whole.with_name(whole.name[1 : -len(_REWRITTEN)]))
+    for leftover in folder.glob(".*"):
+        if _LEFTOVER.fullmatch(leftover.name):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -223,11 +264,64 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@contextlib.contextmanager
+def _aside(path: Path) -> Iterator[Path]:
+    """Name a folder beside ``path`` that is gone in the end; say plainly what the disk says."""
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
+    try:
+        yield aside
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ResourceError(
+                f"The disk is full while writing {path}. Free some space and run the same "
+                "command again: what is complete is kept."
+            ) from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise ResourceError(
+                f"{path} cannot be written ({error.strerror}). Check its owner and permissions."
+            ) from error
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _link(old: Path, new: Path) -> None:
+    try:
+        os.link(old, new)
+    except OSError:  # not every file system has links
+        shutil.copy2(old, new)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtefactError(
+            f"{path} cannot be read ({error}). "
+            f"Remove the folder {path.parent} and run the week again."
+        ) from error
+    return value
+
+
 def _seal(path: Path) -> str:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())
     return digest
+
+
+def _sealed(folder: Path) -> dict[str, dict[str, Any]]:
+    """Bytes and SHA-256 of each file below, flushed to disk."""
+    return {
+        str(file.relative_to(folder)): {"bytes": file.stat().st_size, "sha256": _seal(file)}
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+def _sync_folders(root: Path) -> None:
+    for folder in sorted({root, *(file.parent for file in root.rglob("*"))}):
+        _sync_folder(folder)
 
 
 def _sync_folder(path: Path) -> None:

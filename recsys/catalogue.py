@@ -181,3 +181,18 @@ def _counts(tracks: pa.Table) -> dict[str, int]:
         "songs": pc.count_distinct(tracks["song_key"]).as_py(),
         "unnamed": tracks["track_name"].null_count,
     }
+
+
+def tracks_of_song(catalogue: Path, track_id: str) -> dict[str, str | None]:
+    """The tracks of a track's song, itself included, and their names; empty if it is unknown.
+
+    Args:
+        catalogue: a file of :data:`recsys.schemas.CATALOGUE`.
+        track_id: one of the song's tracks.
+    """
+    found = pq.read_table(catalogue, columns=["song_key"], filters=[("track_id", "=", track_id)])
+    if not len(found):
+        return {}
+    same = [("song_key", "=", found["song_key"][0].as_py())]
+    tracks = pq.read_table(catalogue, columns=["track_id", "track_name"], filters=same)
+    return dict(zip(tracks["track_id"].to_pylist(), tracks["track_name"].to_pylist(), strict=True))

@@ -15,7 +15,7 @@ from typing import Any, Final
 import duckdb
 import pyarrow.parquet as pq
 
-from recsys import _gate_tables
+from recsys import _gate_spares, _gate_tables
 from recsys._tables import database, file_list
 from recsys.schemas import PLAYLISTS
 from recsys.settings import PlaylistsSettings
@@ -85,7 +85,7 @@ def check_playlists(
         }
         checks = [
             _ask(connection, name, limit, query.format(**edition))
-            for name, (limit, query) in _CHECKS.items()
+            for name, (limit, query) in (_CHECKS | _gate_spares.CHECKS).items()
         ]
     return Verdict.of([schema, *checks])
 

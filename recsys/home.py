@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -23,6 +23,8 @@ from recsys.weeks import Week
 DAYS_VERSION: Final = 1
 STATES_VERSION: Final = 1
 
+#: Folders that hold artefacts, each three levels down.
+_KINDS: Final = ("days", "states", "editions")
 _LEAST_FREE_DISK: Final = 500 * 2**20
 _LEAST_FREE_MEMORY: Final = 500 * 2**20
 #: A day of the log is kept as cleaned listens and as plays, and sorted on disk where it is large.
@@ -78,6 +80,11 @@ class Home:
         """Everything of one edition."""
         return self.root / "editions" / str(week) / f"r{revision}"
 
+    @staticmethod
+    def cleaned(edition: Path) -> Path:
+        """There when artefacts of an edition were removed because nothing needed them any more."""
+        return edition / "cleaned.json"
+
     def revisions(self, week: Week) -> list[int]:
         """The revisions of a week that have a plan, oldest first."""
         folders = (self.root / "editions" / str(week)).glob("r*")
@@ -92,8 +99,26 @@ class Home:
 
     @property
     def store_copy(self) -> Path:
-        """Our copy of the store's ledger and tombstones."""
+        """Our copy of the store's ledger, tombstones and blocks."""
         return self.root / "store_copy.json"
+
+    @property
+    def erased(self) -> Path:
+        """Which of the forgotten users have been erased from every copy, and when."""
+        return self.root / "erased.json"
+
+    def artefacts(self) -> Iterator[Path]:
+        """Every complete artefact in this home, of whatever log."""
+        for kind in _KINDS:
+            for manifest in sorted((self.root / kind).glob(f"*/*/*/{artefact.MANIFEST}")):
+                if not manifest.parent.name.startswith("."):
+                    yield manifest.parent
+
+    def tidy(self) -> None:
+        """Finish or undo what killed runs left half done; only for who holds the home."""
+        for kind in _KINDS:
+            for folder in (self.root / kind).glob("*/*"):
+                artefact.tidy(folder)
 
 
 def admit(root: Path, unread: int = 0) -> None:

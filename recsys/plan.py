@@ -14,6 +14,7 @@ from recsys.artefact import Artefact
 from recsys.errors import ArtefactError, PlanError
 from recsys.home import Home
 from recsys.settings import Settings
+from recsys.store import Edition
 from recsys.weeks import Week
 
 PLAN_FILE: Final = "plan.json"
@@ -144,6 +145,19 @@ def usable_snapshot(
     return None
 
 
+def published_as(editions: Sequence[Edition]) -> list[dict[str, Any]]:
+    """The store's editions as a plan wants them."""
+    return [
+        {
+            "edition": one.edition,
+            "revision": one.revision,
+            "state": str(one.state),
+            "activated_on": one.activated_at and one.activated_at.date(),
+        }
+        for one in editions
+    ]
+
+
 def make_plan(
     settings: Settings,
     week: Week,
@@ -170,7 +184,7 @@ def make_plan(
     """
     home = Home.of(settings)
     lead = settings.edition.lead_hours
-    parent = _parent(home, week, published)
+    parent, grandparent = lineage(home, week, published)
     return Plan(
         {
             "edition": str(week),
@@ -183,13 +197,27 @@ def make_plan(
             "state_before": usable_snapshot(home, "taste", week, days, lead),
             "catalogue_before": usable_snapshot(home, "catalogue", week, days, lead),
             "parent": parent,
-            "grandparent": _grandparent(home, parent),
+            "grandparent": grandparent,
             "cooling": _cooling(home, week, settings.playlists.cooldown_editions, published),
             "past": _past(home, week, published),
             "forgotten": sorted(forgotten),
             "blocked": sorted(blocked),
         }
     )
+
+
+def lineage(
+    home: Home, week: Week, published: Sequence[Mapping[str, Any]]
+) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
+    """The model that an edition of this week goes on from, and the one that it came from itself.
+
+    Args:
+        home: where the models are.
+        week: the edition's.
+        published: as for :func:`make_plan`.
+    """
+    parent = _parent(home, week, published)
+    return parent, _grandparent(home, parent)
 
 
 def _parent(

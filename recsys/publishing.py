@@ -112,6 +112,7 @@ def _stage(store: Store, edition: str, revision: int, playlists: Artefact) -> No
         playlists.facts["digest"],
         playlist_batches(playlists.file("playlists.parquet")),
         pq.read_table(playlists.file("default.parquet")),
+        remaining=playlists.erasure.get("facts", {}).get("digest"),
     )
 
 
@@ -122,6 +123,8 @@ def serves_rows(store: Store) -> bool:
 
 
 def is_published(store: Store, digest: str) -> bool:
-    """Whether readers have, or had, this digest, and its rows are still there."""
+    """Whether readers have, or had, this digest, and its rows are there or were pruned since."""
     found = store.state(digest)
-    return found is not None and found.present and found.activated_at is not None
+    if found is None or found.activated_at is None:
+        return False
+    return found.present or found.pruned

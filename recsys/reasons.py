@@ -7,11 +7,11 @@ import numpy.typing as npt
 
 from recsys.matrix import TasteMatrix
 from recsys.models import ALSModel, strongest
-from recsys.playlists import Lists
+from recsys.playlists import Picks
 
 
-def reasons(model: ALSModel, matrix: TasteMatrix, lists: Lists) -> npt.NDArray[np.int32]:
-    """Find the reason of every personal track.
+def reasons(model: ALSModel, matrix: TasteMatrix, picks: Picks) -> npt.NDArray[np.int32]:
+    """Find the reason of every personal track, be it in a list or a spare.
 
     A score is the sum of what each song the listener holds to adds to it (Hu, Koren, Volinsky 2008,
     section 5); the reason is the one that adds most among those played, under the model that is
@@ -19,15 +19,15 @@ def reasons(model: ALSModel, matrix: TasteMatrix, lists: Lists) -> npt.NDArray[n
     song.
 
     Returns:
-        int32, beside ``lists.songs``: a row of ``matrix.tracks``; -1 for a track that is not
+        int32, beside ``picks.songs``: a row of ``matrix.tracks``; -1 for a track that is not
         personal, and where the listener has played nothing they hold to.
     """
-    listed = np.where(lists.personal, lists.songs, -1).astype(np.int32)
+    listed = np.where(picks.personal, picks.songs, -1).astype(np.int32)
     entries = strongest(
         model.whitened(),
         matrix.strength,
-        lists.users,
-        lists.offsets,
+        picks.users,
+        picks.offsets,
         listed,
         among=matrix.played_track >= 0,
     )

@@ -72,6 +72,21 @@ PLAYLIST_TRACK = pa.struct(
     ]
 )
 
+#: A hidden spare: it takes the place of a track that is blocked after the edition was made. The
+#: spares of a playlist share no credited artist, so that any of them may enter together.
+SPARE = pa.struct(
+    [
+        pa.field(c.TRACK_ID, pa.string(), nullable=False),
+        pa.field(c.TRACK_NAME, pa.string()),
+        pa.field(c.ARTIST_NAMES, pa.list_(pa.string()), nullable=False),
+        pa.field(c.SCORE, pa.float64(), nullable=False),
+        pa.field(c.SOURCE, pa.string(), nullable=False),
+        pa.field(c.BECAUSE_TRACK_ID, pa.string()),
+        # Positions where it would break an artist rule, the other tracks staying; usually none.
+        pa.field(c.NOT_AT, pa.list_(pa.int32()), nullable=False),
+    ]
+)
+
 #: One playlist: one row per user and edition (a contract). Sorted by user.
 PLAYLISTS = pa.schema(
     [
@@ -79,6 +94,7 @@ PLAYLISTS = pa.schema(
         pa.field(c.USER_ID, pa.string(), nullable=False),
         pa.field(c.KIND, pa.string(), nullable=False),
         pa.field(c.TRACKS, pa.list_(PLAYLIST_TRACK), nullable=False),
+        pa.field(c.SPARES, pa.list_(SPARE), nullable=False),
         pa.field(c.RELAXED, pa.list_(pa.string()), nullable=False),
         pa.field(c.VALID_FROM, pa.date32(), nullable=False),
         pa.field(c.VALID_UNTIL, pa.date32(), nullable=False),

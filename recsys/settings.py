@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar
 
 from recsys import _setting as setting
 from recsys.errors import SettingsError
+from recsys.store._url import redacted
 
 FORMATS: Final = ("parquet", "jsonl", "lastfm", "listenbrainz", "spotify")
 #: Formats whose columns have fixed names.
@@ -193,7 +194,11 @@ class GatesSettings:
 class StoreSettings:
     """``[store]``: where the playlists are published. Empty: ``sqlite:///`` under home."""
 
-    url: str = setting.of(setting.url("sqlite"), "")
+    url: str = setting.of(setting.store_url, "")
+    #: The newest so many weeks stay readable; older ones are pruned.
+    keep_weeks: int = setting.of(setting.integer(2, 520), 12)
+    #: A forgotten listener must be erased from every copy within so many days.
+    erase_days: int = setting.of(setting.integer(1, 365), 30)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,11 +249,13 @@ class Settings:
         return {name: values for name, values in kept.items() if values}
 
 
-#: Where things are, not what they are: a plan does not pin these.
+#: Where things are and how long they are kept, not what they are: a plan does not pin these.
 _PLACES: Final = {
     ("recsys", "home"),
     ("exposures", "source"),
     ("store", "url"),
+    ("store", "keep_weeks"),
+    ("store", "erase_days"),
     ("mlflow", "tracking_uri"),
 }
 
@@ -348,10 +355,10 @@ def _section(
         try:
             raw = os.path.expandvars(given[key].strip())
             values[key] = fields[key].metadata["parse"](raw)
-        except configparser.InterpolationError as error:
-            problems.append(f"[{name}] {key}: {error.message} (write a plain % as %%)")
+        except configparser.InterpolationError:
+            problems.append(f"[{name}] {key}: write a plain % as %%")
         except ValueError as error:
-            problems.append(f"[{name}] {key} = {raw!r}: expected {error}")
+            problems.append(f"[{name}] {key} = {redacted(raw)!r}: expected {error}")
     problems.extend(
         f"[{name}] {key} is missing: expected {field.metadata['expected']}"
         for key, field in fields.items()

@@ -99,6 +99,10 @@ def compare_stored(store: Store, playlists: Artefact) -> StoredRows:
     """
     digest = playlists.facts["digest"]
     state = store.state(digest)
+    if state is not None and state.pruned:
+        raise StoreError(
+            f"The rows of {playlists.path} were removed on purpose when the store was pruned."
+        )
     if state is None or not state.present:
         raise StoreError(
             f"The store does not hold the rows of {playlists.path}. Run the week again: it is "

@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -190,3 +192,101 @@ def test_json_is_replaced_in_one_step(tmp_path: Path) -> None:
         artefact.write_json(path, {"a": object()})
     assert json.loads(path.read_text(encoding="utf-8")) == {"a": "ü"}
     assert left(tmp_path) == ["facts.json"]
+
+
+# --- rewriting ---------------------------------------------------------------------------------
+
+
+def rewrite(made: Artefact, content: bytes = b"fewer", **facts: object) -> Artefact:
+    with artefact.rewrite(made) as draft:
+        (draft.path / "part").mkdir()
+        (draft.path / "part" / "rows.bin").write_bytes(content)
+        draft.facts.update(facts)
+    return Artefact.open(made.path)
+
+
+def test_a_rewritten_artefact_keeps_its_name_and_what_was_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "made"
+    with artefact.write(path, stage="test", version=1) as draft:
+        (draft.path / "part").mkdir()
+        for name in ("part/rows.bin", "part/kept.bin", "names.bin"):
+            (draft.path / name).write_bytes(name.encode())
+    before = Artefact.open(path)
+    after = rewrite(before, left=2)
+    assert (after.digest, after.manifest) == (before.digest, before.manifest)
+    assert after.file("part/rows.bin").read_bytes() == b"fewer"
+    assert after.file("part/kept.bin").read_bytes() == b"part/kept.bin"
+    assert after.erasure["facts"] == {"left": 2}
+    after.check()
+    again = rewrite(after, b"none")
+    assert again.erasure["facts"] == {"left": 2}
+    assert again.file("part/rows.bin").read_bytes() == b"none"
+    again.check()
+    assert left(tmp_path) == ["made"]
+
+
+def test_a_rewritten_file_that_differs_is_noticed(tmp_path: Path) -> None:
+    made = rewrite(write(tmp_path / "made"))
+    made.file("part/rows.bin").write_bytes(b"FEWER")
+    with pytest.raises(ArtefactError, match="differs"):
+        made.check()
+
+
+def test_where_nothing_is_rewritten_nothing_changes(tmp_path: Path) -> None:
+    made = write(tmp_path / "made")
+    with artefact.rewrite(made):
+        pass
+    assert Artefact.open(made.path) == made
+    assert left(tmp_path) == ["made"]
+
+
+REWRITE_AND_DIE = """
+import os, sys
+from pathlib import Path
+from recsys import artefact
+from recsys.artefact import Artefact
+
+calls, rename = 0, Path.rename
+def renamed(self, target):
+    global calls
+    calls += 1
+    if calls == 1 + int(sys.argv[2]) // 2 and int(sys.argv[2]) % 2 == 0:
+        os._exit(9)
+    rename(self, target)
+    if calls == 1 + int(sys.argv[2]) // 2:
+        os._exit(9)
+    return target
+Path.rename = renamed
+with artefact.rewrite(Artefact.open(Path(sys.argv[1]))) as draft:
+    (draft.path / "part").mkdir()
+    (draft.path / "part" / "rows.bin").write_bytes(b"fewer")
+"""
+
+
+@pytest.mark.parametrize("step", range(6))  # before and after each of three renames
+def test_killed_while_rewriting_it_is_the_old_one_or_the_new_one(tmp_path: Path, step: int) -> None:
+    made = write(tmp_path / "made")
+    died = subprocess.run(
+        [sys.executable, "-c", REWRITE_AND_DIE, str(made.path), str(step)], check=False
+    )
+    assert died.returncode == 9
+    artefact.tidy(tmp_path)
+    found = Artefact.open(made.path)
+    assert found.digest == made.digest
+    found.check()
+    assert found.file("part/rows.bin").read_bytes() == (b"rows" if step == 0 else b"fewer")
+    assert left(tmp_path) == ["made"]
+
+
+def test_what_is_removed_is_gone(tmp_path: Path) -> None:
+    made = write(tmp_path / "made")
+    artefact.remove(made.path)
+    assert left(tmp_path) == []
+
+
+def test_tidy_leaves_what_nobody_left_aside(tmp_path: Path) -> None:
+    write(tmp_path / "made")
+    (tmp_path / ".hidden").write_text("kept", encoding="utf-8")
+    (tmp_path / ".made.0123456789ab").mkdir()
+    artefact.tidy(tmp_path)
+    assert left(tmp_path) == [".hidden", "made"]

@@ -135,7 +135,7 @@ def test_every_command_exists(page: Path) -> None:
         command = line.split("#")[0]
         for target in re.findall(r"(?:^|\s)make ([a-z]+)", command):
             assert target in targets, line
-        for name in re.findall(r"(?:^|[\s/])recsys ([a-z]+)", command):
+        for name in re.findall(r"(?:^|[\s/])recsys ([a-z-]+)", command):
             assert name in commands, line
         for task in re.findall(r"--module workflows (\w+)", command):
             assert task in workflows.__all__, line

@@ -25,9 +25,9 @@ WEEK = Week.parse("2026-W47")
 SETTINGS = PlaylistsSettings(length=5, per_artist=2)
 Edition = dict[str, Any]
 
-# t00 to t39, two by each of twenty artists; a remaster of t05, a third song by a00, and two out.
+# t00 to t39, two by each of twenty artists; a remaster of t05, two more by a00, and two out.
 SONGS = [f"t{number:02d}" for number in range(40)]
-OPEN = [*SONGS, "third"]
+OPEN = [*SONGS, "third", "duet"]
 
 
 def catalogue_row(track: str, artists: list[str], song: str, available: bool = True) -> Edition:
@@ -45,6 +45,7 @@ CATALOGUE = [
     *(catalogue_row(t, [f"a{int(t[1:]) % 20:02d}"], f"song {t}") for t in SONGS),
     catalogue_row("remaster", ["a05"], "song t05"),
     catalogue_row("third", ["guest", "a00"], "song third"),
+    catalogue_row("duet", ["a00", "a01"], "song duet"),
     catalogue_row("gone", ["a90"], "song gone", available=False),
     catalogue_row("blocked", ["a91"], "song blocked"),
 ]
@@ -73,12 +74,23 @@ def slot(track: str, because: str | None) -> Edition:
     }
 
 
-def playlist(user: str, kind: str, tracks: list[Edition], relaxed: tuple[str, ...] = ()) -> Edition:
+def spare(track: str, because: str | None, *not_at: int) -> Edition:
+    return {**slot(track, because), "not_at": list(not_at)}
+
+
+def playlist(
+    user: str,
+    kind: str,
+    tracks: list[Edition],
+    relaxed: tuple[str, ...] = (),
+    spares: tuple[Edition, ...] = (),
+) -> Edition:
     return {
         "edition": str(WEEK),
         "user_id": user,
         "kind": kind,
         "tracks": [{"position": n, **track} for n, track in enumerate(tracks, start=1)],
+        "spares": list(spares),
         "relaxed": list(relaxed),
         "valid_from": WEEK.monday,
         "valid_until": WEEK.sunday,
@@ -94,7 +106,9 @@ def fill(*tracks: str) -> list[Edition]:
 
 
 def sound() -> Edition:
-    """Six users: personal, blended, popular, all but three songs heard, everything heard."""
+    """Personal, blended, popular, all but three songs heard, everything heard, with spares."""
+    # By an artist who is not in the list, beside its own artist, and by one who is there twice.
+    spares = (spare("t31", "t39"), spare("t26", "t39", 1, 3), spare("third", None, 2, 4, 5))
     return {
         "playlists": [
             playlist("ann", "personal", mine("t00", "t10", "t11", "t12", "t13", "t14")),
@@ -102,10 +116,13 @@ def sound() -> Edition:
             playlist("cat", "personal", mine("t04", "t01", "t05", "t02", "t03", "t07")),
             playlist("dan", "popular", fill("t00", "t06", "t20", "t08", "t09")),
             playlist("fay", "personal", mine("t03", "t00", "t20", "t01"), ("neighbours",)),
+            playlist("hal", "popular", fill("t00", "t06", "t20", "t08", "t09"), (), spares),
         ],
         "default": [playlist("", "popular", fill("t05", "t06", "t07", "t08", "t09"))],
         "refused": [{"user_id": "eve", "reason": "nothing_left"}],
-        "eligible": [{"user_id": user} for user in ("ann", "bob", "cat", "dan", "eve", "fay")],
+        "eligible": [
+            {"user_id": user} for user in ("ann", "bob", "cat", "dan", "eve", "fay", "hal")
+        ],
         "taste": [
             taste_row("ann", "t00"),
             taste_row("bob", "t02"),
@@ -115,8 +132,13 @@ def sound() -> Edition:
             *(taste_row("eve", track) for track in OPEN),
             *(taste_row("fay", track) for track in OPEN if track not in ("t00", "t20", "t01")),
             taste_row("gil", "t10"),
+            taste_row("hal", "t39"),
+            taste_row("hal", "t38", heard=False, disliked=True),
         ],
-        "cooling": [playlist("ann", "personal", mine("t00", "t30"))],
+        "cooling": [
+            playlist("ann", "personal", mine("t00", "t30")),
+            playlist("hal", "popular", fill("t30")),
+        ],
     }
 
 
@@ -162,6 +184,16 @@ def test_a_sound_edition_passes(tmp_path: Path) -> None:
 def put(row: int, place: int, **values: Any) -> Callable[[Edition], None]:
     """Overwrite fields of one track of one playlist."""
     return lambda edition: edition["playlists"][row]["tracks"][place].update(values)
+
+
+def stand(nth: int, **values: Any) -> Callable[[Edition], None]:
+    """Overwrite fields of one of Hal's spares."""
+    return lambda edition: edition["playlists"][5]["spares"][nth].update(values)
+
+
+def stand_too(*more: Edition) -> Callable[[Edition], None]:
+    """Let others stand by for Hal as well."""
+    return lambda edition: edition["playlists"][5]["spares"].extend(more)
 
 
 def say(row: int, **values: Any) -> Callable[[Edition], None]:
@@ -220,6 +252,23 @@ FAULTS: list[tuple[str, str, Callable[[Edition], Any]]] = [
     ("a reason from nowhere", "because_heard", put(0, 1, because_track_id="nowhere")),
     ("a reason that somebody else heard", "because_heard", put(0, 1, because_track_id="t02")),
     ("no reason", "because_given", put(0, 1, because_track_id=None)),
+    ("six spares", "spares_number", stand_too(*(spare(f"t{n}", None) for n in (22, 23, 24)))),
+    ("a spare of the list", "spares_twice", stand(0, track_id="t08", not_at=[3, 5])),
+    ("an unknown spare", "spares_in_catalogue", stand(0, track_id="nowhere")),
+    ("a spare that is gone", "spares_available", stand(0, track_id="gone")),
+    ("a heard spare", "spares_not_heard", stand(0, track_id="t39")),
+    ("a disliked spare", "spares_not_disliked", stand(0, track_id="t38")),
+    ("a blocked spare", "spares_not_blocked", stand(0, track_id="blocked")),
+    ("a cooling spare", "spares_not_cooling", stand(0, track_id="t30")),
+    ("spares by one artist", "spares_artists", stand_too(spare("t11", None))),
+    ("a spare without a score", "spares_scores", stand(0, score=float("inf"))),
+    ("a spare from nowhere", "spares_scores", stand(2, source="luck")),
+    ("a spare's strange reason", "spares_because", stand(0, because_track_id="t02")),
+    ("a spare without a reason", "spares_because", stand(0, because_track_id=None)),
+    ("a spare beside its artist", "spares_not_at", stand(1, not_at=[1])),
+    ("a spare kept from its place", "spares_not_at", stand(1, not_at=[1, 2, 3])),
+    ("a third by one artist", "spares_not_at", stand(2, not_at=[])),
+    ("positions out of order", "spares_not_at", stand(2, not_at=[4, 2, 5])),
 ]
 
 
@@ -262,10 +311,34 @@ def test_files_of_another_schema_are_refused_without_a_look_inside(tmp_path: Pat
     assert [(check.name, check.passed) for check in verdict.checks] == [("schema", False)]
 
 
+@pytest.mark.parametrize("track", ["t31", "remaster"])
+def test_no_song_stands_by_twice(tmp_path: Path, track: str) -> None:
+    edition = sound()
+    stand_too(spare("t05", None), spare(track, None))(edition)
+    assert failed(judge(tmp_path, edition)) == ["spares_twice", "spares_artists"]
+
+
+def test_a_spare_that_fits_nowhere_is_refused(tmp_path: Path) -> None:
+    edition = sound()
+    for place, track in enumerate(("t00", "t01", "t20", "t21", "t09")):
+        put(5, place, track_id=track)(edition)
+    edition["playlists"][5]["spares"] = [spare("duet", None, 1, 2, 3, 4, 5)]
+    assert failed(judge(tmp_path, edition)) == ["spares_not_at"]
+
+
+def test_a_spare_may_take_part_in_a_breach_of_its_list(tmp_path: Path) -> None:
+    edition = sound()
+    for place, track in enumerate(("t00", "t20", "third")):
+        put(5, place, track_id=track)(edition)
+    say(5, relaxed=["neighbours", "per_artist"])(edition)
+    edition["playlists"][5]["spares"] = [spare("duet", None, 4, 5)]
+    assert failed(judge(tmp_path, edition)) == []
+
+
 def test_several_files_are_one_edition_in_their_order(tmp_path: Path) -> None:
     edition = sound()
     verdicts = []
-    for parts in ([0, 2, 5], [2, 5, 0, 2]):
+    for parts in ([0, 2, 6], [2, 6, 0, 2]):
         rows = edition["playlists"]
         files = []
         for start, stop in pairwise(parts):

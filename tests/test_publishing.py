@@ -14,6 +14,7 @@ from recsys.artefact import Artefact
 from recsys.errors import NoEditionError, NoSuchUserError, StoreError
 from recsys.publishing import edition_digest, is_published, publish, refresh_copy
 from recsys.store import Edition, Store, open_store
+from recsys.verification import compare_stored
 from recsys.weeks import Week
 from tests.store.making import make
 
@@ -151,6 +152,47 @@ def test_a_lost_store_gets_what_was_only_staged_published(desk: Desk) -> None:
     desk.lose_the_store()
     desk.publish(W47)
     assert desk.served() == (str(W47), 1)
+
+
+def test_a_pruned_edition_is_not_a_lost_one(desk: Desk) -> None:
+    for week in (W46, W47, W48):
+        desk.publish(week)
+    with desk.store() as store:
+        store.prune(2)
+        refresh_copy(store, desk.copy)
+    assert desk.is_published(W46)
+    desk.lose_the_store()
+    with desk.store() as store:
+        refresh_copy(store, desk.copy)
+    assert desk.is_published(W46)
+    assert not desk.is_published(W47)
+    with desk.store() as store, pytest.raises(StoreError, match="were removed on purpose"):
+        compare_stored(store, desk.playlists(W46))
+
+
+def test_a_lost_store_keeps_blocks_and_pins(desk: Desk) -> None:
+    desk.publish(W46)
+    with desk.store() as store:
+        store.block("2026-W46/ada/1")
+        store.pin(str(W46))
+        refresh_copy(store, desk.copy)
+    desk.lose_the_store()
+    desk.publish(W46)
+    with desk.store() as store:
+        assert store.playlist("ada").tracks[0].track_id == "2026-W46/ada/spare 2"
+        assert [one.pinned for one in store.editions()] == [True]
+
+
+def test_stored_rows_are_compared_with_the_artefact(desk: Desk) -> None:
+    desk.publish(W46)
+    made = desk.playlists(W46)
+    with desk.store() as store:
+        assert compare_stored(store, made).agree
+        store.forget("bob")
+        assert compare_stored(store, made).agree
+        store.erase()
+        erased = compare_stored(store, made)
+        assert (erased.stored, erased.expected, erased.left_out, erased.agree) == (2, 2, 1, True)
 
 
 def test_a_revision_replaces_the_one_before(desk: Desk) -> None:

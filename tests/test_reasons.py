@@ -12,21 +12,20 @@ from threadpoolctl import threadpool_limits
 from recsys.candidates import find_candidates
 from recsys.matrix import TasteMatrix
 from recsys.models import ALSModel, train
-from recsys.playlists import Lists
+from recsys.playlists import Picks
 from recsys.reasons import reasons
 from tests.models.worlds import SETTINGS, matrix_of, sparse_strength, world
 
 
-def lists_of(model: ALSModel, matrix: TasteMatrix, count: int = 6) -> Lists:
+def lists_of(model: ALSModel, matrix: TasteMatrix, count: int = 6) -> Picks:
     users = np.arange(0, matrix.strength.shape[0], 2, dtype=np.int32)
     found = find_candidates(model, matrix, users, count=count)
-    return Lists(
+    return Picks(
         users=users,
         offsets=found.offsets,
         songs=found.songs,
         scores=found.scores,
         personal=np.ones(len(found.songs), bool),
-        relaxed=np.zeros(len(users), np.uint8),
     )
 
 
@@ -127,13 +126,12 @@ def test_equal_parts_go_to_the_lower_song() -> None:
     matrix = matrix_of(strength)
     model = train(matrix, SETTINGS, seed=1)
     model.item_factors[:4] = model.item_factors[3]
-    lists = Lists(
+    lists = Picks(
         users=np.array([0], np.int32),
         offsets=np.array([0, 1], np.int64),
         songs=np.array([4], np.int32),
         scores=np.zeros(1),
         personal=np.ones(1, bool),
-        relaxed=np.zeros(1, np.uint8),
     )
     assert reasons(model, matrix, lists).tolist() == [0]
 
@@ -152,12 +150,11 @@ def test_same_bytes_for_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -
 def test_nobody() -> None:
     matrix = matrix_of(sparse_strength(2, 20, 60))
     model = train(matrix, SETTINGS, seed=1)
-    nobody = Lists(
+    nobody = Picks(
         users=np.array([], np.int32),
         offsets=np.array([0], np.int64),
         songs=np.array([], np.int32),
         scores=np.array([]),
         personal=np.array([], bool),
-        relaxed=np.array([], np.uint8),
     )
     assert len(reasons(model, matrix, nobody)) == 0

@@ -29,7 +29,9 @@ def hold() -> None:
     """
     root = current().home.root
     home.admit(root)
-    home.lock(root)
+    if not home.holds(root):
+        home.lock(root)
+        current().home.tidy()
 
 
 def begin(week: Week, revision: int, *, backfill: bool, command: str) -> None:
@@ -40,7 +42,7 @@ def begin(week: Week, revision: int, *, backfill: bool, command: str) -> None:
         ResourceError: the home cannot be written, or there is too little disk or memory.
         MissingDataError: the log does not hold what the edition needs.
         BadLogError: files have changed since they were read, or are no exposure log.
-        PlanError: a later edition is planned already.
+        PlanError: a later edition is planned already, or the edition was cleaned.
     """
     run = current()
     root = run.home.root
@@ -50,6 +52,12 @@ def begin(week: Week, revision: int, *, backfill: bool, command: str) -> None:
     home.admit(root, unread_bytes(run, week))
     check_log(run, week)
     check_exposures(run)
+    folder = run.home.edition(week, revision)
+    if run.home.cleaned(folder).exists():
+        raise PlanError(
+            f"Edition {week} revision {revision} was cleaned: what its playlists were made from is "
+            f"removed, and the store does not have them. Make it anew: --revision {revision + 1}"
+        )
     later = [one for one in run.home.weeks() if one > week]
     if later and not backfill:
         raise PlanError(

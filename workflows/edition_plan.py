@@ -20,7 +20,7 @@ from workflows.listening_log import SplitLog
 
 
 class EditionPlan(EditionStage):
-    """Cutoff, days, previous state, parent model, cooling editions, tombstones, settings."""
+    """Cutoff, days, previous state, parent, cooling editions, tombstones, blocks, settings."""
 
     stage = "plan"
 
@@ -39,7 +39,7 @@ class EditionPlan(EditionStage):
 
     def run(self) -> Iterator[luigi.Task]:
         """Write the plan."""
-        from recsys.plan import PLAN_FILE, make_plan
+        from recsys.plan import PLAN_FILE, make_plan, published_as
         from recsys.publishing import refresh_copy
         from recsys.store import open_store
         from recsys.volume import empty_days, odd_days
@@ -78,17 +78,9 @@ class EditionPlan(EditionStage):
                     "empty": [str(day) for day in empty],
                     "odd": odd,
                 },
-                published=[
-                    {
-                        "edition": one.edition,
-                        "revision": one.revision,
-                        "state": str(one.state),
-                        "activated_on": one.activated_at and one.activated_at.date(),
-                    }
-                    for one in store.editions()
-                ],
+                published=published_as(store.editions()),
                 forgotten=store.tombstones(),
-                blocked=(),
+                blocked=store.blocks(),
             )
         with self.draft() as draft:
             artefact.write_json(draft.path / PLAN_FILE, plan.document)

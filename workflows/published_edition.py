@@ -24,8 +24,9 @@ class PublishedEdition(EditionStage):
 
     def complete(self) -> bool:
         """Whether the record exists and the store has, or had, this digest, its rows present."""
-        made = (self.output(), *self.input().values())
-        if not all(target.exists() for target in made):
+        made = self.input().values()
+        cleaned = _run.current().home.cleaned(self.edition).exists()
+        if not self.output().exists() or not (cleaned or all(one.exists() for one in made)):
             return False
         from recsys.publishing import is_published, serves_rows
         from recsys.store import open_store

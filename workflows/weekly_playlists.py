@@ -54,6 +54,8 @@ class WeeklyPlaylists(Stage):
         if published:
             from recsys.record import edition_verdict
 
+            if (cleaned := _run.current().home.cleaned(self.folder.parent)).exists():
+                _run.LOG.info("Edition %s is published, and was cleaned: %s", week, cleaned)
             _preflight.already_published(
                 command="WeeklyPlaylists",
                 edition=str(week),
@@ -80,10 +82,14 @@ class WeeklyPlaylists(Stage):
         }
 
     def run(self) -> None:
-        """Write the report, and then the record."""
+        """Keep house, and write the report and the record."""
         from recsys.record import edition_record
         from recsys.report import write_report
+        from recsys.retention import keep_house
+        from recsys.store import open_store
 
+        with open_store(self.settings.store_url) as store:
+            keep_house(store, _run.current().home, self.settings)
         week, revision = self._edition
         edition = _run.current().home.edition(week, revision)
         record = edition_record(_run.current().home, edition)

@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from recsys.cli import _commands, _log, _release
+from recsys.cli import _commands, _keeping, _log, _release
 from recsys.errors import RecsysError
 from recsys.settings import FORMATS
 
@@ -27,7 +27,8 @@ Say what is served, how old it is, and how the last run ended and why.
 
 Exit codes, as monitoring plugins use them:
   0  this week's edition (or a later one) is served, and the last run succeeded
-  1  it is served, but the last run failed, or its model is unproven or was released
+  1  it is served, but the last run failed, its model is unproven or was released, or a
+     forgotten listener is not erased in time
   2  nothing is served, or only an edition whose week is over
   3  it cannot be told: the settings or the store cannot be read
 """
@@ -147,6 +148,33 @@ def parser() -> argparse.ArgumentParser:
     )
     forget.add_argument("user", metavar="USER", help="the listener's id, as in the log")
     forget.set_defaults(run=_commands.forget)
+
+    block = commands.add_parser(
+        "block-track",
+        help="take a track out of every playlist, for good",
+        description="Take a track, and every other track of its song, out of every playlist at "
+        "once, in every edition; a spare takes its place. No edition planned later has the song.",
+    )
+    block.add_argument("track", metavar="TRACK", help="the track's id, as in the log")
+    block.set_defaults(run=_keeping.block_track)
+
+    pin = commands.add_parser(
+        "pin",
+        help="keep an edition for good",
+        description="Keep an edition readable for good: its rows are not pruned, and its folder "
+        "is not cleaned.",
+    )
+    pin.add_argument("edition", metavar="EDITION", help="a week, YYYY-Www")
+    pin.set_defaults(run=_keeping.pin)
+
+    clean = commands.add_parser(
+        "clean",
+        help="remove old artefacts that nothing needs any more",
+        description="Erase forgotten listeners from every copy, prune old editions from the store, "
+        "and remove artefacts at home that no edition to come needs. Days of the log stay.",
+    )
+    clean.add_argument("--dry-run", action="store_true", help="only list what can go, and why")
+    clean.set_defaults(run=_keeping.clean)
     return root
 
 

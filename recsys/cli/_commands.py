@@ -12,6 +12,7 @@ from recsys import artefact
 from recsys.artefact import Artefact
 from recsys.cli import _print
 from recsys.cli._release import held_by, refusal_lines
+from recsys.erasure import overdue
 from recsys.errors import NoEditionError, NoSuchUserError, SettingsError, StoreError
 from recsys.home import Home, read_last_run
 from recsys.settings import Settings, load_settings
@@ -58,11 +59,19 @@ def status(options: argparse.Namespace) -> int:
     root = settings.home
     with open_store(settings.store_url) as store:
         served = store.current()
+        tombstones = store.history().tombstones
     last = read_last_run(root) or {}
     code, lines = _judge(served, last, datetime.now(UTC).date())
     refusal = held_by(Home.of(settings), last)
     if refusal is not None:
         lines += refusal_lines(refusal)
+    days = settings.store.erase_days
+    if waiting := overdue(tombstones, Home.of(settings), days):
+        code = max(code, 1)
+        lines.append(
+            f"{waiting} listeners were forgotten more than {days} days ago and are not erased from "
+            "every copy yet: recsys clean"
+        )
     verdict = ("OK", "WARNING", "CRITICAL")[code]
     print(f"{verdict}: {lines[0]}")
     for line in lines[1:]:
@@ -191,6 +200,7 @@ def forget(options: argparse.Namespace) -> int:
     if not known:
         print("The edition served has no playlist under this id: check its spelling.")
     print("Hidden from every reader, and out of every matrix from the next edition on.")
+    print("Erased from every copy by the next weekly run, or at once by: recsys clean")
     return 0
 
 

@@ -18,6 +18,7 @@ from recsys.home import Home
 from recsys.plan import Plan
 from recsys.settings import Settings
 from recsys.store import Edition, Playlist, Store
+from recsys.store._url import redacted
 from recsys.weeks import Week
 
 _POPULAR: Final = Text("popular with others", style="dim")
@@ -82,11 +83,13 @@ def editions_table(editions: Sequence[Edition]) -> Table:
     for heading in ("Edition", "Revision", "State", "Playlists", "Staged (UTC)", "Digest"):
         table.add_column(heading, justify="right" if heading == "Playlists" else "left")
     for one in editions:
-        state = f"{one.state.replace('_', ' ')}{', served' if one.served else ''}"
+        gone = "pruned" if one.pruned else "rows missing"
+        facts = {"served": one.served, "pinned": one.pinned, gone: not one.present}
+        state = [one.state.replace("_", " "), *(name for name, true in facts.items() if true)]
         table.add_row(
             one.edition,
             str(one.revision),
-            state if one.present else f"{state}, rows missing",
+            ", ".join(state),
             str(one.rows),
             f"{one.staged_at:%Y-%m-%d %H:%M}",
             one.digest[:12],
@@ -112,7 +115,7 @@ def summary_table(record: Mapping[str, Any], settings: Settings, folder: Path) -
         ("Model", f"{record['verdict']}: {metrics_text(model)}"),
         *((f"Released, {gate}", why) for gate, why in record.get("released", {}).items()),
         ("Seconds", ", ".join(f"{name} {spent:.1f}" for name, spent in slowest)),
-        ("Store", settings.store_url),
+        ("Store", redacted(settings.store_url)),
         ("Report", str(folder / "report.html")),
         ("Playlists file", str(folder / "playlists" / "playlists.parquet")),
         ("Everything else", str(folder)),

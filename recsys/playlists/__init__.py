@@ -1,6 +1,6 @@
 """Playlists: from each user's candidates, by rules, to the table that readers get."""
 
-from recsys.playlists._rules import RULES, Artists, Lists, make_lists
+from recsys.playlists._rules import RULES, Artists, Lists, Picks, Spares, make_lists
 from recsys.playlists._table import (
     NOTHING_LEFT,
     REFUSED,
@@ -16,6 +16,8 @@ __all__ = [
     "RULES",
     "Artists",
     "Lists",
+    "Picks",
+    "Spares",
     "artist_codes",
     "default_list",
     "make_lists",

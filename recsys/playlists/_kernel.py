@@ -12,6 +12,9 @@ NEIGHBOURS: Final = 1
 COOLDOWN: Final = 2
 PER_ARTIST: Final = 4
 
+#: Spares behind each list.
+SPARES: Final = 5
+
 #: What is tried on a short list: one rule, else a pair, else all three.
 _STEPS: Final = (
     NEIGHBOURS,
@@ -56,6 +59,17 @@ class Draft(NamedTuple):
     waiting: Array
 
 
+class Spares(NamedTuple):
+    """The songs that stand by for one list."""
+
+    #: Best first.
+    songs: Array
+    #: Where each came from, as in the draft.
+    walk: Array
+    #: Per spare and place of the list: whether it does not fit there.
+    misfits: Array
+
+
 @njit(nogil=True, cache=True)
 def make_block(  # type: ignore[no-untyped-def]
     start,
@@ -75,7 +89,9 @@ def make_block(  # type: ignore[no-untyped-def]
     """Make the lists of the users from ``start`` to ``stop``.
 
     Returns:
-        counts and relaxed, one per user; songs, scores and personal, ``length`` per user.
+        Of the lists: counts and relaxed, one per user; songs, scores and personal, ``length`` per
+        user. Of the spares: counts, one per user; songs, scores and personal, ``SPARES`` per user,
+        and for each of them ``length`` places: where it does not fit.
     """
     users = stop - start
     counts = np.zeros(users, np.int64)
@@ -83,11 +99,17 @@ def make_block(  # type: ignore[no-untyped-def]
     picked = np.zeros((users, length), np.int32)
     scores = np.zeros((users, length), np.float64)
     personal = np.zeros((users, length), np.bool_)
+    spare_counts = np.zeros(users, np.int64)
+    spares = np.zeros((users, SPARES), np.int32)
+    spare_scores = np.zeros((users, SPARES), np.float64)
+    spare_personal = np.zeros((users, SPARES), np.bool_)
+    misfits = np.zeros((users, SPARES, length), np.bool_)
     # What a listener leaves in the scratch memory is taken back entry by entry.
     flags = barred.astype(np.uint8)
     held = np.zeros(n_artists, np.int32)
     waiting = np.empty(len(barred), np.int64)
     walk = np.empty(length, np.int64)
+    spare_walk = np.empty(SPARES, np.int64)
     for row in range(users):
         user = start + row
         first, end = offsets[user], offsets[user + 1]
@@ -96,19 +118,24 @@ def make_block(  # type: ignore[no-untyped-def]
         draft = Draft(picked[row], walk, flags, held, waiting)
         _mark(flags, heard, _EXCLUDED)
         _mark(flags, recent, _COOLING)
-        n = _fill(draft, candidates[first:end], songs, per_artist)
+        mine = candidates[first:end]
+        n = _fill(draft, mine, songs, per_artist)
         counts[row] = n
         relaxed[row] = _broken(draft, n, songs, per_artist)
-        for at in range(n):
-            mine = first + walk[at] < end
-            personal[row, at] = mine
-            scores[row, at] = (
-                candidate_scores[first + walk[at]] if mine else popularity[picked[row, at]]
-            )
+        standing_by = Spares(spares[row], spare_walk, misfits[row])
+        spare_counts[row] = _stand_by(standing_by, draft, n, mine, songs, per_artist)
+        mine_scores = candidate_scores[first:end]
+        _score(scores[row], personal[row], picked[row], walk, n, mine_scores, popularity)
+        _score(
+            spare_scores[row], spare_personal[row], spares[row], spare_walk, spare_counts[row],
+            mine_scores, popularity,
+        )  # fmt: skip
+        _unmark(flags, spares[row, : spare_counts[row]], _TAKEN)
         _clear(draft, n, songs)
         _unmark(flags, heard, _EXCLUDED)
         _unmark(flags, recent, _COOLING)
-    return counts, relaxed, picked, scores, personal
+    lists = counts, relaxed, picked, scores, personal
+    return lists, (spare_counts, spares, spare_scores, spare_personal, misfits)
 
 
 @njit(nogil=True, cache=True)
@@ -233,6 +260,75 @@ def _broken(draft, n, songs, per_artist):  # type: ignore[no-untyped-def]
         if _fullest(draft, song, songs) > per_artist:
             broken |= PER_ARTIST
     return broken
+
+
+@njit(nogil=True, cache=True)
+def _stand_by(spares, draft, n, mine, songs, per_artist):  # type: ignore[no-untyped-def]
+    """Find the spares of a finished list, best first; returns how many there are.
+
+    First those whose artists have room in the list, which fit nearly everywhere; then those that
+    could only take the place of a song by their own artist.
+    """
+    flags, found = draft.flags, 0
+    refused = _BARRED | _EXCLUDED | _COOLING | _TAKEN
+    for cap in (per_artist, len(draft.songs) + 1):
+        for i in range(len(mine) + len(songs.popular)):
+            if found == len(spares.songs):
+                return found
+            song = mine[i] if i < len(mine) else songs.popular[i - len(mine)]
+            if flags[song] & refused or _fullest(draft, song, songs) >= cap:
+                continue
+            alike = False
+            for k in range(found):
+                alike |= _share(song, spares.songs[k], songs)
+            if not alike and _fits(spares.misfits[found], draft, n, song, songs, per_artist):
+                spares.songs[found] = song
+                spares.walk[found] = i
+                flags[song] |= _TAKEN
+                found += 1
+    return found
+
+
+@njit(nogil=True, cache=True)
+def _fits(misfits, draft, n, song, songs, per_artist):  # type: ignore[no-untyped-def]
+    """Mark the places where a song would break an artist rule; whether one is left.
+
+    Where the list breaks a rule itself, the song may take part in just that breach.
+    """
+    misfits[:n] = False
+    if _fullest(draft, song, songs) == 0:
+        return n > 0
+    anywhere = False
+    for at in range(n):
+        misfit = False
+        for k in range(songs.starts[song], songs.starts[song + 1]):
+            if draft.held[songs.artists[k]] >= per_artist:
+                misfit |= not _credits(draft.songs[at], songs.artists[k], songs)
+        for beside in (at - 1, at + 1):
+            if 0 <= beside < n and _share(song, draft.songs[beside], songs):
+                misfit |= not _share(draft.songs[at], draft.songs[beside], songs)
+        misfits[at] = misfit
+        anywhere |= not misfit
+    return anywhere
+
+
+@njit(nogil=True, cache=True)
+def _credits(song, artist, songs):  # type: ignore[no-untyped-def]
+    """Whether a song credits an artist."""
+    for k in range(songs.starts[song], songs.starts[song + 1]):
+        if songs.artists[k] == artist:
+            return True
+    return False
+
+
+@njit(nogil=True, cache=True)
+def _score(  # type: ignore[no-untyped-def]
+    scores, personal, picked, walk, count, mine_scores, popularity
+):
+    """Score what was picked: by the model what is a candidate, else by its popularity."""
+    for at in range(count):
+        personal[at] = walk[at] < len(mine_scores)
+        scores[at] = mine_scores[walk[at]] if personal[at] else popularity[picked[at]]
 
 
 @njit(nogil=True, cache=True)

@@ -36,16 +36,15 @@ _USERS_A_BLOCK: Final = 4096
 
 
 @dataclass(frozen=True)
-class Lists:
-    """The playlists of ``n`` users, one after the other.
+class Picks:
+    """The songs picked for ``n`` users, one user after the other.
 
     Attributes:
         users: int32 [n], rows of the taste matrix, as in the candidates.
         offsets: int64 [n + 1]; user ``i`` has the entries ``offsets[i]:offsets[i + 1]``.
-        songs: int32, columns of the taste matrix, in playlist order.
+        songs: int32, columns of the taste matrix.
         scores: float64, the model's score, or the song's popularity where it is popular fill.
         personal: bool, whether it came from the candidates.
-        relaxed: uint8 [n], the rules that are broken in the list, as bits of `RULES`.
     """
 
     users: npt.NDArray[np.int32]
@@ -53,7 +52,48 @@ class Lists:
     songs: npt.NDArray[np.int32]
     scores: npt.NDArray[np.float64]
     personal: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Spares(Picks):
+    """The songs that stand by for each list, best first.
+
+    Attributes:
+        not_at_offsets: int64 [spares + 1]; spare ``k`` has the entries
+            ``not_at_offsets[k]:not_at_offsets[k + 1]``.
+        not_at: int32, the positions (from 1) of the list where the spare would break an artist
+            rule that the list keeps, the other songs staying.
+    """
+
+    not_at_offsets: npt.NDArray[np.int64]
+    not_at: npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Lists(Picks):
+    """The playlists, their songs in playlist order.
+
+    Attributes:
+        relaxed: uint8 [n], the rules that are broken in the list, as bits of `RULES`.
+        spares: what stands by for each list.
+    """
+
     relaxed: npt.NDArray[np.uint8]
+    spares: Spares
+
+    def with_spares(self) -> tuple[Picks, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Lists and spares in one, and the places in it of the songs of each."""
+        spares = self.spares
+        lengths, standing_by = np.diff(self.offsets), np.diff(spares.offsets)
+        of_lists = np.arange(len(self.songs)) + np.repeat(spares.offsets[:-1], lengths)
+        of_spares = np.arange(len(spares.songs)) + np.repeat(self.offsets[1:], standing_by)
+        order = np.argsort(np.concatenate([of_lists, of_spares]))
+        songs, scores, personal = (
+            np.concatenate([getattr(self, name), getattr(spares, name)])[order]
+            for name in ("songs", "scores", "personal")
+        )
+        both = Picks(self.users, self.offsets + spares.offsets, songs, scores, personal)
+        return both, of_lists, of_spares
 
 
 def make_lists(
@@ -68,6 +108,9 @@ def make_lists(
     settings: PlaylistsSettings,
 ) -> Lists:
     """Make one playlist for each user of ``candidates``.
+
+    Behind each list stand up to five spares: the next songs of the same walk which break no rule
+    but the artist rules anywhere, and those not everywhere. They share no artist with each other.
 
     A list is shorter than ``settings.length`` only where fewer songs of the candidates and
     ``popular`` are neither barred nor excluded; it may be empty. The result is the same for any
@@ -117,17 +160,45 @@ def make_lists(
     )
 
     def block(start: int, stop: int) -> tuple[npt.NDArray[Any], ...]:
-        counts, relaxed, *rows = _kernel.make_block(start, stop, *inputs)
+        (counts, relaxed, *rows), (spare_counts, *spare_rows, misfits) = _kernel.make_block(
+            start, stop, *inputs
+        )
         filled = np.arange(length) < counts[:, None]
-        return (counts, relaxed, *(values[filled] for values in rows))
+        standing_by = np.arange(_kernel.SPARES) < spare_counts[:, None]
+        misfit = misfits[standing_by]
+        return (
+            counts,
+            *(values[filled] for values in rows),
+            relaxed,
+            spare_counts,
+            *(values[standing_by] for values in spare_rows),
+            np.count_nonzero(misfit, axis=1),
+            np.nonzero(misfit)[1].astype(np.int32) + np.int32(1),
+        )
 
     blocks = list(over_blocks(block, users, _USERS_A_BLOCK)) or [block(0, 0)]
-    counts, relaxed, picked, scores, personal = map(np.concatenate, zip(*blocks, strict=True))
+    (
+        counts, picked, scores, personal, relaxed,
+        spare_counts, spare_songs, spare_scores, spare_personal, misfits, not_at,
+    ) = map(np.concatenate, zip(*blocks, strict=True))  # fmt: skip
     return Lists(
         users=candidates.users,
-        offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]),
+        offsets=_offsets(counts),
         songs=picked,
         scores=scores,
         personal=personal,
         relaxed=relaxed,
+        spares=Spares(
+            users=candidates.users,
+            offsets=_offsets(spare_counts),
+            songs=spare_songs,
+            scores=spare_scores,
+            personal=spare_personal,
+            not_at_offsets=_offsets(misfits),
+            not_at=not_at,
+        ),
     )
+
+
+def _offsets(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])

@@ -14,8 +14,8 @@ from scipy.sparse import csr_matrix
 from recsys import columns as c
 from recsys.candidates import Candidates
 from recsys.matrix import TasteMatrix
-from recsys.playlists._rules import RULES, Artists, Lists, make_lists
-from recsys.schemas import PLAYLIST_TRACK, PLAYLISTS
+from recsys.playlists._rules import RULES, Artists, Lists, Picks, Spares, make_lists
+from recsys.schemas import PLAYLIST_TRACK, PLAYLISTS, SPARE
 from recsys.settings import PlaylistsSettings
 from recsys.weeks import Week
 
@@ -76,7 +76,11 @@ def popular_songs(songs: pa.Table) -> npt.NDArray[np.int32]:
 
 
 def playlist_table(
-    lists: Lists, matrix: TasteMatrix, because: npt.NDArray[np.int32], week: Week
+    lists: Lists,
+    matrix: TasteMatrix,
+    because: npt.NDArray[np.int32],
+    spares_because: npt.NDArray[np.int32],
+    week: Week,
 ) -> tuple[pa.Table, pa.Table]:
     """The playlists of an edition, and the users who get none.
 
@@ -85,6 +89,7 @@ def playlist_table(
         matrix: what the rows and columns of ``lists`` stand for.
         because: int32, beside ``lists.songs``: the row in ``matrix.tracks`` of the heard track
             that speaks most for the song; -1 for none.
+        spares_because: the same beside ``lists.spares.songs``.
         week: the edition.
 
     Returns:
@@ -94,15 +99,21 @@ def playlist_table(
     Raises:
         ValueError: the arrays do not fit each other, or the users do not ascend.
     """
-    if len(because) != len(lists.songs):
-        raise ValueError(
-            f"because has {len(because)} entries: expected one for each of the "
-            f"{len(lists.songs)} songs in the lists"
-        )
+    for name, given, picks in (
+        ("because", because, lists),
+        ("spares_because", spares_because, lists.spares),
+    ):
+        if len(given) != len(picks.songs):
+            raise ValueError(
+                f"{name} has {len(given)} entries: expected one for each of the "
+                f"{len(picks.songs)} songs"
+            )
     if np.any(np.diff(lists.users) <= 0):
         raise ValueError("the users of the lists must ascend, each there once")
     user_ids = matrix.users[c.USER_ID].take(pa.array(lists.users))
-    table = pa.Table.from_batches(_batches(lists, user_ids, matrix, because, week), PLAYLISTS)
+    table = pa.Table.from_batches(
+        _batches(lists, user_ids, matrix, (because, spares_because), week), PLAYLISTS
+    )
     none_left = user_ids.filter(pa.array(np.diff(lists.offsets) == 0))
     reasons = pa.array([NOTHING_LEFT]).take(pa.array(np.zeros(len(none_left), np.int64)))
     return table, pa.table([none_left, reasons], REFUSED)
@@ -143,8 +154,11 @@ def default_list(
         cooling=nothing,
         settings=settings,
     )
-    because = np.full(len(lists.songs), -1, np.int32)
-    batches = _batches(lists, pa.chunked_array([[""]]), matrix, because, week)
+    no_reasons = (
+        np.full(len(lists.songs), -1, np.int32),
+        np.full(len(lists.spares.songs), -1, np.int32),
+    )
+    batches = _batches(lists, pa.chunked_array([[""]]), matrix, no_reasons, week)
     return pa.Table.from_batches(batches, PLAYLISTS)
 
 
@@ -152,7 +166,7 @@ def _batches(
     lists: Lists,
     user_ids: pa.ChunkedArray,
     matrix: TasteMatrix,
-    because: npt.NDArray[np.int32],
+    because: tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]],
     week: Week,
 ) -> Iterator[pa.RecordBatch]:
     songs = matrix.songs.select([c.TRACK_ID, c.TRACK_NAME, c.ARTIST_NAMES]).combine_chunks()
@@ -163,26 +177,25 @@ def _batches(
         users = users[np.diff(lists.offsets)[users] > 0]
         first, end = lists.offsets[users], lists.offsets[users + 1]
         length, personal = end - first, personal_before[end] - personal_before[first]
-        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(length)])
-        # Empty lists take no room: what these users have lies in one piece.
-        rows = slice(first[0], end[-1]) if len(users) else slice(0, 0)
-        reason = because[rows]
-        picked = songs.take(pa.array(lists.songs[rows]))
-        tracks: list[pa.Array] = [
-            pa.array(np.arange(offsets[-1]) - np.repeat(offsets[:-1], length) + 1, pa.int32()),
-            *(_one_chunk(picked[name]) for name in picked.column_names),
-            pa.array(lists.scores[rows]),
-            _SOURCES.take(pa.array(lists.personal[rows].astype(np.int8))),
-            track_ids.take(pa.array(reason, mask=reason < 0)),
-        ]
+        offsets, rows = _rows_of(lists, users)
+        positions = np.arange(offsets[-1]) - np.repeat(offsets[:-1], length) + 1
+        spare_offsets, spare_rows = _rows_of(lists.spares, users)
         yield pa.record_batch(
             [
                 _repeat(str(week), len(users)),
                 _one_chunk(user_ids.take(pa.array(users))),
                 _KINDS.take(pa.array((personal > 0).astype(np.int8) + (personal == length))),
-                pa.ListArray.from_arrays(
-                    pa.array(offsets, pa.int32()),
-                    pa.StructArray.from_arrays(tracks, fields=list(PLAYLIST_TRACK)),
+                _lists_of(
+                    PLAYLIST_TRACK,
+                    offsets,
+                    pa.array(positions, pa.int32()),
+                    *_picked(lists, rows, songs, track_ids, because[0]),
+                ),
+                _lists_of(
+                    SPARE,
+                    spare_offsets,
+                    *_picked(lists.spares, spare_rows, songs, track_ids, because[1]),
+                    _not_at(lists.spares, spare_rows),
                 ),
                 _RELAXED.take(pa.array(lists.relaxed[users])),
                 _repeat(week.monday, len(users)),
@@ -190,6 +203,41 @@ def _batches(
             ],
             PLAYLISTS,
         )
+
+
+def _rows_of(picks: Picks, users: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], slice]:
+    """Where these users' entries are, and each one's offset among them.
+
+    Users that are left out have no entries: what these have lies in one piece.
+    """
+    first, end = picks.offsets[users], picks.offsets[users + 1]
+    rows = slice(first[0], end[-1]) if len(users) else slice(0, 0)
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(end - first)]), rows
+
+
+def _picked(
+    picks: Picks, rows: slice, songs: pa.Table, track_ids: pa.Array, because: npt.NDArray[np.int32]
+) -> list[pa.Array]:
+    """The fields that tracks and spares have in common, from the track's id to its reason."""
+    reason = because[rows]
+    picked = songs.take(pa.array(picks.songs[rows]))
+    return [
+        *(_one_chunk(picked[name]) for name in picked.column_names),
+        pa.array(picks.scores[rows]),
+        _SOURCES.take(pa.array(picks.personal[rows].astype(np.int8))),
+        track_ids.take(pa.array(reason, mask=reason < 0)),
+    ]
+
+
+def _not_at(spares: Spares, rows: slice) -> pa.ListArray:
+    offsets = spares.not_at_offsets[rows.start : rows.stop + 1]
+    values = spares.not_at[offsets[0] : offsets[-1]]
+    return pa.ListArray.from_arrays(pa.array(offsets - offsets[0], pa.int32()), pa.array(values))
+
+
+def _lists_of(struct: pa.StructType, offsets: npt.NDArray[np.int64], *fields: Any) -> pa.ListArray:
+    entries = pa.StructArray.from_arrays(list(fields), fields=list(struct))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), entries)
 
 
 def _one_chunk(column: pa.ChunkedArray) -> pa.Array:

@@ -80,8 +80,9 @@ def make_playlists(
         cooling=cooling_songs(matrix, candidates.users, cooling, spill=out),
         **common,
     )
-    because = reasons(model, matrix, lists)
-    table, refused = playlist_table(lists, matrix, because, week)
+    both, of_lists, of_spares = lists.with_spares()
+    because = reasons(model, matrix, both)
+    table, refused = playlist_table(lists, matrix, because[of_lists], because[of_spares], week)
     default = default_list(matrix, week=week, **common)
     for name, rows in (("playlists", table), ("refused", refused), ("default", default)):
         pq.write_table(rows, out / f"{name}.parquet", compression="zstd", row_group_size=ROW_GROUP)

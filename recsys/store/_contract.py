@@ -35,6 +35,9 @@ class Action(StrEnum):
     SUPERSEDED = "superseded"
     ROLLED_BACK = "rolled_back"
     RELEASED = "released"
+    PINNED = "pinned"
+    PRUNED = "pruned"
+    ERASED = "erased"
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Edition:
         left_out: playlists not stored, because their users were forgotten before.
         replaced: digest of the edition that was served before this one.
         served: whether readers who name no edition get this one.
+        pinned: whether it is kept for good.
+        pruned: whether its rows were removed on purpose.
         present: whether its rows are in the store, whole.
     """
 
@@ -65,12 +70,24 @@ class Edition:
     left_out: int
     replaced: str | None
     served: bool
+    pinned: bool
+    pruned: bool
     present: bool
 
     @property
     def readable(self) -> bool:
         """Whether a reader who names this edition may see it."""
-        return self.state in (State.ACTIVATED, State.SUPERSEDED)
+        return self.state in (State.ACTIVATED, State.SUPERSEDED) and not self.pruned
+
+    @property
+    def name(self) -> str:
+        """What people call it, such as ``2026-W47 r1 (0123456789ab)``."""
+        return f"{self.edition} r{self.revision} ({self.digest[:12]})"
+
+    @property
+    def order(self) -> tuple[str, int]:
+        """What is newer sorts higher."""
+        return (self.edition, self.revision)
 
 
 @dataclass(frozen=True)
@@ -93,6 +110,7 @@ class History:
     editions: tuple[Edition, ...]
     ledger: tuple[LedgerEntry, ...]
     tombstones: Mapping[str, datetime]
+    blocks: Mapping[str, datetime]
 
 
 class Store(ABC):
@@ -110,6 +128,8 @@ class Store(ABC):
         digest: str,
         batches: Iterable[pa.RecordBatch],
         default: pa.RecordBatch | pa.Table,
+        *,
+        remaining: str | None = None,
     ) -> int:
         """Write an edition's playlists, invisible until it is activated.
 
@@ -121,12 +141,14 @@ class Store(ABC):
             digest: ``playlists_digest(batches, default)``.
             batches: ``schemas.PLAYLISTS``, by ``user_id`` in the order of its UTF-8 bytes.
             default: the edition's default playlist, one row whose ``user_id`` is empty.
+            remaining: where forgotten users were erased from the rows since ``digest`` was taken,
+                the digest of those that are left.
 
         Returns:
             How many playlists are stored.
 
         Raises:
-            StoreError: the rows are not what ``digest`` says, not in order, not of this edition,
+            StoreError: the rows are not what their digest says, not in order, not of this edition,
                 or did not read back as they were written. Nothing is staged then.
         """
 
@@ -201,6 +223,47 @@ class Store(ABC):
         """The forgotten users."""
 
     @abstractmethod
+    def erase(self) -> int:
+        """Rewrite every stored edition that still holds a forgotten user, without them.
+
+        Readers notice nothing; an edition keeps its digest as its name, and the ledger says how
+        many playlists were taken out. Returns that number over all editions.
+        """
+
+    @abstractmethod
+    def block(self, track_id: str) -> None:
+        """Take a track out of every playlist at once, in every edition, past and to come.
+
+        The first of a playlist's spares that is not blocked and keeps the rules takes its place;
+        where there is none the list closes up (:func:`recsys.store._playlist.without_blocked`).
+        """
+
+    @abstractmethod
+    def blocks(self) -> frozenset[str]:
+        """The blocked tracks."""
+
+    @abstractmethod
+    def pin(self, edition: str) -> None:
+        """Keep an edition's newest readable revision for good.
+
+        Raises:
+            NoEditionError: there is no such edition.
+        """
+
+    @abstractmethod
+    def prune(self, keep: int) -> tuple[Edition, ...]:
+        """Remove the rows of all but the newest ``keep`` weeks; the ledger keeps their names.
+
+        Never removed: what is served, what was served before it, and what is pinned.
+
+        Args:
+            keep: weeks to keep, at least 2.
+
+        Returns:
+            The editions whose rows were removed.
+        """
+
+    @abstractmethod
     def editions(self) -> tuple[Edition, ...]:
         """Every edition ever staged, newest (week, revision) first."""
 
@@ -221,7 +284,7 @@ class Store(ABC):
 
     @abstractmethod
     def history(self) -> History:
-        """Editions, ledger and tombstones, seen at one instant."""
+        """Editions, ledger, tombstones and blocks, seen at one instant."""
 
     @abstractmethod
     def restore(self, history: History) -> bool:

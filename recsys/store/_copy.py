@@ -10,17 +10,19 @@ from typing import Any, Final
 from recsys.errors import StoreError
 from recsys.store._contract import Action, Edition, History, LedgerEntry, State, Store
 
-_VERSION: Final = 1
+_VERSION: Final = 2
+_READABLE: Final = (1, 2)
 
 
 def copy_of(store: Store) -> dict[str, Any]:
-    """Editions, ledger and tombstones as a JSON value."""
+    """Editions, ledger, tombstones and blocks as a JSON value."""
     history = store.history()
     return {
         "version": _VERSION,
         "editions": [_plain(edition) for edition in history.editions],
         "ledger": [_plain(entry) for entry in history.ledger],
-        "tombstones": {user: at.isoformat() for user, at in sorted(history.tombstones.items())},
+        "tombstones": _plain_times(history.tombstones),
+        "blocks": _plain_times(history.blocks),
     }
 
 
@@ -40,18 +42,17 @@ def seed(store: Store, copy: Mapping[str, Any]) -> bool:
     Raises:
         StoreError: ``copy`` is not such a copy, or of a newer version.
     """
-    if (version := copy.get("version")) != _VERSION:
+    if (version := copy.get("version")) not in _READABLE:
         raise StoreError(
             f"The copy of the store's history is of version {version!r}, and this code reads "
-            f"version {_VERSION}. Install the recsys that wrote it, or a newer one."
+            f"versions up to {_VERSION}. Install the recsys that wrote it, or a newer one."
         )
     try:
         history = History(
             editions=tuple(_edition(fields) for fields in copy["editions"]),
             ledger=tuple(_entry(fields) for fields in copy["ledger"]),
-            tombstones={
-                user: datetime.fromisoformat(at) for user, at in copy["tombstones"].items()
-            },
+            tombstones=_times(copy["tombstones"]),
+            blocks=_times(copy["blocks"] if version > 1 else {}),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StoreError(
@@ -69,10 +70,18 @@ def _plain(record: Edition | LedgerEntry) -> dict[str, Any]:
     }
 
 
+def _plain_times(times: Mapping[str, datetime]) -> dict[str, str]:
+    return {name: at.isoformat() for name, at in sorted(times.items())}
+
+
+def _times(plain: Mapping[str, str]) -> dict[str, datetime]:
+    return {name: datetime.fromisoformat(at) for name, at in plain.items()}
+
+
 def _edition(fields: Mapping[str, Any]) -> Edition:
     activated_at = fields["activated_at"]
     return replace(
-        Edition(**fields, present=False),
+        Edition(**{"pinned": False, "pruned": False, **fields}, present=False),
         state=State(fields["state"]),
         staged_at=datetime.fromisoformat(fields["staged_at"]),
         activated_at=None if activated_at is None else datetime.fromisoformat(activated_at),

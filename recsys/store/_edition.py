@@ -2,8 +2,8 @@
 
 A folder never changes once it has its name, so it is opened as immutable: no locks are taken, and
 it may lie on a disk that cannot be written. It holds ``edition.db`` (facts, sources, tracks, the
-default playlist) and ``shard-0.db`` … (playlists by user). A playlist's tracks are one BLOB:
-17 bytes a track, little-endian, in order:
+default playlist) and ``shard-0.db`` … (playlists by user). A playlist's tracks are one BLOB, and
+so are its spares: 17 bytes a track, little-endian, in order:
 
 ====  =======  ================================================================
 byte  type     meaning
@@ -13,14 +13,20 @@ byte  type     meaning
 8     float64  score
 16    uint8    ``code`` of the source in table ``source``
 ====  =======  ================================================================
+
+Beside the spares, ``not_at`` is a JSON array with one array of positions a spare; ``[]`` where none
+has any. Format 1 had no spares.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import struct
 import zlib
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from struct import Struct
@@ -35,12 +41,13 @@ from recsys.store._files import (
     explain,
     version_of,
 )
-from recsys.store._playlist import Playlist, PlaylistTrack
+from recsys.store._playlist import Playlist, PlaylistTrack, Spare
 
 EDITION_FILE: Final = "edition.db"
 TRACK: Final = Struct("<IIdB")
 
 _CODES_AT_ONCE: Final = 500
+_DEFAULT: Final = "FROM default_playlist WHERE ? = ''"
 
 
 def shard_file(number: int) -> str:
@@ -51,6 +58,12 @@ def shard_file(number: int) -> str:
 def shard_of(user_id: bytes, shards: int) -> int:
     """The shard that holds a user's playlist: CRC-32 of the UTF-8 bytes, modulo the shards."""
     return zlib.crc32(user_id) % shards
+
+
+def format_of(connection: sqlite3.Connection) -> int:
+    """The format of an open folder."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
 
 
 def open_folder(folder: Path) -> tuple[sqlite3.Connection, dict[str, str]]:
@@ -100,39 +113,60 @@ class EditionReader:
         self._tracks: dict[int, tuple[Any, Any, Any]] = {
             0: (None, None, ())  # because of no track
         }
-        self._queries = [
-            f"SELECT kind, relaxed, tracks FROM shard{shard}.playlist WHERE user_id = ?"
-            for shard in range(int(facts["shards"]))
+        self._tables = [
+            f"FROM shard{shard}.playlist WHERE user_id = ?" for shard in range(int(facts["shards"]))
         ]
+        self._has_spares = format_of(connection) > 1
 
     def playlist(self, user_id: str) -> Playlist | None:
-        """One user's playlist, or None.
+        """One user's playlist as it was made, or None.
 
         Raises:
             StoreError: the folder is damaged.
         """
-        shard = shard_of(user_id.encode(), len(self._queries)) if len(self._queries) > 1 else 0
-        return self._read(self._queries[shard], user_id)
+        return self._playlist(self._table(user_id), user_id)
 
     def default(self) -> Playlist:
-        """The default playlist.
+        """The default playlist as it was made.
 
         Raises:
             StoreError: the folder is damaged.
         """
-        playlist = self._read("SELECT kind, relaxed, tracks FROM default_playlist WHERE ? = ''", "")
+        playlist = self._playlist(_DEFAULT, "")
         if playlist is None:
             raise StoreError(f"{self._folder} is damaged: no default playlist. Run its week again.")
         return playlist
+
+    def spares(self, playlist: Playlist) -> tuple[Spare, ...]:
+        """The spares of a playlist that was read here.
+
+        Raises:
+            StoreError: the folder is damaged.
+        """
+        if not self._has_spares:
+            return ()
+        table = self._table(playlist.user_id) if playlist.user_id else _DEFAULT
+        with self._connection() as connection:
+            query = f"SELECT spares, not_at {table}"
+            blob, text = connection.execute(query, (playlist.user_id,)).fetchone()
+            tracks = self._unpack(connection, blob)
+            not_at = [[]] * len(tracks) if text == "[]" else json.loads(text)
+            return tuple(
+                Spare(replace(track, position=0), tuple(positions))
+                for track, positions in zip(tracks, not_at, strict=True)
+            )
 
     def close(self) -> None:
         """Close the files."""
         self._connections.close()
 
-    def _read(self, query: str, user_id: str) -> Playlist | None:
-        connection = self._connections.take()
-        try:
-            row = connection.execute(query, (user_id,)).fetchone()
+    def _table(self, user_id: str) -> str:
+        shards = len(self._tables)
+        return self._tables[shard_of(user_id.encode(), shards) if shards > 1 else 0]
+
+    def _playlist(self, table: str, user_id: str) -> Playlist | None:
+        with self._connection() as connection:
+            row = connection.execute(f"SELECT kind, relaxed, tracks {table}", (user_id,)).fetchone()
             if row is None:
                 return None
             kind, relaxed, blob = row
@@ -145,6 +179,12 @@ class EditionReader:
                 valid_from=self._valid_from,
                 valid_until=self._valid_until,
             )
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        connection = self._connections.take()
+        try:
+            yield connection
         except sqlite3.Error as error:
             raise explain(error, self._folder) from error
         except (LookupError, struct.error, ValueError) as error:

@@ -12,9 +12,9 @@ from typing import Final
 from recsys.errors import RecsysError, ResourceError, StoreError
 
 LEDGER_ID: Final = 0x7265634C
-LEDGER_VERSION: Final = 1
+LEDGER_VERSION: Final = 2
 EDITION_ID: Final = 0x72656345
-EDITION_VERSION: Final = 1
+EDITION_VERSION: Final = 2
 
 _SECONDS_TO_WAIT: Final = 30.0
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)

@@ -1,8 +1,10 @@
-"""The ledger: one small SQLite file that says what was staged, what is served, who is forgotten.
+"""The ledger: a small SQLite file: what was staged, what is served, who is forgotten, what blocked.
 
 It keeps a rollback journal, not a write-ahead log: readers then need no write permission, and no
 file besides ``ledger.db`` is left between writes. A reader asks it at every playlist, in one
-statement (some 5 µs), so there is nothing to notice and nothing to grow stale.
+statement (some 5 µs), so there is nothing to notice and nothing to grow stale. Blocked tracks alone
+are kept in memory: their newest number comes with that statement, and when it has changed they are
+read anew.
 """
 
 from __future__ import annotations
@@ -11,70 +13,42 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from recsys.errors import StoreError
-from recsys.store._contract import Action, Edition, History, LedgerEntry, State
 from recsys.store._files import (
     LEDGER_ID,
     LEDGER_VERSION,
     Connections,
     connect,
     explain,
-    stamp,
     sync,
     version_of,
 )
+from recsys.store._records import ask, bring_up_to_date
 
 LEDGER_FILE: Final = "ledger.db"
 EDITIONS_FOLDER: Final = "editions"
 
 #: Which edition a reader gets.
 SERVED: Final = "digest = (SELECT digest FROM served)"
-NAMED: Final = "edition = ? AND state IN ('activated', 'superseded') ORDER BY revision DESC LIMIT 1"
-BEGUN: Final = (
-    "valid_from <= ? AND state IN ('activated', 'superseded') "
-    "ORDER BY edition DESC, revision DESC LIMIT 1"
-)
+_READABLE: Final = "state IN ('activated', 'superseded') AND NOT pruned"
+NAMED: Final = f"edition = ? AND {_READABLE} ORDER BY revision DESC LIMIT 1"
+BEGUN: Final = f"valid_from <= ? AND {_READABLE} ORDER BY edition DESC, revision DESC LIMIT 1"
 
-_TABLES: Final = (
-    """CREATE TABLE edition (
-        digest TEXT PRIMARY KEY,
-        edition TEXT NOT NULL,
-        revision INTEGER NOT NULL,
-        state TEXT NOT NULL,
-        staged_at TEXT NOT NULL,
-        activated_at TEXT,
-        rows INTEGER NOT NULL,
-        left_out INTEGER NOT NULL,
-        replaced TEXT,          -- the digest that was served before this one
-        valid_from TEXT NOT NULL,
-        folder TEXT,            -- below editions/; NULL where the rows were lost
-        bytes INTEGER           -- of all files in it
-    )""",
-    "CREATE TABLE served (digest TEXT NOT NULL)",  # the pointer: one row, or none yet
-    """CREATE TABLE ledger (
-        seq INTEGER PRIMARY KEY AUTOINCREMENT,
-        at TEXT NOT NULL,
-        action TEXT NOT NULL,
-        edition TEXT NOT NULL,
-        revision INTEGER NOT NULL,
-        digest TEXT NOT NULL,
-        note TEXT NOT NULL
-    )""",
-    "CREATE TABLE tombstone (user_id TEXT PRIMARY KEY, at TEXT NOT NULL) WITHOUT ROWID",
-)
+_BLOCKS: Final = "SELECT seq, track_id FROM block"
+_FOLDERS: Final = "SELECT folder FROM edition WHERE folder IS NOT NULL"
 
 
 class Found(NamedTuple):
-    """The edition that a reader gets, and whether the user was forgotten."""
+    """The edition that a reader gets, whether the user was forgotten, and the newest block."""
 
     edition: str
     digest: str
     folder: str | None
     forgotten: int
+    newest_block: int | None
 
 
 class Ledger:
@@ -84,6 +58,7 @@ class Ledger:
         self.path = folder / LEDGER_FILE
         self._folder = folder
         self._file: tuple[int, int] | None = None
+        self._blocked: tuple[int | None, frozenset[str]] = (None, frozenset())
         self._connections = Connections(self._connect)
         with self.read():
             pass
@@ -97,13 +72,30 @@ class Ledger:
         with self._connection() as connection:
             if connection is None:
                 return None
-            row = connection.execute(
+            row = ask(
+                connection,
                 "SELECT edition, digest, folder, "
-                "EXISTS (SELECT 1 FROM tombstone WHERE user_id = ?) "
-                f"FROM edition WHERE {which}",
+                "EXISTS (SELECT 1 FROM tombstone WHERE user_id = ?), "
+                f"(SELECT max(seq) FROM block) FROM edition WHERE {which}",
                 (user_id, *parameters),
             ).fetchone()
         return None if row is None else Found(*row)
+
+    def blocked(self, newest: int | None) -> frozenset[str]:
+        """The blocked tracks, as of ``Found.newest_block`` or later."""
+        known, tracks = self._blocked
+        if known != newest:
+            with self.read() as connection:
+                rows = [] if connection is None else ask(connection, _BLOCKS).fetchall()
+            tracks = frozenset(track_id for _, track_id in rows)
+            self._blocked = (max((seq for seq, _ in rows), default=None), tracks)
+        return tracks
+
+    def folders(self) -> frozenset[str]:
+        """Names of the folders that hold an edition's rows."""
+        with self.read() as connection:
+            rows = [] if connection is None else ask(connection, _FOLDERS).fetchall()
+        return frozenset(name for (name,) in rows)
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection | None]:
@@ -130,10 +122,8 @@ class Ledger:
             connection.execute("PRAGMA journal_mode = DELETE")
             connection.execute("PRAGMA synchronous = EXTRA")
             connection.execute("BEGIN IMMEDIATE")
-            if not version_of(connection, self.path, LEDGER_ID, LEDGER_VERSION):
-                for table in _TABLES:
-                    connection.execute(table)
-                stamp(connection, LEDGER_ID, LEDGER_VERSION)
+            version = version_of(connection, self.path, LEDGER_ID, LEDGER_VERSION)
+            bring_up_to_date(connection, version)
             yield connection
             connection.execute("COMMIT")
             if created:
@@ -159,7 +149,7 @@ class Ledger:
         if file != self._file:  # the store was removed and made anew: let go of the old file
             self._connections.close()
             self._connections = Connections(self._connect)
-            self._file = file
+            self._file, self._blocked = file, (None, frozenset())
         connections = self._connections
         try:
             connection = connections.take()
@@ -207,56 +197,3 @@ class Ledger:
 
 class _UnwrittenError(Exception):
     """The file is there, and its first transaction has not ended."""
-
-
-def history_in(connection: sqlite3.Connection, editions_folder: Path) -> History:
-    """Everything in the ledger."""
-    served = connection.execute("SELECT digest FROM served").fetchone()
-    editions = connection.execute(
-        "SELECT edition, revision, digest, state, staged_at, activated_at, rows, left_out, "
-        "replaced, folder, bytes FROM edition ORDER BY edition DESC, revision DESC, staged_at DESC"
-    )
-    entries = connection.execute(
-        "SELECT seq, at, action, edition, revision, digest, note FROM ledger ORDER BY seq"
-    )
-    tombstones = connection.execute("SELECT user_id, at FROM tombstone ORDER BY user_id")
-    return History(
-        editions=tuple(
-            _edition(row, served=served == (row[2],), editions_folder=editions_folder)
-            for row in editions
-        ),
-        ledger=tuple(entry_of(row) for row in entries),
-        tombstones={user: datetime.fromisoformat(at) for user, at in tombstones},
-    )
-
-
-def entry_of(row: tuple[Any, ...]) -> LedgerEntry:
-    """A row of table ``ledger``."""
-    seq, at, action, *rest = row
-    return LedgerEntry(seq, datetime.fromisoformat(at), Action(action), *rest)
-
-
-def is_present(folder: Path, size: int) -> bool:
-    """Whether an edition's files are all there, none cut short."""
-    try:
-        return sum(entry.stat().st_size for entry in os.scandir(folder)) == size
-    except FileNotFoundError:
-        return False
-
-
-def _edition(row: tuple[Any, ...], *, served: bool, editions_folder: Path) -> Edition:
-    *fields, folder, size = row
-    edition, revision, digest, state, staged_at, activated_at, rows, left_out, replaced = fields
-    return Edition(
-        edition=edition,
-        revision=revision,
-        digest=digest,
-        state=State(state),
-        staged_at=datetime.fromisoformat(staged_at),
-        activated_at=None if activated_at is None else datetime.fromisoformat(activated_at),
-        rows=rows,
-        left_out=left_out,
-        replaced=replaced,
-        served=served,
-        present=folder is not None and is_present(editions_folder / folder, size),
-    )

@@ -8,85 +8,79 @@ import os
 import shutil
 import sqlite3
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-import pyarrow as pa
-
-from recsys.errors import StoreError
-from recsys.store._edition import open_folder
 from recsys.store._files import explain, sync
-from recsys.store._moves import Stored
+from recsys.store._handed import Handed
 from recsys.store._stage import write_folder
-from recsys.store._unpack import read_back
-from recsys.weeks import Week
 
 
-def place(
+class Placed(NamedTuple):
+    """A folder below ``editions``: its name, and the bytes in it."""
+
+    name: str
+    size: int
+
+
+@contextlib.contextmanager
+def placed(
     editions: Path,
-    name: str,
+    handed: Handed,
     *,
-    week: Week,
+    revision: int,
     digest: str,
-    batches: Iterable[pa.RecordBatch],
-    default: pa.RecordBatch | pa.Table,
-    hidden: frozenset[str],
+    expected: str,
+    left_out: int = 0,
     shards: int,
-) -> Stored:
-    """Write playlists to ``editions/name``, and verify them before the folder gets that name.
+) -> Iterator[Placed]:
+    """Write and verify playlists in a new folder, and hold it until the ledger knows it.
 
-    A whole folder of that name, left by a publisher that was killed or by one that was faster, is
-    kept; a damaged one is replaced.
+    Its name was never there before: readers keep what they know of a folder by its name. Where the
+    block does not enter it in the ledger, the next :func:`clear` removes it.
+
+    Args:
+        editions: where folders are.
+        handed: the rows.
+        revision: a part of the folder's name.
+        digest: what the folder will be known by.
+        expected: see :func:`~recsys.store._stage.write_folder`, like the rest.
+        left_out: users that were left out of the rows before.
+        shards: over how many files to spread them.
 
     Raises:
-        StoreError: see :func:`recsys.store._stage.write_folder`.
+        StoreError: see :func:`~recsys.store._stage.write_folder`.
         ResourceError: the disk is full.
     """
-    folder = editions / name
+    name = f"{handed.week}-r{revision}-{digest[:12]}-{uuid.uuid4().hex[:8]}"
     try:
         editions.mkdir(parents=True, exist_ok=True)
-        _clear_leftovers(editions)
         with _aside(editions) as aside:
             write_folder(
-                aside,
-                week=week,
-                digest=digest,
-                batches=batches,
-                default=default,
-                hidden=hidden,
-                shards=shards,
+                aside, handed, digest=digest, expected=expected, left_out=left_out, shards=shards
             )
-            _rename(aside, folder, digest)
-        sync(editions)
-        sync(editions.parent)
-        connection, facts = open_folder(folder)
-        connection.close()
-        size = sum(file.stat().st_size for file in folder.iterdir())
+            folder = aside.rename(editions / name)
+            sync(editions)
+            sync(editions.parent)
+            yield Placed(name, sum(file.stat().st_size for file in folder.iterdir()))
     except (OSError, sqlite3.Error) as error:
-        raise explain(error, folder) from error
-    return Stored(name, size, int(facts["rows"]), int(facts["left_out"]))
+        raise explain(error, editions / name) from error
 
 
-def _rename(aside: Path, folder: Path, digest: str) -> None:
-    try:
-        aside.rename(folder)
-    except OSError:
-        if not folder.exists():
-            raise
-        if not _is_whole(folder, digest):
-            with _aside(folder.parent) as damaged:
-                folder.rename(damaged)
-                aside.rename(folder)
+def clear(editions: Path, known: Callable[[], frozenset[str]]) -> None:
+    """Remove the folders that are not in the ledger, and are not held by a living publisher.
 
-
-def _is_whole(folder: Path, digest: str) -> bool:
-    try:
-        connection, facts = open_folder(folder)
-        connection.close()
-        stored = read_back(folder)
-    except (StoreError, ValueError, pa.ArrowException):
-        return False
-    return facts["digest"] == digest and facts["stored_digest"] == stored
+    Args:
+        editions: where folders are.
+        known: the names of those that the ledger knows now.
+    """
+    before = known()
+    names = os.listdir(editions) if editions.exists() else ()  # noqa: PTH208 (names, not paths)
+    for folder in [editions / name for name in names if name not in before]:
+        with _locked(folder) as locked:
+            if locked and folder.name not in known():  # a publisher may just have let go of it
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -102,14 +96,6 @@ def _aside(editions: Path) -> Iterator[Path]:
                     return
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _clear_leftovers(editions: Path) -> None:
-    """Remove what killed publishers left; folders of living ones are locked."""
-    for folder in editions.glob(".*"):
-        with _locked(folder) as locked:
-            if locked:
-                shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

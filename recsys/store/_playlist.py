@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -28,6 +29,19 @@ class PlaylistTrack:
     score: float
     source: str
     because_track_id: str | None
+
+
+@dataclass(frozen=True)
+class Spare:
+    """A track that stands by: no reader sees it unless a track of the playlist is blocked.
+
+    Attributes:
+        track: as it would be listed; its position is 0.
+        not_at: positions where it would break an artist rule.
+    """
+
+    track: PlaylistTrack
+    not_at: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -64,3 +78,36 @@ class Playlist:
             "valid_from": self.valid_from.isoformat(),
             "valid_until": self.valid_until.isoformat(),
         }
+
+
+def without_blocked(
+    playlist: Playlist, spares: Sequence[Spare], blocked: Set[str]
+) -> Playlist | None:
+    """The playlist as it may be shown: each blocked track gives way to the first spare that fits.
+
+    Where no spare fits, the list closes up. The spares of a playlist share no artist, so they never
+    stand in each other's way.
+
+    Args:
+        playlist: as it was made.
+        spares: best first.
+        blocked: track ids.
+
+    Returns:
+        None where nothing is left of it.
+    """
+    if not any(track.track_id in blocked for track in playlist.tracks):
+        return playlist
+    waiting = [spare for spare in spares if spare.track.track_id not in blocked]
+    tracks: list[PlaylistTrack] = []
+    for track in playlist.tracks:
+        shown: PlaylistTrack | None = track
+        if track.track_id in blocked:
+            fitting = (spare for spare in waiting if track.position not in spare.not_at)
+            spare = next(fitting, None)
+            if spare is not None:
+                waiting.remove(spare)
+            shown = spare.track if spare is not None else None
+        if shown is not None:
+            tracks.append(replace(shown, position=len(tracks) + 1))
+    return replace(playlist, tracks=tuple(tracks)) if tracks else None

@@ -1,4 +1,4 @@
-"""Rows on their way into a store: checked, cut evenly, hashed. Needs Arrow."""
+"""Playlists in a canonical form: cut evenly, and hashed. Needs Arrow."""
 
 from __future__ import annotations
 
@@ -13,27 +13,30 @@ import pyarrow.compute as pc
 from recsys import columns as c
 from recsys import schemas
 from recsys.errors import StoreError
-from recsys.weeks import Week
 
 #: Rows handled, and hashed, at a time. A part of the canonical form: never change it.
 CHUNK_ROWS: Final = 16_384
 
-_HEADING: Final = b"recsys playlists 1\n"
-_TRACK_FIELDS: Final = tuple(schemas.PLAYLIST_TRACK)
+#: The canonical form that digests are taken over now; version 1 had no spares.
+DIGEST_VERSION: Final = 2
+
+_LISTS: Final = {c.TRACKS: schemas.PLAYLIST_TRACK, c.SPARES: schemas.SPARE}
 
 
 class PlaylistsDigest:
     """SHA-256 over playlists in a canonical form.
 
-    Hashed are a heading, the default playlist, and the rows in chunks of 16,384. Of each chunk:
-    its row count (int64), then each column of ``schemas.PLAYLISTS``. A column of strings is the
+    Hashed are a heading (``recsys playlists 2`` and a line feed), the default playlist, and the
+    rows in chunks of 16,384. Of each chunk: its row count (int64), then each column of
+    ``schemas.PLAYLISTS`` (in version 1 all but the spares). A column of strings is the
     lengths in bytes of its values (int32, −1 for null), then their UTF-8 bytes one after
     another; of lists, the lengths (int32), then the column of all their values; of structs, the
     column of each field; of numbers and dates, the values. Everything is little-endian.
     """
 
-    def __init__(self, default: pa.RecordBatch | pa.Table) -> None:
-        self._hash = hashlib.sha256(_HEADING)
+    def __init__(self, default: pa.RecordBatch | pa.Table, version: int = DIGEST_VERSION) -> None:
+        self._hash = hashlib.sha256(f"recsys playlists {version}\n".encode())
+        self._names = [n for n in schemas.PLAYLISTS.names if version > 1 or n != c.SPARES]
         self._cutter = _Cutter()
         self._feed(default_row(default))
 
@@ -50,8 +53,8 @@ class PlaylistsDigest:
 
     def _feed(self, chunk: pa.RecordBatch) -> None:
         self._hash.update(chunk.num_rows.to_bytes(8, "little"))
-        for column in chunk.columns:
-            _hash_array(self._hash, column)
+        for name in self._names:
+            _hash_array(self._hash, chunk.column(name))
 
 
 def playlists_digest(batches: Iterable[pa.RecordBatch], default: pa.RecordBatch | pa.Table) -> str:
@@ -97,11 +100,12 @@ def conform(batch: pa.RecordBatch) -> pa.RecordBatch:
             "recsys.schemas.PLAYLISTS."
         ) from error
     required = dict(zip(batch.schema.names, batch.columns, strict=True))
-    tracks = batch.column(c.TRACKS).flatten()
-    required |= {f"{c.TRACKS} entry": tracks}
-    for field, values in zip(_TRACK_FIELDS, tracks.flatten(), strict=True):
-        if not field.nullable:
-            required[f"{c.TRACKS}.{field.name}"] = values
+    for column, struct in _LISTS.items():
+        entries = batch.column(column).flatten()
+        required[f"{column} entry"] = entries
+        for field, values in zip(struct, entries.flatten(), strict=True):
+            if not field.nullable:
+                required[f"{column}.{field.name}"] = values
     for name, values in required.items():
         if values.null_count:
             raise StoreError(f"{values.null_count} playlists or tracks lack their {name}.")
@@ -119,42 +123,6 @@ def default_row(default: pa.RecordBatch | pa.Table) -> pa.RecordBatch:
     if row is None or row.num_rows != 1 or row.column(c.USER_ID)[0].as_py() != "":
         raise StoreError("A default playlist is one row whose user_id is empty.")
     return row
-
-
-def check_rows(chunk: pa.RecordBatch, week: Week, rows_before: int, last_user: str | None) -> None:
-    """Check what every store relies on; errors count rows from 1 and name no user.
-
-    Raises:
-        StoreError: rows of another week, an empty playlist, positions other than 1, 2, 3, …, or
-            users not in strictly growing order.
-    """
-
-    def refuse_where(bad: np.ndarray[Any, Any], what: str) -> None:
-        if bad.any():
-            raise StoreError(f"Row {rows_before + int(bad.argmax()) + 1} {what}.")
-
-    wanted = {c.EDITION: str(week), c.VALID_FROM: week.monday, c.VALID_UNTIL: week.sunday}
-    for name, value in wanted.items():
-        other = pc.not_equal(chunk.column(name), pa.scalar(value, chunk.schema.field(name).type))
-        refuse_where(_bools(other), f"is of another week: its {name} is not {value}")
-
-    tracks = chunk.column(c.TRACKS)
-    lengths = pc.list_value_length(tracks).to_numpy(zero_copy_only=False).astype(np.int64)
-    refuse_where(lengths == 0, "has an empty playlist: leave such users out and count them refused")
-    positions = tracks.flatten().field(c.POSITION).to_numpy()
-    starts = np.cumsum(lengths) - lengths
-    wrong = positions != np.arange(len(positions)) - np.repeat(starts, lengths) + 1
-    refuse_where(np.logical_or.reduceat(wrong, starts), "has positions that do not count from 1")
-
-    users = chunk.column(c.USER_ID)
-    if last_user is not None:
-        users = pa.concat_arrays([pa.array([last_user], pa.string()), users])
-    unordered = _bools(pc.greater_equal(users.slice(0, len(users) - 1), users.slice(1)))
-    offset = 0 if last_user is not None else 1
-    refuse_where(
-        np.concatenate([np.zeros(offset, bool), unordered]),
-        "is out of order: sort by user_id, one row a user",
-    )
 
 
 class _Cutter:
@@ -203,8 +171,3 @@ def _hash_array(hasher: Any, array: pa.Array[Any]) -> None:
 
 def _little(array: Any, dtype: Any) -> np.ndarray[Any, Any]:
     return np.ascontiguousarray(array.to_numpy(zero_copy_only=False), dtype)
-
-
-def _bools(array: Any) -> np.ndarray[Any, Any]:
-    values: np.ndarray[Any, Any] = array.to_numpy(zero_copy_only=False)
-    return values.astype(bool)

@@ -4,39 +4,35 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
-from datetime import date
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from recsys.errors import NoEditionError, NoSuchUserError, StoreError
-from recsys.store import _moves as moves
-from recsys.store._contract import Edition, History, LedgerEntry, Store
+from recsys.errors import NoSuchUserError, StoreError
+from recsys.store import _asking as asking
+from recsys.store import _records as records
+from recsys.store import _rules as rules
+from recsys.store._asking import Which
+from recsys.store._contract import Action, Edition, History, LedgerEntry, Store
 from recsys.store._edition import EditionReader
-from recsys.store._ledger import (
-    BEGUN,
-    EDITIONS_FOLDER,
-    NAMED,
-    SERVED,
-    Found,
-    Ledger,
-    history_in,
-    is_present,
-)
+from recsys.store._ledger import BEGUN, EDITIONS_FOLDER, NAMED, SERVED, Found, Ledger
 from recsys.store._playlist import Playlist
-from recsys.weeks import Week
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from recsys.store._handed import Handed
+    from recsys.store._place import Placed
 
 _READERS_OPEN: Final = 4
 
 
 class SqliteStore(Store):
-    """``ledger.db`` beside ``editions/<week>-r<revision>-<digest>/``, one folder a staging.
+    """``ledger.db`` beside ``editions/``, one folder a staging.
 
     A folder is written aside, flushed, renamed, and then entered in the ledger: whenever a
-    publisher is killed, what is served stays served, and staging again finishes the work.
+    publisher is killed, what is served stays served, and the same call again finishes the work.
     """
 
     def __init__(self, folder: Path, *, shards: int = 1) -> None:
@@ -55,85 +51,119 @@ class SqliteStore(Store):
         digest: str,
         batches: Iterable[pa.RecordBatch],
         default: pa.RecordBatch | pa.Table,
+        *,
+        remaining: str | None = None,
     ) -> int:
-        from recsys.store._place import place
+        from recsys.store._handed import Handed
+        from recsys.store._place import placed
         from recsys.store._rows import playlists_digest
 
         self._check_open()
-        try:
-            week = Week.parse(edition)
-        except ValueError as error:
-            raise StoreError(f"Nothing is staged: {error}.") from None
-        if revision < 1:
-            raise StoreError(f"Revision {revision} of {edition}: revisions count from 1.")
+        week = asking.check_staged(edition, revision)
         with self._ledger.write():
             pass  # there is a ledger now, or the directory is refused before the long work
+        expected = remaining or digest
         known = self.state(digest)
         if known is not None and known.present:
-            if known.edition != edition or playlists_digest(batches, default) != digest:
-                raise StoreError(
-                    f"Digest {digest[:12]} is staged already, for {known.edition} and with other "
-                    "rows than these. Give the digest of the rows that are handed over."
-                )
-            with self._ledger.write() as connection:
-                moves.renumber(connection, digest, revision)
+            if known.edition != edition or playlists_digest(batches, default) != expected:
+                raise asking.other_rows(known)
+            self._move(lambda editions: rules.renumber(editions, digest, revision))
             return known.rows
-        stored = place(
+        self._clear()
+        handed = Handed(batches, default, week=week, hidden=self.tombstones())
+        with placed(
             self._editions,
-            f"{edition}-r{revision}-{digest[:12]}",
-            week=week,
+            handed,
+            revision=revision,
             digest=digest,
-            batches=batches,
-            default=default,
-            hidden=self.tombstones(),
+            expected=expected,
             shards=self._shards,
-        )
-        with self._ledger.write() as connection:
-            moves.register(connection, digest, edition, revision, stored)
-        return stored.rows
+        ) as folder:
+            self._enter(folder, edition, revision, digest, handed)
+        self._clear()
+        return handed.rows
 
     def activate(self, edition: str, digest: str, *, backfill: bool = False) -> None:
-        self._check_open()
-        with self._ledger.write() as connection:
-            moves.activate(connection, edition, digest, backfill=backfill, present=self._present)
+        now = datetime.now(UTC)
+        self._move(
+            lambda editions: rules.activate(editions, edition, digest, backfill=backfill, now=now)
+        )
 
     def rollback(self) -> LedgerEntry:
-        self._check_open()
-        with self._ledger.write() as connection:
-            return moves.rollback(connection, self._present)
+        now = datetime.now(UTC)
+        return self._move(lambda editions: rules.rollback(editions, now))[-1]
 
     def release(self, edition: str, revision: int, digest: str, note: str) -> LedgerEntry:
         self._check_open()
         with self._ledger.write() as connection:
-            return moves.release(connection, edition, revision, digest, note)
+            entry = rules.Entry(Action.RELEASED, edition, revision, digest, note)
+            return records.released(connection, entry)
 
     def playlist(
         self, user_id: str, edition: str | None = None, on: date | None = None
     ) -> Playlist:
-        self._check_open()
-        _check_user(user_id)
-        found = self._find(user_id, edition, on)
-        if not found.forgotten:
-            playlist = self._reader(found).playlist(user_id)
-            if playlist is not None:
-                return playlist
-        raise NoSuchUserError(
-            f"Edition {found.edition} has no playlist for this user. "
-            "default_playlist() has one for listeners who came since."
-        )
+        asking.check_id(user_id)
+
+        def read(reader: EditionReader, found: Found) -> Playlist:
+            playlist = None if found.forgotten else reader.playlist(user_id)
+            if playlist is None:
+                raise asking.no_user(found.edition)
+            return self._shown(playlist, reader, found)
+
+        return self._read(asking.which(edition, on), user_id, read)
 
     def default_playlist(self, edition: str | None = None) -> Playlist:
-        self._check_open()
-        return self._reader(self._find("", edition, None)).default()
+        def read(reader: EditionReader, found: Found) -> Playlist:
+            return self._shown(reader.default(), reader, found)
+
+        return self._read(asking.which(edition, None), "", read)
 
     def forget(self, user_id: str) -> None:
         self._check_open()
-        _check_user(user_id)
+        asking.check_id(user_id)
         with self._ledger.write() as connection:
-            moves.forget(connection, user_id)
+            records.forget(connection, user_id)
 
     def tombstones(self) -> frozenset[str]:
         return frozenset(self.history().tombstones)
+
+    def erase(self) -> int:
+        from recsys.store._erase import rewrite
+
+        self._check_open()
+        forgotten = self.tombstones()
+        removed, failed = 0, None
+        for edition in self.editions():
+            if not (edition.present and forgotten):
+                continue
+            try:
+                removed += rewrite(self._ledger, self._editions, edition, forgotten)
+            except StoreError as error:  # the others are not to wait for it
+                failed = error
+        self._clear()
+        if failed is not None:
+            raise failed
+        return removed
+
+    def block(self, track_id: str) -> None:
+        self._check_open()
+        asking.check_id(track_id, "track_id")
+        with self._ledger.write() as connection:
+            records.block(connection, track_id)
+
+    def blocks(self) -> frozenset[str]:
+        return frozenset(self.history().blocks)
+
+    def pin(self, edition: str) -> None:
+        self._move(lambda editions: rules.pin(editions, edition))
+
+    def prune(self, keep: int) -> tuple[Edition, ...]:
+        self._check_open()
+        with self._ledger.write() as connection:
+            moves = rules.prune(records.editions_in(connection, self._editions), keep)
+            records.write_moves(connection, moves)
+        self._clear()
+        return moves.editions
 
     def editions(self) -> tuple[Edition, ...]:
         return self.history().editions
@@ -147,20 +177,20 @@ class SqliteStore(Store):
         self._check_open()
         found = self._ledger.find("digest = ?", (digest,), "")
         if found is None:
-            raise NoEditionError(f"Nothing is staged under digest {digest}.")
+            raise asking.not_staged(digest)
         return read_rows(self._folder(found))
 
     def history(self) -> History:
         self._check_open()
         with self._ledger.read() as connection:
             if connection is None:
-                return History((), (), {})
-            return history_in(connection, self._editions)
+                return History((), (), {}, {})
+            return records.history_in(connection, self._editions)
 
     def restore(self, history: History) -> bool:
         self._check_open()
         with self._ledger.write() as connection:
-            return moves.restore(connection, history)
+            return records.restore(connection, history)
 
     def close(self) -> None:
         self._closed = True
@@ -168,22 +198,69 @@ class SqliteStore(Store):
         for reader in self._readers.values():
             reader.close()
 
-    def _find(self, user_id: str, edition: str | None, on: date | None) -> Found:
-        if edition is None and on is None:
-            found, wanted = self._ledger.find(SERVED, (), user_id), "has no edition yet"
-        elif on is None:
-            found = self._ledger.find(NAMED, (str(edition),), user_id)
-            wanted = f"has no edition {edition} that readers may see"
-        elif edition is None:
-            found = self._ledger.find(BEGUN, (on.isoformat(),), user_id)
-            wanted = f"has no edition that had begun on {on}"
+    def _move(self, moves: Callable[[tuple[Edition, ...]], rules.Moves]) -> list[LedgerEntry]:
+        """Ask the rules what a move changes, and write it, in one transaction."""
+        self._check_open()
+        with self._ledger.write() as connection:
+            editions = records.editions_in(connection, self._editions)
+            return records.write_moves(connection, moves(editions))
+
+    def _enter(
+        self, folder: Placed, edition: str, revision: int, digest: str, handed: Handed
+    ) -> None:
+        """Enter a folder in the ledger, in place of one that a faster publisher has entered."""
+        with self._ledger.write() as connection:
+            editions = records.editions_in(connection, self._editions)
+            moves = rules.register(
+                editions,
+                edition,
+                revision,
+                digest,
+                rows=handed.rows,
+                left_out=handed.left_out,
+                now=datetime.now(UTC),
+            )
+            records.write_moves(connection, moves)
+            records.put_folder(connection, digest, folder.name, folder.size)
+
+    def _clear(self) -> None:
+        from recsys.store._place import clear
+
+        clear(self._editions, self._ledger.folders)
+
+    def _read(
+        self, asked: Which, user_id: str, read: Callable[[EditionReader, Found], Playlist]
+    ) -> Playlist:
+        """Read from the edition asked for; one rewritten meanwhile is read from its new folder."""
+        self._check_open()
+        found = self._find(asked, user_id)
+        while True:
+            try:
+                return read(self._reader(found), found)
+            except NoSuchUserError:
+                raise
+            except StoreError:
+                again = self._find(asked, user_id)
+                if again.folder == found.folder:
+                    raise
+                found = again
+
+    def _shown(self, playlist: Playlist, reader: EditionReader, found: Found) -> Playlist:
+        if found.newest_block is None:
+            return playlist
+        blocked = self._ledger.blocked(found.newest_block)
+        return asking.shown(playlist, lambda: reader.spares(playlist), blocked)
+
+    def _find(self, asked: Which, user_id: str) -> Found:
+        if asked.edition is not None:
+            found = self._ledger.find(NAMED, (asked.edition,), user_id)
+        elif asked.on is not None:
+            found = self._ledger.find(BEGUN, (asked.on.isoformat(),), user_id)
         else:
-            raise StoreError("Ask for an edition by its name or by a date, not by both.")
-        if found is not None:
-            return found
-        readable = ", ".join(sorted({e.edition for e in self.editions() if e.readable}))
-        there = f"it has {readable}" if readable else "publish a week first"
-        raise NoEditionError(f"The store {wanted}: {there}.")
+            found = self._ledger.find(SERVED, (), user_id)
+        if found is None:
+            raise asking.no_edition(asked, self.editions())
+        return found
 
     def _reader(self, found: Found) -> EditionReader:
         if self._process != os.getpid():  # a lock that was held during the fork stays held
@@ -201,24 +278,9 @@ class SqliteStore(Store):
 
     def _folder(self, found: Found) -> Path:
         if found.folder is None:
-            raise StoreError(
-                f"The playlists of {found.edition} were lost with the store that held them. Run "
-                "the week again: they are staged anew from its artefact."
-            )
+            raise asking.lost(found.edition)
         return self._editions / found.folder
-
-    def _present(self, folder: str, size: int) -> bool:
-        return is_present(self._editions / folder, size)
 
     def _check_open(self) -> None:
         if self._closed:
-            raise StoreError("This store is closed: open it again with open_store(url).")
-
-
-def _check_user(user_id: str) -> None:
-    if not isinstance(user_id, str):
-        raise StoreError(f"A user_id is a string, not {type(user_id).__name__}.")
-    try:
-        user_id.encode()
-    except UnicodeEncodeError as error:
-        raise StoreError(f"A user_id is Unicode text; this one holds {error.reason}.") from None
+            raise asking.closed()

@@ -360,8 +360,9 @@ def test_the_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert ended.value.code == 0
     said = capsys.readouterr().out
-    for command in ("show", "editions", "status", "summary", "verify", "rollback", "forget"):
-        assert f"    {command} " in said
+    commands = ("show", "editions", "status", "summary", "verify", "rollback", "forget")
+    for command in (*commands, "block-track", "pin", "clean"):
+        assert re.search(rf"^    {command}\s", said, flags=re.MULTILINE)
         with pytest.raises(SystemExit) as ended:
             main([command, "--help"])
         assert ended.value.code == 0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 
@@ -82,9 +85,14 @@ def test_threads_and_blocks_leave_the_bytes_alone(
     monkeypatch.setattr(_rules, "_USERS_A_BLOCK", 13)
     blocks = make(world)
     for name in ("users", "offsets", "songs", "scores", "personal", "relaxed"):
-        one, other = getattr(whole, name), getattr(blocks, name)
-        assert one.dtype == other.dtype
-        assert one.tobytes() == other.tobytes()
+        assert_same(getattr(whole, name), getattr(blocks, name))
+    for name in ("offsets", "songs", "scores", "personal", "not_at_offsets", "not_at"):
+        assert_same(getattr(whole.spares, name), getattr(blocks.spares, name))
+
+
+def assert_same(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> None:
+    assert one.dtype == other.dtype
+    assert one.tobytes() == other.tobytes()
 
 
 def test_one_track() -> None:

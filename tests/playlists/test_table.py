@@ -15,6 +15,7 @@ from recsys.matrix import TasteMatrix
 from recsys.playlists import (
     REFUSED,
     Lists,
+    Spares,
     _table,
     artist_codes,
     default_list,
@@ -50,27 +51,53 @@ def taste_matrix(users: int, songs: int) -> TasteMatrix:
     )
 
 
-def lists_of(per_user: dict[int, list[tuple[int, bool]]], relaxed: list[int]) -> Lists:
+PerUser = dict[int, list[tuple[int, bool]]]
+
+
+def picks_of(per_user: PerUser) -> dict[str, Any]:
     entries = [entry for songs in per_user.values() for entry in songs]
+    return {
+        "users": np.array(list(per_user), np.int32),
+        "offsets": np.cumsum([0, *(len(songs) for songs in per_user.values())]),
+        "songs": np.array([song for song, _ in entries], np.int32),
+        "scores": np.array([song / 10 for song, _ in entries]),
+        "personal": np.array([mine for _, mine in entries], bool),
+    }
+
+
+def lists_of(
+    per_user: PerUser,
+    relaxed: list[int],
+    spares: PerUser | None = None,
+    not_at: list[list[int]] | None = None,
+) -> Lists:
+    standing_by = picks_of({user: (spares or {}).get(user, []) for user in per_user})
+    places = not_at or [[] for _ in standing_by["songs"]]
     return Lists(
-        users=np.array(list(per_user), np.int32),
-        offsets=np.cumsum([0, *(len(songs) for songs in per_user.values())]),
-        songs=np.array([song for song, _ in entries], np.int32),
-        scores=np.array([song / 10 for song, _ in entries]),
-        personal=np.array([mine for _, mine in entries], bool),
+        **picks_of(per_user),
         relaxed=np.array(relaxed, np.uint8),
+        spares=Spares(
+            **standing_by,
+            not_at_offsets=np.cumsum([0, *map(len, places)]),
+            not_at=np.array([place for one in places for place in one], np.int32),
+        ),
     )
 
 
-def because(lists: Lists) -> np.ndarray[Any, np.dtype[np.int32]]:
-    return np.where(lists.personal, 9, -1).astype(np.int32)
+def because(lists: Lists) -> tuple[np.ndarray[Any, np.dtype[np.int32]], ...]:
+    return tuple(
+        np.where(picks.personal, 9, -1).astype(np.int32) for picks in (lists, lists.spares)
+    )
 
 
 def test_a_row_says_who_gets_what_and_why() -> None:
     lists = lists_of(
-        {1: [(4, True), (0, False)], 2: [], 5: [(3, True)], 7: [(2, False)]}, [5, 0, 2, 0]
+        {1: [(4, True), (0, False)], 2: [], 5: [(3, True)], 7: [(2, False)]},
+        [5, 0, 2, 0],
+        {1: [(7, True), (0, False)], 7: [(6, False)]},
+        [[2], [], [1]],
     )
-    table, refused = playlist_table(lists, taste_matrix(8, 10), because(lists), WEEK)
+    table, refused = playlist_table(lists, taste_matrix(8, 10), *because(lists), WEEK)
     table.validate(full=True)
     assert table.schema.equals(schemas.PLAYLISTS, check_metadata=True)
     first, second, third = table.to_pylist()
@@ -98,6 +125,26 @@ def test_a_row_says_who_gets_what_and_why() -> None:
                 "because_track_id": None,
             },
         ],
+        "spares": [
+            {
+                "track_id": "track 0007",
+                "track_name": "0007",
+                "artist_names": ["Björk", "No. 0"],
+                "score": 0.7,
+                "source": "als",
+                "because_track_id": "track 0009",
+                "not_at": [2],
+            },
+            {
+                "track_id": "track 0000",
+                "track_name": None,
+                "artist_names": ["Björk", "No. 0"],
+                "score": 0.0,
+                "source": "popular",
+                "because_track_id": None,
+                "not_at": [],
+            },
+        ],
         "relaxed": ["neighbours", "per_artist"],
         "valid_from": date(2026, 12, 28),
         "valid_until": date(2027, 1, 3),
@@ -107,7 +154,9 @@ def test_a_row_says_who_gets_what_and_why() -> None:
         "personal",
         ["cooldown"],
     )
+    assert second["spares"] == []
     assert (third["user_id"], third["kind"]) == ("user 0007", "popular")
+    assert [(one["track_id"], one["not_at"]) for one in third["spares"]] == [("track 0006", [1])]
     assert refused.to_pylist() == [{"user_id": "user 0002", "reason": "nothing_left"}]
 
 
@@ -118,9 +167,11 @@ def test_every_list_lies_under_its_own_user(monkeypatch: pytest.MonkeyPatch, blo
         int(user): [(int(song), True) for song in rng.choice(40, rng.integers(0, 6), replace=False)]
         for user in np.flatnonzero(rng.random(50) < 0.7)
     }
-    lists = lists_of(per_user, [0] * len(per_user))
+    spares = {user: songs[::-1][:5] for user, songs in per_user.items()}
+    places = [[song, 77] for songs in spares.values() for song, _ in songs]
+    lists = lists_of(per_user, [0] * len(per_user), spares, places)
     monkeypatch.setattr(_table, "_USERS_A_BLOCK", block)
-    table, refused = playlist_table(lists, taste_matrix(50, 40), because(lists), WEEK)
+    table, refused = playlist_table(lists, taste_matrix(50, 40), *because(lists), WEEK)
     got = {
         row["user_id"]: [track["track_id"] for track in row["tracks"]] for row in table.to_pylist()
     }
@@ -129,6 +180,10 @@ def test_every_list_lies_under_its_own_user(monkeypatch: pytest.MonkeyPatch, blo
         for user, songs in per_user.items()
         if songs
     }
+    for row in table.to_pylist():
+        stored = [(spare["track_id"], spare["not_at"]) for spare in row["spares"]]
+        mine = [track["track_id"] for track in row["tracks"]][::-1][:5]
+        assert stored == [(track, [int(track[-4:]), 77]) for track in mine]
     assert list(got) == sorted(got)
     assert refused["user_id"].to_pylist() == [
         f"user {user:04d}" for user, songs in per_user.items() if not songs
@@ -137,21 +192,24 @@ def test_every_list_lies_under_its_own_user(monkeypatch: pytest.MonkeyPatch, blo
 
 def test_nobody_makes_empty_tables() -> None:
     lists = lists_of({}, [])
-    table, refused = playlist_table(lists, taste_matrix(0, 1), because(lists), WEEK)
+    table, refused = playlist_table(lists, taste_matrix(0, 1), *because(lists), WEEK)
     assert (len(table), len(refused)) == (0, 0)
     assert (table.schema, refused.schema) == (schemas.PLAYLISTS, REFUSED)
 
 
 def test_reasons_must_lie_beside_the_songs() -> None:
     lists = lists_of({0: [(1, True)]}, [0])
+    none, two = np.zeros(0, np.int32), np.zeros(2, np.int32)
     with pytest.raises(ValueError, match="because has 2 entries: expected one for each of the 1"):
-        playlist_table(lists, taste_matrix(1, 2), np.zeros(2, np.int32), WEEK)
+        playlist_table(lists, taste_matrix(1, 2), two, none, WEEK)
+    with pytest.raises(ValueError, match=r"spares_because has 2 entries: expected .* 0 songs"):
+        playlist_table(lists, taste_matrix(1, 2), because(lists)[0], two, WEEK)
 
 
 def test_users_out_of_order_are_an_error() -> None:
     lists = lists_of({1: [(1, True)], 0: [(1, True)]}, [0, 0])
     with pytest.raises(ValueError, match="must ascend"):
-        playlist_table(lists, taste_matrix(2, 2), because(lists), WEEK)
+        playlist_table(lists, taste_matrix(2, 2), *because(lists), WEEK)
 
 
 def test_the_default_list_is_popular_under_all_rules() -> None:
@@ -172,6 +230,9 @@ def test_the_default_list_is_popular_under_all_rules() -> None:
         28, 26, 27, 24, 25, 22, 23, 20, 21, 18, 19, 16, 17, 15,
     ]  # fmt: skip
     assert {track["because_track_id"] for track in row["tracks"]} == {None}
+    # Each artist is full: a third song may only stand in for one of the two.
+    assert [int(one["track_id"][-2:]) for one in row["spares"]] == [14, 12, 13, 10, 11]
+    assert row["spares"][0]["not_at"] == [at for at in range(1, 15) if at not in (1, 9)]
 
 
 def test_no_default_list_where_every_song_is_barred() -> None:

@@ -1,28 +1,39 @@
-"""Processes that read, publish, and die: ``python -m tests.store.children COMMAND URL …``."""
+"""Processes that read, publish, and die: ``python -m tests.store.children COMMAND URL …``.
+
+Each talks by lines: it says ``ready``, and goes on when a line comes in.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import select
-import shutil
 import signal
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import recsys.store
 from recsys.errors import StoreError
 from recsys.store import Store, open_store
 from tests.store.making import USERS, make
 
-PACKAGE = str(Path(recsys.store.__file__).parent)
+PACKAGE: Final = str(Path(recsys.store.__file__).parent)
+
+#: What a victim does when it is killed, and what finishes the work afterwards.
+MOVES: Final[dict[str, Callable[[Store], object]]] = {
+    "publish": lambda store: make("2026-W47").publish(store),
+    "rollback": lambda store: store.rollback(),
+    "erase": lambda store: store.erase(),
+    "prune": lambda store: store.prune(2),
+}
 
 
-def check_whole(store: Store) -> str:
-    """The edition served, after every playlist was found whole and under its user."""
-    for user in (*USERS, None):
+def check_whole(store: Store, users: Iterable[str] = USERS) -> str:
+    """The edition served, after every playlist was found whole, of one edition, under its user."""
+    for user in (*users, None):
         playlist = store.default_playlist() if user is None else store.playlist(user)
         tracks = [track.track_id for track in playlist.tracks]
         wanted = [f"{playlist.edition}/{user or ''}/{n}" for n in (1, 2, 3)]
@@ -61,63 +72,48 @@ def publish(url: str, edition: str, salt: str) -> None:
             say("published")
 
 
-def die(url: str, folder: str, points: int) -> None:
-    """Publish in a child that is killed, at ``points`` lines of the package, one after another.
+def victim(url: str) -> None:
+    """For each line ``MOVE KILL_AT``: make the move in a process that is killed on its way.
 
-    Each time, what readers see must be whole, and publishing again must finish the work.
+    It is killed at that line event of the package, 0 for never. Says ``killed``, or how many
+    events there were.
     """
-    template, victim = Path(folder), Path(folder).with_name("victim")
+    say("ready")
+    for line in sys.stdin:
+        move, kill_at = line.split()
+        answer, question = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                os.write(question, str(traced(MOVES[move], url, int(kill_at))).encode())
+            finally:
+                os._exit(0)
+        os.close(question)
+        with os.fdopen(answer) as pipe:
+            told = pipe.read()
+        _, status = os.waitpid(child, 0)
+        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        say("killed" if killed else told or "failed")
+
+
+def traced(move: Callable[[Store], object], url: str, kill_at: int) -> int:
+    count = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal count
+        if not frame.f_code.co_filename.startswith(PACKAGE):
+            return None
+        if event == "line":
+            count += 1
+            if count == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+
     with open_store(url) as store:
-        make("2026-W46").publish(store)
-    made = make("2026-W47")
-    lines = int(in_child(template, victim, url, made, kill_at=0))
-    outcomes = set()
-    step = max(1, lines // points)
-    for kill_at in range(1, lines + 1, step):
-        in_child(template, victim, url, made, kill_at=kill_at)
-        with open_store(url.replace(folder, str(victim))) as store:
-            outcomes.add(check_whole(store))
-            made.publish(store)
-            if check_whole(store) != "2026-W47" or len(store.editions()) != 2:
-                raise AssertionError(f"not finished after a kill at line event {kill_at}")
-        left = [entry.name for entry in (victim / "editions").iterdir()]
-        if len(left) != 2:
-            raise AssertionError(f"left behind after a kill at line event {kill_at}: {left}")
-    say(json.dumps({"lines": lines, "outcomes": sorted(outcomes)}))
-
-
-def in_child(template: Path, victim: Path, url: str, made: Any, *, kill_at: int) -> str:
-    """Publish into a copy of the store; SIGKILL at the given line event, 0 for never."""
-    shutil.rmtree(victim, ignore_errors=True)
-    shutil.copytree(template, victim)
-    answer, question = os.pipe()
-    child = os.fork()
-    if child == 0:
-        count = 0
-
-        def trace(frame: FrameType, event: str, _: object) -> Any:
-            nonlocal count
-            if not frame.f_code.co_filename.startswith(PACKAGE):
-                return None
-            if event == "line":
-                count += 1
-                if count == kill_at:
-                    os.kill(os.getpid(), signal.SIGKILL)
-            return trace
-
-        store = open_store(url.replace(str(template), str(victim)))
         sys.settrace(trace)
-        made.publish(store)
+        move(store)
         sys.settrace(None)
-        os.write(question, str(count).encode())
-        os._exit(0)
-    os.close(question)
-    with os.fdopen(answer) as pipe:
-        told = pipe.read()
-    _, status = os.waitpid(child, 0)
-    if kill_at and not (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL):
-        raise AssertionError(f"not killed at line event {kill_at}, but ended with {status}")
-    return told
+    return count
 
 
 def say(line: str) -> None:
@@ -125,10 +121,5 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    command, url, *rest = sys.argv[1:]
-    if command == "read":
-        read(url)
-    elif command == "publish":
-        publish(url, *rest)
-    else:
-        die(url, rest[0], int(rest[1]))
+    command, *arguments = sys.argv[1:]
+    {"read": read, "publish": publish, "victim": victim}[command](*arguments)

@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from recsys.store import Store, open_store
+from tests.store.deployment import (
+    Deployment,
+    UnavailableError,
+)
 
-STORES: dict[str, Callable[[Path], str]] = {
-    "sqlite": lambda folder: f"sqlite:///{folder / 'store'}",
-    "sqlite-3-shards": lambda folder: f"sqlite:///{folder / 'store'}?shards=3",
+#: Imported where they are tested: a laptop need not have every server's client.
+STORES = {
+    "sqlite": "tests.store.deployment:SqliteDeployment",
+    "sqlite-3-shards": "tests.store.deployment:ShardedSqliteDeployment",
+    "postgresql": "tests.store.postgres:PostgresDeployment",
+    "redis": "tests.store.redis_server:RedisDeployment",
 }
 
 
 @pytest.fixture(params=STORES)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return STORES[request.param](tmp_path)
+def deployment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deployment]:
+    """The store under test, empty. Without its server: skipped on a laptop, a failure in CI."""
+    module, _, name = STORES[request.param].partition(":")
+    try:
+        deployed: Deployment = getattr(importlib.import_module(module), name)(tmp_path)
+    except (ImportError, UnavailableError) as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must test {request.param}: {error}")
+        pytest.skip(f"{request.param} is not tested here: {error}")
+    yield deployed
+    deployed.remove()
+
+
+@pytest.fixture
+def url(deployment: Deployment) -> str:
+    return deployment.url
 
 
 @pytest.fixture

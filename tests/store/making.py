@@ -59,7 +59,9 @@ def batch(rows: list[dict[str, Any]]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(rows, schema=schemas.PLAYLISTS)
 
 
-def playlist_row(edition: str, user: str, tag: str, tracks: int = 3) -> dict[str, Any]:
+def playlist_row(
+    edition: str, user: str, tag: str, tracks: int = 3, spares: int = 2
+) -> dict[str, Any]:
     """Track ids name the edition and the user, so that a playlist in wrong hands shows."""
     week = Week.parse(edition)
     return {
@@ -77,6 +79,18 @@ def playlist_row(edition: str, user: str, tag: str, tracks: int = 3) -> dict[str
                 "because_track_id": f"heard/{user}" if n < tracks else None,
             }
             for n in range(1, tracks + 1)
+        ],
+        "spares": [
+            {
+                "track_id": f"{tag}/{user}/spare {n}",
+                "track_name": None if n > 1 else "Ersatz",
+                "artist_names": [f"Spare {n}"],
+                "score": 0.1 / n,
+                "source": "personal",
+                "because_track_id": f"heard/{user}" if n < 2 else None,
+                "not_at": [1, 3] if n == 1 else [],
+            }
+            for n in range(1, spares + 1)
         ],
         "relaxed": ["cooldown", "artist cap"] if user == "bob" else [],
         "valid_from": week.monday,

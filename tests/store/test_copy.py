@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
 
 from recsys.errors import NoSuchUserError, StoreError
 from recsys.store import State, Store, copy_of, open_store, seed
+from tests.store.deployment import Deployment
 from tests.store.making import make
 
 
 @pytest.fixture
-def lost(url: str) -> Store:
+def lost(deployment: Deployment) -> Iterator[Store]:
     """An empty store, to be seeded from the full one."""
-    return open_store(url.replace("/store", "/lost"))
+    other = deployment.another()
+    with open_store(other.url) as opened:
+        yield opened
+    other.remove()
 
 
 @pytest.fixture
@@ -83,7 +88,7 @@ def test_only_an_empty_store_is_seeded(store: Store, lost: Store, copy: dict[str
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "version 2"),
+        ({"version": 3}, "version 3"),
         ({"editions": [{}]}, "damaged"),
         ({"tombstones": {"ada": "yesterday"}}, "damaged"),
         ({"ledger": None}, "damaged"),

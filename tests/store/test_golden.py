@@ -2,58 +2,93 @@
 
 After a change of format, keep the old folder, write a new one beside it, and add it below::
 
-    python -m tests.store.test_golden tests/store/golden/v2
+    python -m tests.store.test_golden tests/store/golden/v3
 """
 
 from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from recsys.store import State, open_store
+from recsys.store import State, Store, open_store
+from recsys.store._sqlite import SqliteStore
 from tests.store.making import make, stored_rows
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
 def write_golden(folder: Path) -> None:
-    """Two editions in two shards, one user forgotten between them, one edition rolled back."""
+    """Two shards; a user forgotten, a track blocked, an edition pinned, another rolled back."""
     with open_store(f"sqlite:///{folder}?shards=2") as store:
         make("2026-W46").publish(store)
+        store.pin("2026-W46")
         store.forget("cleo")
+        store.block("2026-W46/bob/1")
         make("2026-W47").publish(store)
         make("2026-W48").publish(store)
         store.rollback()
 
 
-@pytest.mark.parametrize("version", ["v1"])
-def test_a_store_of_this_version_is_still_read(version: str, tmp_path: Path) -> None:
-    shutil.copytree(GOLDEN / version, tmp_path / "store")
+@pytest.fixture(params=["v1", "v2"])
+def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    shutil.copytree(GOLDEN / request.param, tmp_path / "store")
     with open_store(f"sqlite:///{tmp_path / 'store'}") as store:
-        for edition, users in (("2026-W46", ["ada", "bob"]), ("2026-W47", ["ada", "bob"])):
-            made = make(edition)
-            rows = {row["user_id"]: row for row in made.batches[0].to_pylist()}
-            for user in users:
-                read = store.playlist(user, edition=edition).to_dict()
-                assert read["tracks"] == rows[user]["tracks"]
-                assert read["relaxed"] == rows[user]["relaxed"]
-            stored = store.state(made.digest)
-            assert stored is not None
-            assert stored.present
-            assert len(stored_rows(store, made.digest)) == stored.rows
-        assert store.playlist("ada").edition == "2026-W47"
-        assert store.default_playlist().kind == "popular"
-        assert store.tombstones() == {"cleo"}
-        assert [edition.state for edition in store.editions()] == [
-            State.ROLLED_BACK,
-            State.ACTIVATED,
-            State.SUPERSEDED,
-        ]
-        make("2026-W49").publish(store)
-        assert store.playlist("ada").edition == "2026-W49"
+        yield store
+
+
+@pytest.fixture
+def has_spares(request: pytest.FixtureRequest, golden: Store) -> bool:
+    return str(request.node.callspec.params["golden"]) != "v1"
+
+
+def test_every_row_is_still_read(golden: Store, has_spares: bool) -> None:
+    for edition in golden.editions():
+        users = ["ada", "bob", "cleo"] if edition.edition == "2026-W46" else ["ada", "bob"]
+        rows = make(edition.edition, users).batches[0].to_pylist()
+        if not has_spares:
+            rows = [{**row, "spares": []} for row in rows]
+        assert stored_rows(golden, edition.digest) == rows
+        assert edition.rows == len(rows)
+        if edition.readable:
+            read = golden.playlist("ada", edition=edition.edition).to_dict()
+            assert (read["tracks"], read["relaxed"]) == (rows[0]["tracks"], rows[0]["relaxed"])
+
+
+def test_what_had_happened_is_still_known(golden: Store, has_spares: bool) -> None:
+    assert golden.playlist("ada").edition == "2026-W47"
+    assert golden.default_playlist().kind == "popular"
+    assert golden.tombstones() == {"cleo"}
+    assert golden.blocks() == ({"2026-W46/bob/1"} if has_spares else set())
+    assert [(one.state, one.present, one.pinned, one.pruned) for one in golden.editions()] == [
+        (State.ROLLED_BACK, True, False, False),
+        (State.ACTIVATED, True, False, False),
+        (State.SUPERSEDED, True, has_spares, False),
+    ]
+
+
+def test_it_is_still_written(golden: Store, has_spares: bool) -> None:
+    with open_store(golden_url(golden)) as reader:
+        assert reader.playlist("bob").tracks[0].track_id == "2026-W47/bob/1"
+        golden.block("2026-W47/bob/1")
+        first = "2026-W47/bob/spare 2" if has_spares else "2026-W47/bob/2"
+        assert reader.playlist("bob").tracks[0].track_id == first
+    assert golden.erase() == 1
+    (oldest,) = [one for one in golden.editions() if one.edition == "2026-W46"]
+    assert (oldest.rows, oldest.left_out, oldest.present) == (2, 1, True)
+    assert [row["user_id"] for row in stored_rows(golden, oldest.digest)] == ["ada", "bob"]
+    make("2026-W49").publish(golden)
+    assert golden.playlist("ada").edition == "2026-W49"
+    golden.pin("2026-W47")
+    assert [one.edition for one in golden.prune(2)] == ([] if has_spares else ["2026-W46"])
+
+
+def golden_url(store: Store) -> str:
+    assert isinstance(store, SqliteStore)
+    return f"sqlite:///{store._editions.parent}"
 
 
 if __name__ == "__main__":

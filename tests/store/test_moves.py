@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from recsys.errors import NoEditionError, StoreError
+from recsys.errors import NoEditionError, NoSuchUserError, StoreError
 from recsys.store import Action, State, Store
 from tests.store.making import make
 
@@ -94,6 +94,27 @@ def test_rollback_serves_what_was_served_before(store: Store) -> None:
     with pytest.raises(StoreError, match="No edition was served before"):
         store.rollback()
     assert served(store) == "2026-W45 r1"
+
+
+def test_rollback_restores_what_was_served_but_for_the_forgotten(store: Store) -> None:
+    first, second = make("2026-W46"), make("2026-W47")
+    first.publish(store)
+    before = {user: store.playlist(user) for user in ("ada", "bob", "cleo")}
+    default = store.default_playlist()
+    second.publish(store)
+    store.forget("bob")
+    store.rollback()
+    assert {user: store.playlist(user) for user in ("ada", "cleo")} == {
+        user: before[user] for user in ("ada", "cleo")
+    }
+    assert store.default_playlist() == default
+    with pytest.raises(NoSuchUserError):
+        store.playlist("bob")
+    staged = [entry.edition for entry in store.ledger() if entry.action is Action.STAGED]
+    assert staged == ["2026-W46", "2026-W47"]
+    with pytest.raises(StoreError, match="not served again by itself"):  # a scheduled rerun
+        second.publish(store)
+    assert served(store) == "2026-W46 r1"
 
 
 def test_rollback_of_nothing_is_refused(store: Store) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 
 import pytest
@@ -104,17 +102,6 @@ def test_the_default_playlist_is_the_edition_own(store: Store) -> None:
     assert store.default_playlist() == default
 
 
-def test_an_open_reader_notices_a_new_edition(store: Store, url: str) -> None:
-    with open_store(url) as reader:
-        with pytest.raises(NoEditionError):
-            reader.playlist("ada")
-        for edition in ("2026-W46", "2026-W47"):
-            make(edition).publish(store)
-            assert reader.playlist("ada").edition == edition
-        store.rollback()
-        assert reader.playlist("ada").edition == "2026-W46"
-
-
 def test_a_forgotten_user_is_hidden_at_once_everywhere(store: Store, url: str) -> None:
     make("2026-W46").publish(store)
     make("2026-W47").publish(store)
@@ -131,43 +118,6 @@ def test_a_forgotten_user_is_hidden_at_once_everywhere(store: Store, url: str) -
     make("2026-W48").publish(store)
     with pytest.raises(NoSuchUserError):
         store.playlist("ada")
-
-
-def test_many_threads_read_one_store_and_each_gets_its_own(store: Store) -> None:
-    users = [f"user {n}" for n in range(40)]
-    make("2026-W47", users).publish(store)
-
-    def read(user: str) -> bool:
-        return all(
-            track.track_id.split("/")[1] == user
-            for _ in range(10)
-            for track in store.playlist(user).tracks
-        )
-
-    with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(read, users * 5))
-
-
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_store_opened_before_a_fork_reads_after_it(store: Store) -> None:
-    make("2026-W46").publish(store)
-    assert store.playlist("ada").edition == "2026-W46"
-    made = make("2026-W47")
-    made.stage(store)
-    answer, question = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            seen = [store.playlist("ada").edition for _ in range(3)]
-            os.write(question, ",".join(seen).encode())
-        finally:
-            os._exit(0)
-    os.close(question)
-    with os.fdopen(answer) as pipe:
-        assert pipe.read() == "2026-W46,2026-W46,2026-W46"
-    os.waitpid(child, 0)
-    store.activate("2026-W47", made.digest)
-    assert store.playlist("bob").edition == "2026-W47"
 
 
 def test_a_closed_store_says_so(url: str) -> None:

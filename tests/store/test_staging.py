@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recsys.errors import NoEditionError, StoreError
-from recsys.store import State, Store, open_store
+from recsys.store import Action, Store, open_store
+from recsys.store._handed import check_rows
+from recsys.weeks import Week
 from tests.store.making import Made, batch, make, make_default, playlist_row, stored_rows
 
 WEIRD_USERS = (
@@ -44,6 +48,8 @@ def test_rows_read_back_exactly_as_they_were_handed_over(store: Store) -> None:
     assert stored_rows(store, made.digest) == wanted
     for row in wanted:
         read = store.playlist(row["user_id"]).to_dict()
+        hidden = row.pop("spares")
+        assert len(hidden) == 2
         assert read == {
             **row,
             "valid_from": row["valid_from"].isoformat(),
@@ -72,7 +78,7 @@ def test_the_same_digest_twice_is_one_staging(store: Store) -> None:
     made = make("2026-W47")
     assert made.stage(store) == made.stage(store) == 3
     assert len(store.editions()) == 1
-    assert [entry.action for entry in store.ledger()] == [State.STAGED]
+    assert [entry.action for entry in store.ledger()] == [Action.STAGED]
 
 
 def test_other_rows_under_a_staged_digest_are_refused(store: Store) -> None:
@@ -146,6 +152,18 @@ BAD_ROWS = {
     "empty playlist": ([GOOD, {**GOOD, "user_id": "bob", "tracks": []}], "Row 2 has an empty"),
     "twice": ([GOOD, GOOD], "Row 2 is out of order"),
     "unsorted": ([{**GOOD, "user_id": "b"}, {**GOOD, "user_id": "a"}], "Row 2 is out of order"),
+    "a spare that is listed": (
+        [{**GOOD, "spares": [{**GOOD["spares"][0], "track_id": "x/ada/2"}]}],
+        "Row 1 has a spare that is in it already",
+    ),
+    "a spare twice": (
+        [GOOD, {**GOOD, "user_id": "bob", "spares": GOOD["spares"][:1] * 2}],
+        "Row 2 has a spare that is in it already",
+    ),
+    "a spare nowhere": (
+        [GOOD, {**GOOD, "user_id": "bob", "spares": [{**GOOD["spares"][0], "not_at": [1, 4]}]}],
+        "Row 2 has a spare with a position",
+    ),
     "positions": ([{**GOOD, "tracks": GOOD["tracks"][1:]}], "Row 1 has positions"),
 }
 
@@ -158,6 +176,29 @@ def test_bad_rows_are_refused_by_number(store: Store, case: str) -> None:
         made.stage(store)
     assert "ada" not in str(refused.value)
     assert store.editions() == ()
+
+
+IDS = st.lists(st.sampled_from("abcdef"), max_size=4)
+
+
+@settings(deadline=None)
+@given(rows=st.lists(st.tuples(IDS.filter(bool), IDS), min_size=1, max_size=5))
+def test_spares_are_told_from_tracks_row_by_row(rows: list[tuple[list[str], list[str]]]) -> None:
+    made = []
+    for n, (tracks, spares) in enumerate(rows):
+        row = playlist_row("2026-W47", str(n), "x", tracks=len(tracks), spares=len(spares))
+        for name, ids in (("tracks", tracks), ("spares", spares)):
+            for entry, track_id in zip(row[name], ids, strict=True):
+                entry["track_id"] = track_id
+        made.append({**row, "spares": [{**spare, "not_at": [1]} for spare in row["spares"]]})
+    bad = [
+        n
+        for n, (tracks, spares) in enumerate(rows, start=1)
+        if len(set(spares)) < len(spares) or set(spares) & set(tracks)
+    ]
+    message = f"Row {bad[0]} has a spare that is in it already" if bad else ""
+    with pytest.raises(StoreError, match=message) if bad else nullcontext():
+        check_rows(batch(made), Week.parse("2026-W47"), 0, None)
 
 
 def test_rows_of_other_columns_are_refused(store: Store) -> None:

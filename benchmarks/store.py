@@ -1,0 +1,378 @@
+"""How fast a week is published and a playlist is read, beside the bare work of the same server.
+
+``python -m benchmarks.store`` prints a JSON line a measurement, then a table. It starts the servers
+itself; a store whose server is not installed is left out, and said so.
+
+What stands beside each store does nothing but move the same bytes: it checks nothing, and neither
+reads back nor flips a pointer.
+
+===========  ===============================================  =====================================
+store        publishing is held against                       reading is held against
+===========  ===============================================  =====================================
+SQLite       the files' bytes, one write to one file, fsync   SELECT of one column by primary key
+PostgreSQL   COPY of the same rows into a new table           SELECT of one column by primary key
+Redis        a pipeline, one SET a playlist                   GET
+===========  ===============================================  =====================================
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import random
+import sqlite3
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from recsys import schemas
+from recsys.store import Store, open_store, playlists_digest
+from recsys.weeks import Week
+
+TRACKS, SPARES = 30, 5
+FIRST_WEEK = Week.parse("2026-W40")
+Lookup = Callable[[str], object]
+
+
+class Playlists:
+    """Playlists by a seed: as many tracks, spares and names as a real week has."""
+
+    def __init__(self, size: int, seed: int = 1) -> None:
+        self._size = size
+        self._random = np.random.default_rng(seed)
+        self._catalogue = max(1_000, size // 2)
+        codes = range(self._catalogue)
+        self._ids = pa.array([f"{code * 2654435761 % 2**64:022x}" for code in codes])
+        self._names = pa.array([f"The {code}th song about rain" for code in codes])
+        self._artists = pa.array([[f"Orchestra No. {code // 9}"] for code in codes])
+        self.users = [f"user-{n:012d}" for n in range(size)]
+        chunks = range(0, size, 16_384)
+        self._columns = [self._chunk(min(16_384, size - start)) for start in chunks]
+
+    def week(self, week: Week) -> tuple[list[pa.RecordBatch], pa.RecordBatch]:
+        """The rows of one week and its default playlist; every week lists the same tracks."""
+        batches, start = [], 0
+        for tracks, spares in self._columns:
+            users = self.users[start : start + len(tracks)]
+            start += len(tracks)
+            batches.append(self._batch(week, users, "personal", tracks, spares))
+        tracks, spares = self._columns[0]
+        return batches, self._batch(week, [""], "popular", tracks[:1], spares[:1])
+
+    def _chunk(self, rows: int) -> tuple[pa.ListArray, pa.ListArray]:
+        listed = TRACKS + SPARES
+        first = self._random.integers(0, self._catalogue, (rows, 1))
+        codes = (
+            first + np.arange(listed) * 7919
+        ) % self._catalogue  # a playlist has no track twice
+        positions = np.tile(np.arange(1, TRACKS + 1, dtype=np.int32), rows)
+        nowhere = pa.ListArray.from_arrays(
+            pa.array(np.zeros(rows * SPARES + 1, np.int32)), pa.array([], pa.int32())
+        )
+        return (
+            _lists([pa.array(positions), *self._fields(codes[:, :TRACKS])], schemas.PLAYLIST_TRACK),
+            _lists([*self._fields(codes[:, TRACKS:]), nowhere], schemas.SPARE),
+        )
+
+    def _fields(self, codes: np.ndarray[Any, Any]) -> Iterator[Any]:
+        flat = pa.array(codes.ravel())
+        yield from (self._ids.take(flat), self._names.take(flat), self._artists.take(flat))
+        yield pa.array(self._random.random(codes.size))
+        yield pa.repeat("als", codes.size)
+        yield self._ids.take(pa.array(self._random.integers(0, self._catalogue, codes.size)))
+
+    def _batch(
+        self, week: Week, users: list[str], kind: str, tracks: Any, spares: Any
+    ) -> pa.RecordBatch:
+        count = len(users)
+        columns = [
+            pa.repeat(str(week), count),
+            pa.array(users),
+            pa.repeat(kind, count),
+            tracks,
+            spares,
+            pa.array([[]] * count, pa.list_(pa.string())),
+            pa.repeat(week.monday, count),
+            pa.repeat(week.sunday, count),
+        ]
+        return pa.record_batch(columns, schema=schemas.PLAYLISTS)
+
+
+def _lists(fields: list[Any], struct: pa.StructType) -> pa.ListArray:
+    each = TRACKS if struct is schemas.PLAYLIST_TRACK else SPARES
+    ends = np.arange(0, len(fields[0]) + 1, each, dtype=np.int32)
+    entries = pa.StructArray.from_arrays(fields, fields=list(struct))
+    return pa.ListArray.from_arrays(pa.array(ends), entries, type=pa.list_(struct))
+
+
+class Sqlite:
+    """A directory."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.url = f"sqlite:///{folder / 'store'}"
+
+    def bare_publish(self, store: Store) -> Callable[[], None]:
+        """What writes the bytes of the edition served, over and over."""
+        files = sorted(self._edition(store).iterdir())
+        data = b"".join(file.read_bytes() for file in files)
+
+        def write() -> None:
+            with (self._folder / "bare").open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            (self._folder / "bare").unlink()
+
+        return write
+
+    def bare_lookup(self, store: Store) -> tuple[str, str]:
+        """What :func:`lookup` needs to find the bytes of the edition served."""
+        return "sqlite", str(self._edition(store) / "shard-0.db")
+
+    def _edition(self, store: Store) -> Path:
+        current = store.current()
+        assert current is not None
+        (found,) = (self._folder / "store/editions").glob(f"*{current.digest[:12]}*")
+        return found
+
+
+class Postgresql:
+    """A schema of a server with ``fsync = off``, for both sides."""
+
+    def __init__(self, folder: Path) -> None:
+        from tests.store.postgres import PostgresDeployment
+
+        self._deployed = PostgresDeployment(folder)
+        self.url = self._deployed.url
+
+    def bare_publish(self, store: Store) -> Callable[[], None]:
+        """What writes the bytes of the edition served, over and over."""
+        names = [self._table(store), self._table(store).replace(".playlist_", ".track_")]
+        with self._deployed.server.admin() as admin:
+            copied = []
+            for name in names:
+                with admin.cursor().copy(f"COPY {name} TO STDOUT (FORMAT binary)".encode()) as copy:
+                    copied.append((f"{name}_bare", b"".join(copy)))
+                admin.execute(f"CREATE TABLE {name}_bare AS TABLE {name} WITH NO DATA".encode())
+
+        def load() -> None:
+            with self._deployed.server.admin() as admin:
+                for bare, data in copied:
+                    admin.execute(f"TRUNCATE {bare}".encode())
+                    query = f"COPY {bare} FROM STDIN (FORMAT binary)"
+                    with admin.cursor().copy(query.encode()) as copy:
+                        copy.write(data)
+
+        return load
+
+    def bare_lookup(self, store: Store) -> tuple[str, str]:
+        """What :func:`lookup` needs to find the bytes of the edition served."""
+        return "postgresql", f"{self.url} {self._table(store)}"
+
+    def _table(self, store: Store) -> str:
+        current = store.current()
+        assert current is not None
+        return f"{self._deployed.schema}.playlist_{self._deployed.tables(current.digest)}"
+
+
+class Redis:
+    """A namespace of a server that keeps everything in memory alone."""
+
+    def __init__(self, folder: Path) -> None:
+        from tests.store.redis_server import RedisDeployment
+
+        self._deployed = RedisDeployment(folder)
+        self.url = self._deployed.url
+
+    def bare_publish(self, store: Store) -> Callable[[], None]:
+        """What writes the bytes of the edition served, over and over."""
+        import redis
+
+        client = redis.Redis(port=self._deployed.server.port)
+        values: dict[bytes, bytes] = {}
+        for key in self._rows(store).keys[:-2]:
+            values.update(client.hgetall(key))
+        self._report_memory(store)
+
+        def fill() -> None:
+            pipeline = client.pipeline(transaction=False)
+            for n, (user, value) in enumerate(values.items(), start=1):
+                pipeline.set(b"bare:%b" % user, value)
+                if n % 10_000 == 0 or n == len(values):
+                    pipeline.execute()
+
+        return fill
+
+    def bare_lookup(self, store: Store) -> tuple[str, str]:
+        """What :func:`lookup` needs; the keys are there since ``bare_publish``."""
+        del store
+        return "redis", str(self._deployed.server.port)
+
+    def _report_memory(self, store: Store) -> None:
+        rows, current = self._rows(store), store.current()
+        assert current is not None
+        used = [self._deployed.admin.memory_usage(key, samples=0) for key in rows.keys]
+        say(
+            store="redis",
+            measure="memory",
+            bytes_per_playlist=round(sum(used[:-2]) / current.rows),
+            bytes_per_track=round(used[-2] / rows.tracks),
+        )
+
+    def _rows(self, store: Store) -> Any:
+        current = store.current()
+        assert current is not None
+        return self._deployed.rows(current.digest)
+
+
+STORES = {"sqlite": Sqlite, "postgresql": Postgresql, "redis": Redis}
+
+
+def lookup(kind: str, address: str) -> Lookup:
+    """The shortest way from a user to some bytes."""
+    if kind == "sqlite":
+        file = sqlite3.connect(f"file:{address}?immutable=1", uri=True, isolation_level=None)
+        query = "SELECT tracks FROM playlist WHERE user_id = ?"
+        return lambda user: file.execute(query, (user,)).fetchone()
+    if kind == "redis":
+        import redis
+
+        client = redis.Redis(port=int(address))
+        return lambda user: client.get(f"bare:{user}")
+    import psycopg
+
+    url, table = address.split()
+    connection = psycopg.connect(url.partition("?")[0], autocommit=True)
+    select = f"SELECT tracks FROM {table} WHERE user_id = %s".encode()
+    return lambda user: connection.execute(select, (user.encode(),)).fetchone()
+
+
+def client(task: tuple[str, tuple[str, str], list[str], int, int]) -> tuple[list[float], ...]:
+    """One client: read playlists and do bare lookups in turns; seconds of each."""
+    url, bare, users, reads, seed = task
+    pick = random.Random(seed)
+    with open_store(url) as store:
+        ways: tuple[Lookup, Lookup] = (store.playlist, lookup(*bare))
+        for user in pick.choices(users, k=reads):  # names of tracks are read once
+            for way in ways:
+                way(user)
+        taken: tuple[list[float], ...] = ([], [])
+        for user in pick.choices(users, k=reads):
+            for way, seconds in zip(ways, taken, strict=True):
+                start = time.perf_counter()
+                way(user)
+                seconds.append(time.perf_counter() - start)
+    return taken
+
+
+def measure_reads(name: str, url: str, bare: tuple[str, str], users: list[str], reads: int) -> None:
+    """Latency with one client, and with eight at once."""
+    for clients in (1, 8):
+        tasks = [(url, bare, users, reads, seed) for seed in range(clients)]
+        with multiprocessing.get_context("spawn").Pool(clients) as pool:
+            told = pool.map(client, tasks, chunksize=1)
+        figures = {}
+        for n, what in enumerate(("playlist", "bare")):
+            cuts = statistics.quantiles([s for taken in told for s in taken[n]], n=100)
+            figures |= {
+                f"{what}_p50_us": round(cuts[49] * 1e6),
+                f"{what}_p99_us": round(cuts[98] * 1e6),
+            }
+        say(store=name, measure="read", clients=clients, reads=reads * clients, **figures)
+
+
+def measure_publishing(
+    name: str, store: Store, candidate: Any, made: Playlists, rounds: int
+) -> None:
+    """Publish and do the bare work in turns."""
+    taken: list[float] = []
+    bare_taken: list[float] = []
+    for n in range(rounds + 1):
+        week = FIRST_WEEK + n
+        batches, default = made.week(week)
+        digest = playlists_digest(batches, default)
+        start = time.perf_counter()
+        store.stage(str(week), 1, digest, batches, default)
+        store.activate(str(week), digest)
+        taken.append(time.perf_counter() - start)
+        if n == 0:
+            bare = candidate.bare_publish(store)
+        store.prune(2)
+        start = time.perf_counter()
+        bare()
+        bare_taken.append(time.perf_counter() - start)
+    ratios = [a / b for a, b in zip(taken[1:], bare_taken[1:], strict=True)]  # the first warms up
+    say(
+        store=name,
+        measure="publish",
+        playlists=len(made.users),
+        seconds=round(statistics.median(taken[1:]), 2),
+        bare_seconds=round(statistics.median(bare_taken[1:]), 2),
+        ratio=round(statistics.median(ratios), 2),
+        lowest=round(min(ratios), 2),
+        highest=round(max(ratios), 2),
+    )
+
+
+SAID: list[dict[str, Any]] = []
+
+
+def say(**measurement: Any) -> None:
+    """Print a measurement, and keep it for the table."""
+    SAID.append(measurement)
+    print(json.dumps(measurement), flush=True)
+
+
+def table() -> str:
+    """All measurements as Markdown."""
+    lines = ["", "| store | | seconds or µs | bare | ratio |", "|---|---|---|---|---|"]
+    for one in SAID:
+        if one["measure"] == "publish":
+            what = f"publish {one['playlists']:,}"
+            ratio = f"{one['ratio']} ({one['lowest']} to {one['highest']})"
+            seconds = f"{one['seconds']} s | {one['bare_seconds']} s"
+            lines.append(f"| {one['store']} | {what} | {seconds} | {ratio} |")
+        elif one["measure"] == "read":
+            for cut in ("p50", "p99"):
+                mine, bare = one[f"playlist_{cut}_us"], one[f"bare_{cut}_us"]
+                what = f"read, {one['clients']} at once, {cut}"
+                lines.append(
+                    f"| {one['store']} | {what} | {mine} µs | {bare} µs | {mine / bare:.1f} |"
+                )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure the stores that this machine has."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, default=200_000, help="playlists (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="publishings (%(default)s)")
+    parser.add_argument("--reads", type=int, default=5_000, help="a client (%(default)s)")
+    parser.add_argument("--store", choices=STORES, action="append", help="only this one")
+    options = parser.parse_args()
+    made = Playlists(options.size)
+    for name in options.store or STORES:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                candidate = STORES[name](Path(folder))
+            except Exception as error:  # noqa: BLE001 (whatever the reason, the others go on)
+                print(f"{name} is left out: {error}", flush=True)
+                continue
+            with open_store(candidate.url) as store:
+                measure_publishing(name, store, candidate, made, options.rounds)
+                bare = candidate.bare_lookup(store)
+                measure_reads(name, candidate.url, bare, made.users, options.reads)
+    print(table())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Functions in the server that give playlists to any language that speaks SQL.
+
+They answer what :meth:`recsys.store.Store.playlist` answers, as JSON; null where that raises.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+FUNCTIONS: Final = """
+CREATE FUNCTION {schema}.little_endian(bytes bytea, start int, count int) RETURNS bigint
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+    SELECT bit_or(get_byte(bytes, start + n)::bigint << (8 * n))
+    FROM generate_series(0, count - 1) n
+$$;
+
+CREATE FUNCTION {schema}.float64(bits bigint) RETURNS double precision
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+    SELECT CASE WHEN bits < 0 THEN -1.0::float8 ELSE 1.0::float8 END * CASE
+        WHEN bits & 9223372036854775807 = 0 THEN 0::float8
+        WHEN (bits >> 52) & 2047 = 0
+            THEN (bits & 4503599627370495)::float8 * power(2::float8, -1074)
+        ELSE (bits & 4503599627370495 | 4503599627370496)::float8
+            * power(2::float8, ((bits >> 52) & 2047) - 1075)
+    END
+$$;
+
+CREATE FUNCTION {schema}.unpacked(tracks bytea)
+RETURNS TABLE (place int, track bigint, because bigint, score double precision, source int)
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+    SELECT n + 1,
+        {schema}.little_endian(tracks, 17 * n, 4),
+        {schema}.little_endian(tracks, 17 * n + 4, 4),
+        {schema}.float64({schema}.little_endian(tracks, 17 * n + 8, 8)),
+        get_byte(tracks, 17 * n + 16)
+    FROM generate_series(0, length(tracks) / 17 - 1) n
+$$;
+
+CREATE FUNCTION {schema}.named(tables text, sources text[], packed bytea)
+RETURNS TABLE (place int, track text, is_blocked boolean)
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN QUERY EXECUTE format(
+        'SELECT u.place, json_build_object(''track_id'', t.track_id, ''track_name'', t.track_name,
+            ''artist_names'', t.artist_names, ''score'', u.score, ''source'', $2[u.source + 1],
+            ''because_track_id'', b.track_id)::text,
+            EXISTS (SELECT FROM {schema}.block k WHERE k.track_id = t.track_id::text)
+        FROM {schema}.unpacked($1) u
+        JOIN {schema}.track_%1$s t ON t.code = u.track
+        LEFT JOIN {schema}.track_%1$s b ON b.code = u.because',
+        tables) USING packed, sources;
+END
+$$;
+
+CREATE FUNCTION {schema}.shown(listener bytea, week text, day date) RETURNS json
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    found_edition record;
+    made record;
+    listed record;
+    spare record;
+    used int[] := '{}';
+    shown json[] := '{}';
+BEGIN
+    SELECT e.* INTO found_edition FROM {schema}.store s JOIN {schema}.edition e ON CASE
+            WHEN week IS NULL AND day IS NULL THEN e.digest = s.served
+            ELSE e.state IN ('activated', 'superseded') AND NOT e.pruned
+                AND e.edition = coalesce(week, e.edition)
+                AND e.valid_from <= coalesce(day, e.valid_from)
+        END
+        ORDER BY e.edition COLLATE "C" DESC, e.revision DESC LIMIT 1;
+    IF NOT FOUND OR EXISTS (
+        SELECT FROM {schema}.tombstone t WHERE t.user_id = listener AND listener <> ''
+    ) THEN
+        RETURN NULL;
+    END IF;
+    EXECUTE format('SELECT * FROM {schema}.playlist_%s WHERE user_id = $1', found_edition.tables)
+        INTO made USING listener;
+    IF made.user_id IS NULL THEN
+        RETURN NULL;
+    END IF;
+    FOR listed IN SELECT * FROM {schema}.named(
+        found_edition.tables, found_edition.sources, made.tracks) n ORDER BY n.place
+    LOOP
+        IF listed.is_blocked THEN
+            SELECT n.place, n.track INTO spare FROM {schema}.named(
+                found_edition.tables, found_edition.sources, made.spares) n
+            WHERE NOT n.is_blocked AND NOT n.place = ANY (used) AND NOT
+                coalesce(made.not_at -> (n.place - 1), '[]')::jsonb @> to_jsonb(listed.place)
+            ORDER BY n.place LIMIT 1;
+            CONTINUE WHEN NOT FOUND;
+            used := used || spare.place;
+            listed.track := spare.track;
+        END IF;
+        shown := shown || format(
+            '{"position": %s, %s', cardinality(shown) + 1, substr(listed.track, 2))::json;
+    END LOOP;
+    IF cardinality(shown) = 0 THEN
+        RETURN NULL;
+    END IF;
+    RETURN json_build_object('edition', found_edition.edition,
+        'user_id', convert_from(listener, 'UTF8'), 'kind', made.kind,
+        'tracks', array_to_json(shown), 'relaxed', made.relaxed,
+        'valid_from', found_edition.valid_from, 'valid_until', found_edition.valid_until);
+END
+$$;
+
+CREATE FUNCTION {schema}.playlist(listener text, week text DEFAULT NULL, day date DEFAULT NULL)
+RETURNS json LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN listener <> '' THEN {schema}.shown(convert_to(listener, 'UTF8'), week, day) END
+$$;
+
+CREATE FUNCTION {schema}.default_playlist(week text DEFAULT NULL)
+RETURNS json LANGUAGE sql STABLE AS $$
+    SELECT {schema}.shown('', week, NULL)
+$$;
+"""

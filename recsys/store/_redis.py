@@ -1,0 +1,342 @@
+"""The playlist store on a Redis server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Final
+
+from recsys.errors import StoreError
+from recsys.store import _asking as asking
+from recsys.store import _rules as rules
+from recsys.store._asking import Which
+from recsys.store._contract import Action, Edition, History, LedgerEntry, Store
+from recsys.store._playlist import Playlist
+from recsys.store._redis_ledger import Change, Ledger, Record
+from recsys.store._redis_reader import DAMAGED, Rows, RowsReader
+from recsys.store._redis_server import Command, Server
+from recsys.store._rules import Entry, Moves
+from recsys.weeks import Week
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_READERS_KEPT: Final = 4
+
+
+class RedisStore(Store):
+    """Each staging has keys of its own, and the ledger says which are served.
+
+    Rows expire until they are entered in the ledger: whenever a publisher is killed, what is served
+    stays served, and what it left behind goes by itself.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Open the store at ``redis://HOST:PORT/DB?namespace=recsys``; it need not be there yet.
+
+        Raises:
+            StoreError: the URL has another form, or the server cannot be used.
+        """
+        self._server = Server(url)
+        self._ledger = Ledger(self._server)
+        self._readers: dict[str, RowsReader] = {}
+        self._closed = False
+        self._catalogue = self._ledger.catalogue()
+
+    def stage(
+        self,
+        edition: str,
+        revision: int,
+        digest: str,
+        batches: Iterable[pa.RecordBatch],
+        default: pa.RecordBatch | pa.Table,
+        *,
+        remaining: str | None = None,
+    ) -> int:
+        from recsys.store._handed import Handed
+        from recsys.store._redis_stage import discard, keep_alive, write_rows
+        from recsys.store._rows import playlists_digest
+
+        self._check_open()
+        week = asking.check_staged(edition, revision)
+        expected = remaining or digest
+        known = self.state(digest)
+        if known is not None and known.present:
+            if known.edition != edition or playlists_digest(batches, default) != expected:
+                raise asking.other_rows(known)
+            self._ledger.change(
+                lambda history: Change(rules.renumber(history.editions, digest, revision))
+            )
+            return known.rows
+        self._server.check_keeps()
+        handed = Handed(batches, default, week=week, hidden=self.tombstones())
+        rows = write_rows(self._server, handed, revision=revision, digest=digest, expected=expected)
+
+        def register(history: History) -> Change:
+            there = next((one for one in history.editions if one.digest == digest), None)
+            if there is not None and there.present:  # another publisher was faster
+                return Change(rules.renumber(history.editions, digest, revision))
+            keep_alive(self._server, rows)
+            if not self._ledger.is_whole(rows, handed.rows):
+                raise StoreError(
+                    f"{self._server.name} dropped playlists while they were staged: check its "
+                    "memory and its eviction policy, and stage them again."
+                )
+            moves = rules.register(
+                history.editions,
+                edition,
+                revision,
+                digest,
+                rows=handed.rows,
+                left_out=handed.left_out,
+                now=datetime.now(UTC),
+            )
+            kept: tuple[Command, ...] = tuple(("PERSIST", key) for key in rows.keys)
+            return Change(moves, {digest: rows}, kept)
+
+        self._ledger.change(register)
+        record = self._ledger.record(digest)
+        if record is None or record.rows != rows:
+            discard(self._server, rows)
+        return handed.rows if record is None else record.edition.rows
+
+    def activate(self, edition: str, digest: str, *, backfill: bool = False) -> None:
+        self._check_open()
+        self._ledger.change(
+            lambda history: Change(
+                rules.activate(
+                    history.editions, edition, digest, backfill=backfill, now=datetime.now(UTC)
+                )
+            )
+        )
+
+    def rollback(self) -> LedgerEntry:
+        self._check_open()
+        entries = self._ledger.change(
+            lambda history: Change(rules.rollback(history.editions, datetime.now(UTC)))
+        )
+        return entries[-1]
+
+    def release(self, edition: str, revision: int, digest: str, note: str) -> LedgerEntry:
+        self._check_open()
+        found: LedgerEntry | None = None
+
+        def record(history: History) -> Change:
+            nonlocal found
+            wanted = (Action.RELEASED, edition, revision, digest)
+            entries = (
+                entry
+                for entry in history.ledger
+                if (entry.action, entry.edition, entry.revision, entry.digest) == wanted
+            )
+            found = next(entries, None)
+            return Change(Moves(entries=() if found else (Entry(*wanted, note),)))
+
+        added = self._ledger.change(record)
+        return found or added[0]
+
+    def playlist(
+        self, user_id: str, edition: str | None = None, on: date | None = None
+    ) -> Playlist:
+        self._check_open()
+        asking.check_id(user_id)
+        return self._read(asking.which(edition, on), user_id)
+
+    def default_playlist(self, edition: str | None = None) -> Playlist:
+        self._check_open()
+        return self._read(asking.which(edition, None), None)
+
+    def forget(self, user_id: str) -> None:
+        self._check_open()
+        asking.check_id(user_id)
+        self._mark(self._ledger.tombstones, user_id)
+
+    def tombstones(self) -> frozenset[str]:
+        return frozenset(self.history().tombstones)
+
+    def erase(self) -> int:
+        self._check_open()
+        removed = 0
+
+        def without(history: History) -> Change:
+            nonlocal removed
+            removed = 0
+            forgotten = [user.encode() for user in history.tombstones]
+            changes: list[Moves] = []
+            commands: list[Command] = []
+            for record in self._ledger.catalogue().records:
+                rows, digest = record.rows, record.edition.digest
+                if rows is None or not forgotten:
+                    continue
+                held = self._server.ask(*(("HEXISTS", rows.bucket(u), u) for u in forgotten))
+                gone = [user for user, there in zip(forgotten, held, strict=True) if there]
+                if gone:
+                    commands += [("HDEL", rows.bucket(user), user) for user in gone]
+                    changes.append(rules.erased(history.editions, digest, len(gone)))
+                    removed += len(gone)
+            moves = Moves(
+                tuple(edition for change in changes for edition in change.editions),
+                tuple(entry for change in changes for entry in change.entries),
+            )
+            return Change(moves, commands=tuple(commands))
+
+        self._ledger.change(without)
+        return removed
+
+    def block(self, track_id: str) -> None:
+        self._check_open()
+        asking.check_id(track_id, "track_id")
+        self._mark(self._ledger.blocks, track_id)
+
+    def blocks(self) -> frozenset[str]:
+        return frozenset(self.history().blocks)
+
+    def pin(self, edition: str) -> None:
+        self._check_open()
+        self._ledger.change(lambda history: Change(rules.pin(history.editions, edition)))
+
+    def prune(self, keep: int) -> tuple[Edition, ...]:
+        self._check_open()
+        pruned: tuple[Edition, ...] = ()
+
+        def let_go(history: History) -> Change:
+            nonlocal pruned
+            moves = rules.prune(history.editions, keep)
+            pruned = moves.editions
+            return Change(moves)
+
+        self._ledger.change(let_go)
+        return pruned
+
+    def editions(self) -> tuple[Edition, ...]:
+        return self.history().editions
+
+    def ledger(self) -> tuple[LedgerEntry, ...]:
+        return self.history().ledger
+
+    def rows(self, digest: str) -> Iterator[pa.RecordBatch]:
+        from recsys.store._redis_stage import read_rows
+
+        self._check_open()
+        record = self._ledger.record(digest)
+        if record is None:
+            raise asking.not_staged(digest)
+        week = record.edition.edition
+        if record.rows is None:
+            raise asking.lost(week)
+        return read_rows(self._server, Week.parse(week), record.rows)
+
+    def history(self) -> History:
+        self._check_open()
+        return self._ledger.history()
+
+    def restore(self, history: History) -> bool:
+        self._check_open()
+        restored = False
+
+        def fill(mine: History) -> Change:
+            nonlocal restored
+            restored = not any((mine.editions, mine.ledger, mine.tombstones, mine.blocks))
+            return self._ledger.restored(history) if restored else Change()
+
+        self._ledger.change(fill)
+        return restored
+
+    def close(self) -> None:
+        self._closed = True
+        self._server.close()
+
+    def _read(self, asked: Which, user_id: str | None) -> Playlist:
+        """A user's playlist, or the default playlist for None, in one round trip.
+
+        The catalogue's version is asked for last: where it is still that of the catalogue held,
+        the answers before it were of the edition asked for.
+        """
+        while True:
+            catalogue = self._catalogue
+            record = catalogue.find(asked)
+            rows = record.rows if record is not None else None
+            version, value, forgotten = self._ask(rows, user_id)
+            if version != catalogue.version:
+                self._catalogue = self._ledger.catalogue()
+                continue
+            if record is None:
+                raise asking.no_edition(asked, catalogue.editions)
+            if rows is None:
+                raise asking.lost(record.edition.edition)
+            if forgotten:
+                raise asking.no_user(record.edition.edition)
+            if value is None:
+                self._check_whole(record, user_id)
+                raise asking.no_user(record.edition.edition)
+            try:
+                playlist = self._unpacked(record, rows, user_id or "", value, catalogue.blocked)
+            except StoreError:
+                raise
+            except DAMAGED as error:
+                if self._ask(None, None)[0] == version:
+                    raise self._damaged(record, repr(error)) from error
+                continue  # its table of tracks was pruned meanwhile
+            return playlist
+
+    def _ask(
+        self, rows: Rows | None, user_id: str | None
+    ) -> tuple[bytes | None, bytes | None, bool]:
+        """The catalogue's version, a packed playlist, and whether the user was forgotten."""
+        commands: list[Command] = []
+        if rows is not None and user_id is None:
+            commands = [("GET", rows.default_key)]
+        elif rows is not None and user_id is not None:
+            user = user_id.encode()
+            commands = [
+                ("HEXISTS", self._ledger.tombstones, user),
+                ("HGET", rows.bucket(user), user),
+            ]
+        *replies, facts = self._server.ask(
+            *commands, ("HMGET", self._ledger.store, "format", "version")
+        )
+        self._ledger.check_format(facts[0])
+        value = replies[-1] if replies else None
+        return facts[1], value, len(replies) > 1 and bool(replies[0])
+
+    def _unpacked(
+        self, record: Record, rows: Rows, user_id: str, value: bytes, blocked: frozenset[str]
+    ) -> Playlist:
+        reader = self._readers.get(rows.prefix)
+        if reader is None:
+            reader = RowsReader(record.edition.edition, rows)
+            self._readers[rows.prefix] = reader
+            for old in list(self._readers)[:-_READERS_KEPT]:
+                self._readers.pop(old, None)
+        try:
+            playlist = reader.playlist(user_id, value)
+        except KeyError:
+            codes = reader.unknown(value)
+            (texts,) = self._server.ask(("HMGET", rows.tracks_key, *codes))
+            reader.learn(codes, texts)
+            playlist = reader.playlist(user_id, value)
+        return asking.shown(playlist, lambda: reader.spares(value), blocked)
+
+    def _check_whole(self, record: Record, user_id: str | None) -> None:
+        """A playlist was not found: make sure that its edition is there."""
+        rows = record.rows
+        assert rows is not None
+        if user_id is not None and self._server.ask(("EXISTS", rows.bucket(user_id.encode())))[0]:
+            return
+        state = self.state(record.edition.digest)
+        if state is not None and not state.present:
+            raise asking.lost(record.edition.edition)
+
+    def _mark(self, key: str, name: str) -> None:
+        now = datetime.now(UTC).isoformat()
+        self._ledger.change(lambda _: Change(commands=(("HSETNX", key, name, now),)))
+
+    def _damaged(self, record: Record, what: str) -> StoreError:
+        return StoreError(
+            f"The playlists of {record.edition.name} in {self._server.name} are damaged ({what}). "
+            "Run its week again: the same command writes the same playlists."
+        )
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise asking.closed()
