@@ -6,8 +6,10 @@ the service, where there is one, has the last word (:func:`join_catalogue`).
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,6 +17,7 @@ import pyarrow.parquet as pq
 
 from recsys import schemas
 from recsys._tables import ROW_GROUP, arrow, database, file_list
+from recsys.listens import LogFile, read_catalogue
 from recsys.plays import DAILY_TRACKS
 from recsys.songs import song_keys
 
@@ -85,6 +88,32 @@ def roll_catalogue(previous: Path | None, days: Sequence[Path], out: Path) -> di
     return _counts(tracks)
 
 
+def edition_catalogue(
+    told: Path, files: Sequence[LogFile], out: Path, *, explicit: bool
+) -> dict[str, int]:
+    """Write the catalogue of an edition.
+
+    Args:
+        told: the catalogue made from the log (:data:`recsys.schemas.CATALOGUE`).
+        files: the service's own (:func:`recsys.listens.catalogue_files`); none without one.
+        out: the file to write.
+        explicit: whether explicit tracks may be recommended.
+
+    Returns:
+        What :func:`join_catalogue` and :func:`recsys.listens.read_catalogue` count.
+
+    Raises:
+        BadLogError: the service's catalogue cannot be read; names file and column.
+    """
+    if not files:
+        shutil.copyfile(told, out)
+        return {"tracks": pq.read_metadata(out).num_rows}
+    with TemporaryDirectory(dir=out.parent) as scratch:
+        given = Path(scratch) / "given.parquet"
+        read = read_catalogue(files, given)
+        return read | join_catalogue(told, given, out, explicit=explicit)
+
+
 def join_catalogue(told: Path, given: Path, out: Path, *, explicit: bool) -> dict[str, int]:
     """Write the catalogue of an edition: what the log tells, and what the service's own says of it.
 
@@ -95,7 +124,7 @@ def join_catalogue(told: Path, given: Path, out: Path, *, explicit: bool) -> dic
 
     Args:
         told: the catalogue made from the log (:data:`recsys.schemas.CATALOGUE`).
-        given: the service's, from :func:`recsys._catalogue_source.read_catalogue`.
+        given: the service's, from :func:`recsys.listens.read_catalogue`.
         out: the file to write.
         explicit: whether explicit tracks may be recommended.
 

@@ -79,6 +79,12 @@ class Plan:
         return snapshot
 
     @property
+    def catalogue_source(self) -> str | None:
+        """The service's catalogue as its files were when the plan was made; None without one."""
+        source: str | None = self.document["catalogue_source"]
+        return source
+
+    @property
     def parent(self) -> Mapping[str, Any] | None:
         """The model to go on from: ``edition``, ``revision``, ``digest``; None for a first one."""
         parent: Mapping[str, Any] | None = self.document["parent"]
@@ -168,6 +174,7 @@ def make_plan(
     published: Sequence[Mapping[str, Any]],
     forgotten: Collection[str],
     blocked: Collection[str],
+    catalogue_source: str | None = None,
 ) -> Plan:
     """Pin what the edition is made from.
 
@@ -181,6 +188,7 @@ def make_plan(
             ``activated_on``, a date or None.
         forgotten: users that must not be in the matrix.
         blocked: tracks that must not be in a playlist.
+        catalogue_source: names the files of the service's catalogue as they are; None without one.
     """
     home = Home.of(settings)
     lead = settings.edition.lead_hours
@@ -195,6 +203,7 @@ def make_plan(
             "days": {str(day): days[day] for day in sorted(days)},
             # The state one week back is needed too: it is what the evaluation stands on.
             "state_before": usable_snapshot(home, "taste", week, days, lead),
+            "catalogue_source": catalogue_source,
             "catalogue_before": usable_snapshot(home, "catalogue", week, days, lead),
             "parent": parent,
             "grandparent": grandparent,

@@ -15,6 +15,7 @@ from recsys.weeks import Week
 
 STAGES: Final = (
     "plan",
+    "catalogue",
     "evaluation",
     "model_choice",
     "matrix",
@@ -99,7 +100,7 @@ def stage_seconds(home: Home, edition: Path) -> dict[str, float]:
         "clean_listens": [home.clean(day) for day in days],
         "daily_plays": [home.plays(day) for day in days],
         "taste": [home.taste(plan.week)],
-        "catalogue": [home.catalogue(plan.week)],
+        "log_catalogue": [home.catalogue(plan.week)],
         **{stage: [edition / stage] for stage in STAGES},
     }
     made = {

@@ -24,6 +24,7 @@ FORMATS: Final = ("parquet", "jsonl", "lastfm", "listenbrainz", "spotify")
 #: Formats whose columns have fixed names.
 FIXED_FORMATS: Final = ("lastfm", "listenbrainz", "spotify")
 STOP, CONTINUE = "stop", "continue"
+ALLOW, BAR = "allow", "bar"
 BASELINES: Final = ("popularity", "recent_popularity", "item_knn", "als_defaults")
 
 _LUIGI_SECTIONS: Final = frozenset(
@@ -67,6 +68,16 @@ class ListensSettings:
     weight_save: float = setting.of(setting.number(0, 1000), 3.0)
     weight_like: float = setting.of(setting.number(0, 1000), 3.0)
     weight_dislike: float = setting.of(setting.number(-1000, 0), -5.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogueSettings:
+    """``[catalogue]``: the service's own catalogue, where there is one."""
+
+    #: Directory, glob or fsspec URL of Parquet or JSON Lines. Empty: made from the log alone.
+    source: str = setting.of(setting.anything, "")
+    #: Whether explicit tracks may be recommended.
+    explicit: str = setting.of(setting.choice(ALLOW, BAR), ALLOW)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +225,7 @@ class Settings:
 
     recsys: RecsysSettings
     listens: ListensSettings
+    catalogue: CatalogueSettings
     edition: EditionSettings
     als: AlsSettings
     evaluation: EvaluationSettings
@@ -309,6 +321,7 @@ def load_settings(paths: Sequence[Path] | None = None) -> Settings:
 _PART_TYPES: Final[dict[str, type[Any]]] = {
     "recsys": RecsysSettings,
     "listens": ListensSettings,
+    "catalogue": CatalogueSettings,
     "edition": EditionSettings,
     "als": AlsSettings,
     "evaluation": EvaluationSettings,

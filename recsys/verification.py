@@ -37,7 +37,7 @@ def check_edition(home: Home, edition: Path, settings: PlaylistsSettings) -> Ver
         refused=playlists.file("refused.parquet"),
         default=playlists.file("default.parquet"),
         taste=Artefact.open(home.taste(plan.week)).file("taste.parquet"),
-        catalogue=Artefact.open(home.catalogue(plan.week)).file("catalogue.parquet"),
+        catalogue=Artefact.open(edition / "catalogue").file("catalogue.parquet"),
         eligible=Artefact.open(edition / "matrix").file("eligible.parquet"),
         cooling=cooling_playlists(plan, home),
         blocked=sorted(plan.blocked),
@@ -60,7 +60,7 @@ def check_edition_shares(home: Home, edition: Path, settings: Settings, spill: P
     return check_shares(
         playlists=Artefact.open(edition / "playlists").file("playlists.parquet"),
         eligible=Artefact.open(edition / "matrix").file("eligible.parquet"),
-        catalogue=Artefact.open(home.catalogue(plan.week)).file("catalogue.parquet"),
+        catalogue=Artefact.open(edition / "catalogue").file("catalogue.parquet"),
         previous=pinned_playlists(home, last_week) if last_week else None,
         spill=spill,
         settings=settings.playlists,

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys import schemas
-from recsys._catalogue_source import catalogue_files, read_catalogue
 from recsys.catalogue import join_catalogue, roll_catalogue
 from recsys.errors import BadLogError
+from recsys.listens import catalogue_files, read_catalogue
 from recsys.plays import DAILY_TRACKS
 
 

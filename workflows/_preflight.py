@@ -52,6 +52,7 @@ def begin(week: Week, revision: int, *, backfill: bool, command: str) -> None:
     home.admit(root, unread_bytes(run, week))
     check_log(run, week)
     check_exposures(run)
+    LOG.debug("%d files of the service's catalogue", len(run.catalogue_files))
     folder = run.home.edition(week, revision)
     if run.home.cleaned(folder).exists():
         raise PlanError(

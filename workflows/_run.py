@@ -11,7 +11,7 @@ from recsys import artefact, listens, plan
 from recsys.artefact import Artefact
 from recsys.errors import MissingDataError, SettingsError
 from recsys.home import Home
-from recsys.listens import Inventory
+from recsys.listens import Inventory, LogFile, catalogue_files
 from recsys.plan import Plan
 from recsys.settings import Settings, load_settings
 from recsys.weeks import Week
@@ -42,6 +42,18 @@ class Run:
         return artefact.digest_of(files)[:16]
 
     @cached_property
+    def catalogue_files(self) -> tuple[LogFile, ...]:
+        """The files of the service's catalogue, listed once a run; none without one."""
+        source = self.settings.catalogue.source
+        return catalogue_files(source) if source else ()
+
+    @property
+    def catalogue_fingerprint(self) -> str | None:
+        """Names the service's catalogue as its files are now; None without one."""
+        files = [[file.name, file.size, file.modified] for file in self.catalogue_files]
+        return artefact.digest_of(files)[:16] if files else None
+
+    @cached_property
     def _split_days(self) -> set[date]:
         split = Artefact.open(self.home.split(self.fingerprint))
         return {date.fromisoformat(day) for day in split.facts["days"]}
@@ -57,7 +69,7 @@ class Run:
 
     def list_again(self) -> None:
         """Forget what the log was, so that it is listed as it is now."""
-        for listed in ("inventory", "_split_days", "_days_at_home"):
+        for listed in ("inventory", "catalogue_files", "_split_days", "_days_at_home"):
             self.__dict__.pop(listed, None)
 
     def log_days(self, end: date) -> list[date] | None:

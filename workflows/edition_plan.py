@@ -81,6 +81,7 @@ class EditionPlan(EditionStage):
                 published=published_as(store.editions()),
                 forgotten=store.tombstones(),
                 blocked=store.blocks(),
+                catalogue_source=run.catalogue_fingerprint,
             )
         with self.draft() as draft:
             artefact.write_json(draft.path / PLAN_FILE, plan.document)

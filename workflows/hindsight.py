@@ -7,8 +7,8 @@ import luigi
 from recsys import artefact
 from workflows import _run
 from workflows._stage import ONE_AT_A_TIME, EditionStage, digests
+from workflows.edition_catalogue import EditionCatalogue
 from workflows.edition_plan import EditionPlan
-from workflows.track_catalogue import TrackCatalogue
 
 
 class Hindsight(EditionStage):
@@ -21,7 +21,7 @@ class Hindsight(EditionStage):
 
     def requires(self) -> dict[str, luigi.Task]:
         """The plan, which pins the editions, and the catalogue, which knows the songs."""
-        return {"plan": self.sibling(EditionPlan), "catalogue": self.sibling(TrackCatalogue)}
+        return {"plan": self.sibling(EditionPlan), "catalogue": self.sibling(EditionCatalogue)}
 
     def run(self) -> None:
         """Look back."""

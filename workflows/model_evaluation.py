@@ -8,9 +8,9 @@ from recsys import artefact
 from recsys.artefact import Artefact
 from workflows import _run
 from workflows._stage import ONE_AT_A_TIME, EditionStage, digests
+from workflows.edition_catalogue import EditionCatalogue
 from workflows.edition_plan import EditionPlan
 from workflows.taste_state import TasteState
-from workflows.track_catalogue import TrackCatalogue
 
 
 class ModelEvaluation(EditionStage):
@@ -25,7 +25,7 @@ class ModelEvaluation(EditionStage):
         return {
             "plan": self.sibling(EditionPlan),
             "base": TasteState(week=self.week, revision=self.revision, weeks_back=1),
-            "catalogue": self.sibling(TrackCatalogue),
+            "catalogue": self.sibling(EditionCatalogue),
         }
 
     def run(self) -> None:

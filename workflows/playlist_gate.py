@@ -7,10 +7,10 @@ import luigi
 from recsys import artefact
 from workflows import _run
 from workflows._stage import ONE_AT_A_TIME, EditionStage, digests
+from workflows.edition_catalogue import EditionCatalogue
 from workflows.edition_plan import EditionPlan
 from workflows.playlists import Playlists
 from workflows.taste_state import TasteState
-from workflows.track_catalogue import TrackCatalogue
 from workflows.user_track_matrix import UserTrackMatrix
 
 
@@ -27,7 +27,7 @@ class PlaylistGate(EditionStage):
             "playlists": self.sibling(Playlists),
             "matrix": self.sibling(UserTrackMatrix),
             "taste": self.sibling(TasteState),
-            "catalogue": self.sibling(TrackCatalogue),
+            "catalogue": self.sibling(EditionCatalogue),
         }
 
     def run(self) -> None:

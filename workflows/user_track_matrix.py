@@ -5,10 +5,10 @@ from __future__ import annotations
 import luigi
 
 from workflows._stage import ONE_AT_A_TIME, EditionStage, digests
+from workflows.edition_catalogue import EditionCatalogue
 from workflows.edition_plan import EditionPlan
 from workflows.model_choice import ModelChoice
 from workflows.taste_state import TasteState
-from workflows.track_catalogue import TrackCatalogue
 
 
 class UserTrackMatrix(EditionStage):
@@ -23,7 +23,7 @@ class UserTrackMatrix(EditionStage):
             "plan": self.sibling(EditionPlan),
             "choice": self.sibling(ModelChoice),
             "taste": self.sibling(TasteState),
-            "catalogue": self.sibling(TrackCatalogue),
+            "catalogue": self.sibling(EditionCatalogue),
         }
 
     def run(self) -> None:

@@ -5,6 +5,7 @@ with `clean_day`; one without is first divided by `split_dump`. Every row read i
 duplicate, or in quarantine with a `Reason`.
 """
 
+from recsys.listens._catalogue import catalogue_files, read_catalogue
 from recsys.listens._changed import changed_files
 from recsys.listens._clean import CleanReport, clean_day
 from recsys.listens._formats import FORMATS, Format, guess_format
@@ -22,11 +23,13 @@ __all__ = [
     "LogFile",
     "Reason",
     "Sample",
+    "catalogue_files",
     "changed_files",
     "clean_day",
     "find_files",
     "guess_format",
     "list_log",
+    "read_catalogue",
     "sample_log",
     "split_dump",
     "suggest_mapping",

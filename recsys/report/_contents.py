@@ -44,7 +44,7 @@ def contents(home: Home, edition: Path) -> dict[str, Any]:
     made = _opened(edition)
     verdicts = _verdicts(edition, made)
     playlists = made.get("playlists")
-    catalogue = home.catalogue(plan.week)
+    catalogue = edition / "catalogue"
     return {
         "edition": str(plan.week),
         "revision": plan.document["revision"],

@@ -20,9 +20,16 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from recsys._catalogue_source import catalogue_files, read_catalogue
 from recsys.errors import BadLogError, MissingDataError
-from recsys.listens import changed_files, clean_day, guess_format, list_log, split_dump
+from recsys.listens import (
+    catalogue_files,
+    changed_files,
+    clean_day,
+    guess_format,
+    list_log,
+    read_catalogue,
+    split_dump,
+)
 from recsys.settings import ListensSettings
 
 s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'recsys-weekly[s3]'")

@@ -9,10 +9,10 @@ import luigi
 import pytest
 
 from tests.workflows.conftest import WEEK, Deployment
+from workflows.edition_catalogue import EditionCatalogue
 from workflows.edition_plan import EditionPlan
 from workflows.model_evaluation import ModelEvaluation
 from workflows.taste_state import TasteState
-from workflows.track_catalogue import TrackCatalogue
 
 
 def test_a_first_week_is_scored_against_every_baseline(tribes: Deployment) -> None:
@@ -40,7 +40,7 @@ def test_this_weeks_state_in_place_of_last_weeks_is_refused(
         return {
             "plan": task.sibling(EditionPlan),
             "base": TasteState(week=task.week, revision=task.revision, weeks_back=0),
-            "catalogue": task.sibling(TrackCatalogue),
+            "catalogue": task.sibling(EditionCatalogue),
         }
 
     monkeypatch.setattr(ModelEvaluation, "requires", leaky)

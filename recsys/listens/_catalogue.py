@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from recsys import columns as c
 from recsys._tables import TableWriter
 from recsys.errors import BadLogError, MissingDataError
-from recsys.listens import LogFile, find_files
+from recsys.listens._inventory import LogFile, find_files
 from recsys.listens._open import local_copy, reading
 
 #: What a catalogue may say of a track; all but ``track_id`` may be missing.
@@ -52,7 +52,7 @@ def catalogue_files(source: str) -> tuple[LogFile, ...]:
     return files
 
 
-def read_catalogue(files: tuple[LogFile, ...], out: Path) -> dict[str, int]:
+def read_catalogue(files: Sequence[LogFile], out: Path) -> dict[str, int]:
     """Write every row of a catalogue to one Parquet file of :data:`GIVEN`, in bounded memory.
 
     Args:
