@@ -98,7 +98,7 @@ def endpoint(
 
 @pytest.fixture
 def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Any:
-    """A new bucket; credentials and endpoint come from the environment, as in production."""
+    """A folder of a bucket; credentials and endpoint come from the environment, as anywhere."""
     for name, value in (
         ("AWS_ACCESS_KEY_ID", "a"),
         ("AWS_SECRET_ACCESS_KEY", "b"),
@@ -108,9 +108,9 @@ def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
         monkeypatch.setenv(name, value)
     s3fs.S3FileSystem.clear_instance_cache()
     fs = s3fs.S3FileSystem()
-    name = f"logs-{abs(hash(request.node.name)) % 10**9}"
-    fs.mkdir(name)
-    yield name, fs
+    if not fs.exists("listens"):
+        fs.mkdir("listens")
+    yield f"listens/{request.node.originalname}", fs
     s3fs.S3FileSystem.clear_instance_cache()
 
 
