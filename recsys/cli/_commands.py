@@ -137,7 +137,7 @@ def summary(options: argparse.Namespace) -> int:
     record = json.loads(
         Artefact.open(folder / "record").file("record.json").read_text(encoding="utf-8")
     )
-    _print.put(_print.summary_table(record, settings, folder))
+    _print.put(_print.summary_table(record, settings, folder), piped=1000)  # paths stay whole
     with open_store(settings.store_url) as store:
         playlist = _print.sample(store, folder)
     if playlist is not None:

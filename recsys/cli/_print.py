@@ -24,13 +24,13 @@ from recsys.weeks import Week
 _POPULAR: Final = Text("popular with others", style="dim")
 
 
-def put(shown: RenderableType) -> None:
-    """Print; into a pipe, as wide as a table needs and without blanks at the ends of lines."""
+def put(shown: RenderableType, *, piped: int = 120) -> None:
+    """Print; into a pipe ``piped`` wide, and without blanks at the ends of lines."""
     console = Console()
     if console.is_terminal:
         console.print(shown)
         return
-    console = Console(width=120)
+    console = Console(width=piped)
     with console.capture() as captured:
         console.print(shown)
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))

@@ -32,6 +32,8 @@ FOLDED_IN: Final = 1e-6
 #: Where popularity alone comes so close to finding all, known-item recall says nothing.
 _TOO_EASY: Final = 0.9
 
+_BESIDE: Final = ("loss_near_parent", "known_recall_near_parent", "lists_near_parent")
+
 
 def check_factors(
     model: ALSModel,
@@ -81,6 +83,10 @@ def check_factors(
     if alone.final:
         return verdict.also(alone)
     sample = draw_sample(matrix, seed)
+    if not len(sample):
+        rules = ("users_folded_in", "known_recall", *_BESIDE)
+        nobody = Verdict.of([], dict.fromkeys(rules, "nobody holds to two songs"))
+        return verdict.also(alone).also(nobody)
     ours = knowledge(model.item_factors, sample, model.settings)
     return (
         verdict.also(alone)
@@ -123,11 +129,10 @@ def _beside(
     parent: ALSModel | None,
 ) -> Verdict:
     """Loss, known-item recall and lists beside the parent's."""
-    rules = ("loss_near_parent", "known_recall_near_parent", "lists_near_parent")
     if parent is None:
-        return Verdict.of([], dict.fromkeys(rules, "there is no parent"))
+        return Verdict.of([], dict.fromkeys(_BESIDE, "there is no parent"))
     if len(sample) < ENOUGH_LISTENERS:
-        return Verdict.of([], dict.fromkeys(rules, "too few listeners to tell"))
+        return Verdict.of([], dict.fromkeys(_BESIDE, "too few listeners to tell"))
     theirs = knowledge(items_of(parent, matrix), sample, model.settings)
     most, least = (
         theirs.loss * (1 + gates.worse_loss),
