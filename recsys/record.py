@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,8 +35,13 @@ def releases(edition: Path) -> dict[str, str]:
     return {gate: known["released"] for gate, known in facts.items() if "released" in known}
 
 
-def edition_verdict(edition: Path) -> str:
-    """The verdict on a published edition: ``passed``, ``unproven`` or ``released``."""
+def recorded_verdict(edition: Path) -> str:
+    """The verdict on an edition that is recorded: ``passed``, ``unproven`` or ``released``."""
+    record = Artefact.open(edition / "record").file("record.json").read_text(encoding="utf-8")
+    return str(json.loads(record)["verdict"])
+
+
+def _verdict(edition: Path) -> str:
     if releases(edition):
         return RELEASED
     return str(Artefact.open(edition / "model_choice").facts["outcome"])
@@ -60,7 +66,7 @@ def edition_record(home: Home, edition: Path) -> dict[str, Any]:
         "revision": plan.document["revision"],
         "cutoff": str(plan.cutoff),
         "digest": playlists["digest"],
-        "verdict": edition_verdict(edition),
+        "verdict": _verdict(edition),
         "released": releases(edition),
         "model": {
             "way": choice["way"],

@@ -18,14 +18,14 @@ from recsys import artefact
 from recsys.artefact import Artefact
 from recsys.erasure import erase_forgotten
 from recsys.home import Home
-from recsys.plan import Plan, lineage, published_as
+from recsys.plan import HINDSIGHT_EDITIONS, Plan, lineage, published_as
 from recsys.publishing import refresh_copy
 from recsys.settings import Settings
 from recsys.store import Edition, Store
 from recsys.weeks import Week
 
 #: The stages of an edition that take room; the others are its record.
-HEAVY: Final = ("matrix", "als_model", "candidates", "playlists")
+HEAVY: Final = ("catalogue", "matrix", "als_model", "candidates", "playlists")
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,8 @@ class _Needs:
     whole: frozenset[tuple[Week, int]]
     #: Editions of which one stage is needed, with its name.
     stages: frozenset[tuple[Week, int, str]]
-    #: Playlists of this week and later rest.
-    cooling_since: Week
+    #: Playlists of this week and later rest, or are looked back on.
+    playlists_since: Week
     #: States of this week and later.
     states_since: Week
 
@@ -137,7 +137,8 @@ class _Needs:
                 (Week.parse(pin["edition"]), pin["revision"], stage)
                 for stage, pin in (*_pins(plans), *_models(home, recent[0], editions))
             ),
-            cooling_since=recent[0] - settings.playlists.cooldown_editions,
+            playlists_since=recent[0]
+            - max(settings.playlists.cooldown_editions, HINDSIGHT_EDITIONS),
             states_since=recent[-1] - 1,
         )
 
@@ -145,7 +146,7 @@ class _Needs:
         return (
             (week, revision) in self.whole
             or (week, revision, stage) in self.stages
-            or (stage == "playlists" and week >= self.cooling_since)
+            or (stage == "playlists" and week >= self.playlists_since)
         )
 
     def state(self, week: Week) -> bool:
@@ -159,7 +160,7 @@ def _pins(plans: Sequence[Plan]) -> Iterator[tuple[str, Any]]:
         for model in (plan.parent, plan.grandparent):
             if model is not None:
                 yield "als_model", model
-        for playlists in plan.cooling:
+        for playlists in (*plan.cooling, *plan.past):
             yield "playlists", playlists
 
 

@@ -52,7 +52,7 @@ class WeeklyPlaylists(Stage):
         published = self.published()
         week, revision = self._edition
         if published:
-            from recsys.record import edition_verdict
+            from recsys.record import recorded_verdict
 
             if (cleaned := _run.current().home.cleaned(self.folder.parent)).exists():
                 _run.LOG.info("Edition %s is published, and was cleaned: %s", week, cleaned)
@@ -60,7 +60,7 @@ class WeeklyPlaylists(Stage):
                 command="WeeklyPlaylists",
                 edition=str(week),
                 revision=revision,
-                verdict=edition_verdict(self.folder.parent),
+                verdict=recorded_verdict(self.folder.parent),
             )
             return True
         _preflight.begin(week, revision, backfill=self.backfill, command="WeeklyPlaylists")

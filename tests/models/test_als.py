@@ -15,6 +15,7 @@ from recsys.errors import ArtefactError, GateRefusedError, MissingDataError, Rec
 from recsys.evaluation import Interval, paired, recommend, recommend_popular, score, truth
 from recsys.matrix import TasteMatrix
 from recsys.models import ALSModel, check_factors, load, save, train
+from recsys.settings import GatesSettings
 from tests.models.worlds import SETTINGS, World, matrix_of, sparse_strength, world
 
 Floats = npt.NDArray[np.float64]
@@ -218,7 +219,7 @@ def test_one_user_and_one_track(factors: int) -> None:
     settings = dataclasses.replace(SETTINGS, factors=factors, regularization=0.05, alpha=20.0)
     matrix = matrix_of([[0.7]])
     model = train(matrix, settings, seed=1)
-    assert check_factors(model, matrix).passed
+    assert check_factors(model, matrix, GatesSettings(), parent=None, seed=1).passed
     assert float(model.user_factors[0] @ model.item_factors[0]) == pytest.approx(1, abs=0.05)
     assert len(find_candidates(model, matrix, np.array([0], np.int32)).songs) == 0
 

@@ -156,7 +156,7 @@ class Made:
                 "refused": 1,
                 "relaxed": {"neighbours": 1, "cooldown": 0, "per_artist": 0},
             }
-        with artefact.write(self.home.catalogue(WEEK), stage="catalogue", version=1) as draft:
+        with artefact.write(self.folder / "catalogue", stage="catalogue", version=1) as draft:
             known = {"track_id": ["t00"], "track_name": [self.name], "artist_name": ["Artist"]}
             pq.write_table(pa.table(known), draft.path / "catalogue.parquet")
 

@@ -225,4 +225,4 @@ def check_week(
 
 def as_stored(row: dict[str, Any]) -> dict[str, Any]:
     dates = {name: row[name].isoformat() for name in ("valid_from", "valid_until")}
-    return {**row, **dates}
+    return {name: value for name, value in row.items() if name != "spares"} | dates
