@@ -90,9 +90,10 @@ def unseen_since(base: Artefact, plan: Plan, scored: Iterable[Artefact]) -> date
 
 
 def plays_of(days: Sequence[Path], begin: date, end: date, spill: Path) -> pa.Table:
-    """Who played what for the first time in ``[begin, end)``: user_id and track_id, sorted.
+    """Who came to what for the first time in ``[begin, end)``, sorted by user and track.
 
-    A pair that also has a listen before ``begin`` in these days (it arrived late) is left out.
+    Columns: user_id, track_id, and ``played`` (bool): false for a track that was only skipped. A
+    pair that also has a listen before ``begin`` in these days (it arrived late) is left out.
 
     Args:
         days: ``plays.parquet`` of each day that arrived since the base.
@@ -102,16 +103,21 @@ def plays_of(days: Sequence[Path], begin: date, end: date, spill: Path) -> pa.Ta
     """
     if not days:
         return pa.table(
-            {"user_id": pa.array([], pa.string()), "track_id": pa.array([], pa.string())}
+            {
+                "user_id": pa.array([], pa.string()),
+                "track_id": pa.array([], pa.string()),
+                "played": pa.array([], pa.bool_()),
+            }
         )
     with database(spill) as connection:
         return arrow(
             connection,
-            f"""SELECT user_id, track_id FROM read_parquet({file_list(days)})
+            f"""SELECT user_id, track_id,
+                    bool_or(plays + part_plays > 0 AND listened_on < DATE '{end}') AS played
+                FROM read_parquet({file_list(days)})
                 WHERE plays + part_plays + skips > 0
                 GROUP BY user_id, track_id
-                HAVING min(listened_on) >= DATE '{begin}'
-                    AND bool_or(plays + part_plays > 0 AND listened_on < DATE '{end}')
+                HAVING min(listened_on) BETWEEN DATE '{begin}' AND DATE '{end}' - 1
                 ORDER BY ALL""",
         )
 

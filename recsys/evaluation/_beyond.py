@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 from scipy.sparse import csr_matrix
 
-from recsys.evaluation._metrics import positions
+from recsys.evaluation._metrics import Scores, positions
 from recsys.evaluation._rankers import known_songs
 from recsys.matrix import TasteMatrix
 from recsys.models import Ranking
@@ -78,45 +78,53 @@ class BeyondAccuracy:
 
             Where all lists are empty, ``novelty`` and ``popularity_overlap`` are 0.
         """
-        row, _ = positions(ranking)
-        pairs = self._pairs(ranking)
         times = np.bincount(ranking.songs, minlength=self._songs)[self._known]
-        previous = None
-        if self._previous is not None and self._had_previous is not None:
-            had = self._had_previous[row]
-            previous = self._mean(row[had], _among(pairs[had], self._previous))
+        means = {name: _mean(values) for name, values in self.by_listener(ranking).items()}
         return {
             "coverage": _rounded(np.count_nonzero(times) / max(len(times), 1)),
             "gini": _rounded(gini(times)),
-            "novelty": self._mean(row, self._information[ranking.songs]) or 0.0,
+            **means,
+            "novelty": means["novelty"] or 0.0,
+            "popularity_overlap": means["popularity_overlap"] or 0.0,
+        }
+
+    def by_listener(self, ranking: Ranking) -> dict[str, Scores]:
+        """What :meth:`of` takes the mean of: float64 ``[users]``, NaN for a list without."""
+        row, _ = positions(ranking)
+        pairs = self._pairs(ranking)
+        previous = np.full(self._users, np.nan)
+        if self._previous is not None and self._had_previous is not None:
+            had = self._had_previous[row]
+            previous = self._means(row[had], _among(pairs[had], self._previous))
+        return {
+            "novelty": self._means(row, self._information[ranking.songs]),
             "unheard_artists": self._unheard_artists(row, ranking.songs),
             "intra_list_diversity": self._diversity(ranking),
             "overlap_previous": previous,
-            "popularity_overlap": self._mean(row, _among(pairs, self._popular)) or 0.0,
+            "popularity_overlap": self._means(row, _among(pairs, self._popular)),
         }
 
     def _pairs(self, ranking: Ranking) -> npt.NDArray[np.int64]:
         return positions(ranking)[0] * self._songs + ranking.songs
 
-    def _mean(self, row: npt.NDArray[np.int64], values: npt.NDArray[np.generic]) -> float | None:
-        """The mean over users of the mean over their values; None without any."""
+    def _means(self, row: npt.NDArray[np.int64], values: npt.NDArray[np.generic]) -> Scores:
+        """The mean over each user's values; NaN without any."""
         counts = np.bincount(row, minlength=self._users)
-        some = counts > 0
-        sums = np.bincount(row, values, minlength=self._users)[some]
-        return _rounded((sums / counts[some]).mean()) if len(sums) else None
+        sums = np.bincount(row, values, minlength=self._users)
+        means: Scores = np.full(self._users, np.nan)
+        np.divide(sums, counts, out=means, where=counts > 0)
+        return means
 
-    def _unheard_artists(
-        self, row: npt.NDArray[np.int64], songs: npt.NDArray[np.int32]
-    ) -> float | None:
+    def _unheard_artists(self, row: npt.NDArray[np.int64], songs: npt.NDArray[np.int32]) -> Scores:
         credited = self._artists[songs]
         many = np.diff(credited.indptr)
         keys = np.repeat(row, many) * credited.shape[1] + credited.indices
         place = np.repeat(np.arange(len(row)), many)
         heard = np.bincount(place, _among(keys, self._heard_artists), minlength=len(row)) > 0
         some = many > 0
-        return self._mean(row[some], ~heard[some])
+        return self._means(row[some], ~heard[some])
 
-    def _diversity(self, ranking: Ranking) -> float | None:
+    def _diversity(self, ranking: Ranking) -> Scores:
         step = max(-(-self._users // _DIVERSITY_LISTS), 1)
         by_song = self._listeners
         similarity = _similarity_within(
@@ -127,8 +135,9 @@ class BeyondAccuracy:
             by_song.indices,
             by_song.shape[0],
         )
-        some = similarity[~np.isnan(similarity)]
-        return _rounded(1 - some.mean()) if len(some) else None
+        found = np.full(self._users, np.nan)
+        found[::step] = 1 - similarity
+        return found
 
 
 def gini(times: npt.NDArray[np.integer]) -> float:
@@ -168,6 +177,11 @@ def _among(keys: npt.NDArray[np.int64], known: npt.NDArray[np.int64]) -> npt.NDA
         return np.zeros(len(keys), bool)
     place = np.minimum(np.searchsorted(known, keys), len(known) - 1)
     return np.asarray(known[place] == keys)
+
+
+def _mean(values: Scores) -> float | None:
+    some = values[~np.isnan(values)]
+    return _rounded(some.mean()) if len(some) else None
 
 
 def _rounded(value: float) -> float:

@@ -39,6 +39,8 @@ class Comparison:
         listeners: listeners scored.
         metrics: model -> metric (``ndcg_at_30`` and so on) -> mean and interval.
         beyond: model -> measure -> value, as :meth:`BeyondAccuracy.of` defines them.
+        beyond_intervals: the same with intervals, of the measures that are means over listeners
+            (all but ``coverage`` and ``gini``, which are of all lists together).
         segments: ``new``, ``light``, ``heavy`` listeners; ``head`` and ``tail`` songs, where the
             lists are scored on that part of the truth alone. None without listeners is listed.
         paired: ``one_over_other`` -> the difference of ndcg, listener by listener.
@@ -48,6 +50,7 @@ class Comparison:
     listeners: int
     metrics: ByModel
     beyond: dict[str, dict[str, float | None]]
+    beyond_intervals: ByModel
     segments: dict[str, Segment]
     paired: dict[str, Interval]
 
@@ -59,14 +62,14 @@ class Comparison:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values: ``metrics``, ``beyond``, ``segments`` and ``paired``."""
+        """As JSON values: all but ``k`` and ``listeners``."""
         document: dict[str, Any] = _rounded(asdict(self))
-        return {part: document[part] for part in ("metrics", "beyond", "segments", "paired")}
+        return {part: value for part, value in document.items() if part not in ("k", "listeners")}
 
     def to_arrow(self) -> pa.Table:
         """One row per segment (``all`` first), model and measure: mean, low, high, users.
 
-        What lies beyond accuracy has no interval: low and high are null there.
+        ``coverage`` and ``gini`` are of all lists together: low and high are null there.
         """
         rows: list[tuple[Any, ...]] = []
         for segment, of in {"all": Segment(self.listeners, self.metrics), **self.segments}.items():
@@ -75,7 +78,11 @@ class Comparison:
                     rows.append((segment, model, name, one.mean, one.low, one.high, one.users))
         for model, values in self.beyond.items():
             for name, value in values.items():
-                rows.append(("all", model, name, value, None, None, self.listeners))
+                sure = self.beyond_intervals[model].get(name)
+                low, high, users = (
+                    (sure.low, sure.high, sure.users) if sure else (None, None, self.listeners)
+                )
+                rows.append(("all", model, name, value, low, high, users))
         return pa.table([list(column) for column in zip(*rows, strict=True)] or [[]] * 7, _COLUMNS)
 
     def __str__(self) -> str:
@@ -121,7 +128,7 @@ def compare(
         k: the length of the lists.
     """
     if not len(heard.users):
-        return Comparison(k, 0, {}, {}, {}, {})
+        return Comparison(k, 0, {}, {}, {}, {}, {})
     scored = {name: score(ranking, heard, k).named(k) for name, ranking in rankings.items()}
     segments = {
         name: (np.count_nonzero(who), {m: _of(values, who) for m, values in scored.items()})
@@ -144,6 +151,9 @@ def compare(
         listeners=len(heard.users),
         metrics={name: sure[name] for name in scored},
         beyond={name: lists.of(ranking) for name, ranking in rankings.items()},
+        beyond_intervals=_where_known(
+            {name: lists.by_listener(ranking) for name, ranking in rankings.items()}, seed
+        ),
         segments={
             name: Segment(int(users), _intervals(values, seed))
             for name, (users, values) in segments.items()
@@ -155,6 +165,23 @@ def compare(
 
 def _of(values: Mapping[str, Scores], who: Any) -> dict[str, Scores]:
     return {name: scores[who] for name, scores in values.items()}
+
+
+def _where_known(values: Mapping[str, Mapping[str, Scores]], seed: int) -> ByModel:
+    """The interval of each measure over the listeners who have it; none where nobody has."""
+    together: dict[bytes, list[tuple[str, str]]] = {}  # measures that the same listeners have
+    for model, measures in values.items():
+        for name, scores in measures.items():
+            known = ~np.isnan(scores)
+            if known.any():
+                together.setdefault(known.tobytes(), []).append((model, name))
+    found: ByModel = {model: {} for model in values}
+    for columns in together.values():
+        table = np.column_stack([values[model][name] for model, name in columns])
+        sure = intervals(table[~np.isnan(table[:, 0])], seed)
+        for (model, name), interval in zip(columns, sure, strict=True):
+            found[model][name] = interval
+    return found
 
 
 def _intervals(values: Mapping[str, Mapping[str, Scores]], seed: int) -> ByModel:

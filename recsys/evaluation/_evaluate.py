@@ -94,7 +94,8 @@ def evaluate(
     Raises:
         BadLogError: a column is missing, of a wrong type, or has nulls.
         MissingDataError: nobody known before the cutoff heard anything new in the week.
-        SettingsError: a model has the name of a baseline, or a baseline is not known.
+        SettingsError: a model has the name of a baseline, a baseline is not known, or the cutoff
+            is no date.
 
     Two tribes, each of which plays its own 40 songs, three new ones a day:
 
@@ -134,6 +135,11 @@ def evaluate(
             if taken
             else f"{', '.join(unknown)}: no such baseline. Known: {', '.join(BASELINES)}."
         )
+    if not isinstance(cutoff, date):
+        raise SettingsError(
+            f"cutoff = {cutoff!r}: expected a datetime.date or datetime.datetime, such as "
+            "date(2026, 11, 8)."
+        )
     split = split_listens(listens, cutoff)
     heard = truth(split.base, split.after).sample(listeners, seed)
     if not len(heard.users):
@@ -150,7 +156,12 @@ def evaluate(
             rankings[name] = recommend(trained, split.base, heard.users, k)
         else:
             rankings[name] = _fit_and_recommend(model, split, heard, k)
-    pairs = [(name, other) for name in models for other in rankings if other not in models]
+    mine = list(models)
+    pairs = [
+        (name, other)
+        for at, name in enumerate(mine)
+        for other in (*(one for one in rankings if one not in models), *mine[:at])
+    ]
     return compare(split.base, heard, rankings, pairs=pairs, seed=seed, k=k)
 
 

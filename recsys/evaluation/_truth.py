@@ -23,8 +23,9 @@ class Truth:
             (nobody can rank for the others), and with at least one song in ``songs``.
         songs: bool ``[n, songs]``, row by row beside ``users``.
         dropped: plays (user, track pairs) that take no part, by reason: ``unknown_user``,
-            ``not_rankable`` (a user who is not eligible or without strength), ``unknown_track``,
-            ``excluded`` (heard or disliked before).
+            ``skipped_only`` (heard, and not for long), ``not_rankable`` (a user who is not
+            eligible or without strength), ``unknown_track``, ``excluded`` (heard or disliked
+            before).
     """
 
     users: npt.NDArray[np.int32]
@@ -55,9 +56,13 @@ def truth(base: TasteMatrix, plays: pa.Table) -> Truth:
 
     Args:
         base: the matrix before the week.
-        plays: user_id and track_id of what was played in the week; repeats do no harm.
+        plays: user_id and track_id of what was heard in the week, and, where some of it was only
+            skipped, ``played`` (bool); repeats do no harm.
     """
-    pairs = plays.select([c.USER_ID, c.TRACK_ID]).group_by([c.USER_ID, c.TRACK_ID]).aggregate([])
+    if "played" not in plays.schema.names:
+        plays = plays.append_column("played", pa.array(np.ones(len(plays), bool)))
+    pairs = plays.group_by([c.USER_ID, c.TRACK_ID]).aggregate([("played", "any")])
+    played = pairs["played_any"].to_numpy()
     user = _places(pairs[c.USER_ID], base.users[c.USER_ID])
     track = _places(pairs[c.TRACK_ID], base.tracks[c.TRACK_ID])
     eligible = base.users["eligible"].to_numpy().astype(bool)
@@ -69,7 +74,9 @@ def truth(base: TasteMatrix, plays: pa.Table) -> Truth:
         dropped[reason] = int(len(which) - which.sum())
         user, track = user[which], track[which]
 
+    played = played[user >= 0]
     keep(user >= 0, "unknown_user")
+    keep(played, "skipped_only")
     keep(rankable[user], "not_rankable")
     keep(track >= 0, "unknown_track")
     song = base.tracks["song"].to_numpy().astype(np.int32)[track]

@@ -103,7 +103,7 @@ def test_segments_of_songs_are_scored_on_their_part_of_the_truth() -> None:
 def test_it_leaves_as_plain_json_and_as_one_row_a_number() -> None:
     found = comparison()
     document = json.loads(json.dumps(found.to_dict()))
-    assert set(document) == {"metrics", "beyond", "segments", "paired"}
+    assert set(document) == {"metrics", "beyond", "beyond_intervals", "segments", "paired"}
     assert set(document["metrics"]["right"]["ndcg_at_30"]) == {"mean", "low", "high", "users"}
     assert document["segments"]["new"]["listeners"] == 40
     rows = found.to_arrow().to_pylist()
@@ -128,6 +128,17 @@ def test_nobody_to_score_leaves_every_table_empty() -> None:
     base = matrix_of(heard_by([5], 20))
     heard = truth_of([{1}], 20).sample(0, seed=1)
     found = compare(base, heard, {}, pairs=[], seed=1)
-    assert found.to_dict() == {"metrics": {}, "beyond": {}, "segments": {}, "paired": {}}
+    assert not any(found.to_dict().values())
     assert found.to_arrow().num_rows == 0
     assert "0 listeners" in str(found)
+
+
+def test_what_is_a_mean_over_listeners_has_an_interval_around_it() -> None:
+    found = comparison()
+    for model, measures in found.beyond.items():
+        sure = found.beyond_intervals[model]
+        assert {*measures} - {*sure} >= {"coverage", "gini"}
+        for name, interval in sure.items():
+            assert interval.low - 1e-9 <= interval.mean <= interval.high + 1e-9
+            assert interval.mean == pytest.approx(measures[name], abs=1e-5)
+            assert interval.users <= found.listeners

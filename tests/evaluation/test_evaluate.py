@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 import pytest
 from implicit.cpu.als import AlternatingLeastSquares
@@ -127,9 +128,8 @@ def test_any_frame_will_do_in_any_order() -> None:
 
 
 def test_pandas_will_do() -> None:
-    pandas = pytest.importorskip("pandas")
     listens = tribes()
-    frame = pandas.DataFrame({name: listens[name].to_pylist() for name in listens.column_names})
+    frame = pd.DataFrame({name: listens[name].to_pylist() for name in listens.column_names})
     models = {"ours": AlsSettings(factors=4, iterations=3)}
     assert same(
         evaluate(frame, models, cutoff=CUTOFF, baselines=CHEAP),
@@ -257,3 +257,12 @@ def test_what_is_wrong_is_said() -> None:
         evaluate(listens, {"item_knn": AlsSettings()}, cutoff=CUTOFF)
     with pytest.raises(SettingsError, match="als: no such baseline"):
         evaluate(listens, models, cutoff=CUTOFF, baselines=["als"])
+
+
+def test_models_of_mine_are_held_against_each_other_and_a_cutoff_must_be_a_date() -> None:
+    models = {"few": AlsSettings(factors=2), "many": AlsSettings(factors=8)}
+    found = evaluate(tribes(), models, cutoff=CUTOFF, baselines=CHEAP)
+    assert "many_over_few" in found.paired
+    assert "few_over_many" not in found.paired
+    with pytest.raises(SettingsError, match=r"cutoff = '2026-11-08': expected a datetime\.date"):
+        evaluate(tribes(), models, cutoff="2026-11-08")  # type: ignore[arg-type]

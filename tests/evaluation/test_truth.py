@@ -34,8 +34,17 @@ def test_truth_is_what_was_heard_for_the_first_time() -> None:
     assert found.users.tolist() == [0, 1]
     assert [sorted(row.indices.tolist()) for row in found.songs] == [[3], [2]]
     assert found.dropped == {
-        "unknown_user": 1, "not_rankable": 2, "unknown_track": 1, "excluded": 2
+        "unknown_user": 1, "skipped_only": 0, "not_rankable": 2, "unknown_track": 1, "excluded": 2
     }  # fmt: skip
+
+
+def test_a_song_that_was_only_skipped_is_heard_and_not_wanted() -> None:
+    base = matrix_of([[1.0, 0, 0, 0]], users=["ann"])
+    base = replace(base, users=base.users.set_column(2, "eligible", pa.array([True])))
+    heard = plays_of(("ann", "track-song00001"), ("ann", "track-song00002"))
+    found = truth(base, heard.append_column("played", pa.array([False, True])))
+    assert found.songs.indices.tolist() == [2]
+    assert found.dropped["skipped_only"] == 1
 
 
 def test_no_plays_is_no_truth() -> None:

@@ -71,7 +71,8 @@ def test_the_week_is_half_open_and_goes_by_the_day_of_the_listen(tmp_path: Path)
     )
     found = plays_of([one, two], BEGIN, END, tmp_path)
     assert [tuple(row.values()) for row in found.to_pylist()] == [
-        ("ann", "begin"), ("bob", "last"), ("bob", "part"), ("bob", "skipped and played"),
+        ("ann", "begin", True), ("bob", "last", True), ("bob", "part", True),
+        ("bob", "skipped", False), ("bob", "skipped and played", True),
     ]  # fmt: skip
     assert plays_of([], BEGIN, END, tmp_path).num_rows == 0
 
@@ -189,7 +190,14 @@ def test_listens_of_the_week_planted_in_the_base_leave_nothing_to_predict(tmp_pa
     leaky = evaluated(tmp_path, with_the_week(base, clear.plays), clear.plays)
     assert leaky["listeners"] == 0
     assert leaky["dropped"]["excluded"] == len(clear.plays)
-    assert leaky["metrics"] == leaky["beyond"] == leaky["segments"] == leaky["paired"] == {}
+    assert (
+        leaky["metrics"]
+        == leaky["beyond"]
+        == leaky["beyond_intervals"]
+        == leaky["segments"]
+        == leaky["paired"]
+        == {}
+    )
 
 
 def test_a_model_trained_on_the_week_would_be_absurdly_good(tmp_path: Path) -> None:
@@ -221,7 +229,7 @@ def test_the_document_has_everything_and_the_choice_can_read_it(tmp_path: Path) 
     found = evaluated(tmp_path, seen_from(clear.base), clear.plays)
     assert list(found) == [
         "listeners", "of_listeners", "week", "dropped", "challenger", "evidence",
-        "metrics", "beyond", "segments", "paired",
+        "metrics", "beyond", "beyond_intervals", "segments", "paired",
     ]  # fmt: skip
     models = ["popularity", "recent_popularity", "item_knn", "als_defaults", "challenger"]
     assert list(found["metrics"]) == list(found["beyond"]) == models
