@@ -126,7 +126,11 @@ def _time(raw: str, kind: Kind) -> str:
         return _microseconds(raw, _PER_SECOND[kind])
     if kind is Kind.INTEGER:
         return _epoch(f"TRY_CAST({raw} AS BIGINT)")
-    text = _text(raw, kind)
+    given = _text(raw, kind)
+    # A leap second is the second after: no clock of ours has it, and POSIX time counts it so.
+    leap = f"({given}[15:19] = '59:60')"
+    text = f"(CASE WHEN {leap} THEN {given}[:17] || '59' || {given}[20:] ELSE {given} END)"
+    later = f"CASE WHEN {leap} THEN 1000000 ELSE 0 END"
     # DuckDB's cast to TIMESTAMP ignores an offset, so it is cut off before and taken off after.
     clock = f"epoch_us(TRY_CAST(left({text}, {{end}}) AS TIMESTAMP))"
     offset = f"regexp_extract({text}, '{_ZONE}$')"
@@ -134,7 +138,7 @@ def _time(raw: str, kind: Kind) -> str:
     minutes = f"(CAST({offset}[2:3] AS BIGINT) * 60 + {minutes})"
     shift = f"{minutes} * CASE WHEN {offset}[1] = '-' THEN -60000000 ELSE 60000000 END"
     zoned = clock.format(end=f"length({text}) - length({offset})")
-    return f"""CASE
+    return f"""{later} + CASE
         WHEN regexp_full_match({text}, '{_CLOCK}Z?')
         THEN {clock.format(end=f"length(rtrim({text}, 'Z'))")}
         WHEN regexp_full_match({text}, '-?[0-9]+') THEN {_epoch(f"TRY_CAST({text} AS BIGINT)")}

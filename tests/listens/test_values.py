@@ -40,6 +40,12 @@ SECONDS = int(NOON_AT.timestamp())
         (SECONDS * 10**9, NOON_AT),
         ("2002-10-01T00:00:00Z", datetime(2002, 10, 1, tzinfo=UTC)),
         ("2026-11-17T23:59:59.999999Z", datetime(2026, 11, 17, 23, 59, 59, 999999, UTC)),
+        # The hour that clocks in Berlin run through twice, and a leap second.
+        ("2025-10-26T02:30:00+02:00", datetime(2025, 10, 26, 0, 30, tzinfo=UTC)),
+        ("2025-10-26T02:30:00+01:00", datetime(2025, 10, 26, 1, 30, tzinfo=UTC)),
+        ("2016-12-31T23:59:60Z", datetime(2017, 1, 1, tzinfo=UTC)),
+        ("2017-01-01T00:59:60.5+01:00", datetime(2017, 1, 1, 0, 0, 0, 500000, UTC)),
+        ("2016-12-31T23:58:60Z", "bad_time"),
         # What is refused.
         ("2002-09-30T23:59:59Z", "time_too_early"),
         ("2002-10-01T00:30:00+01:00", "time_too_early"),
