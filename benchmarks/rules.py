@@ -7,7 +7,7 @@
 
 Playlists are made as the product makes them, without a part of the listening, once with all of
 these rules off and once by each variant, and held against what was kept back. ``plot`` needs
-matplotlib.
+matplotlib, which the extra ``bench`` brings.
 """
 
 from __future__ import annotations
@@ -152,8 +152,11 @@ def liked(ready: Ready, lists: Lists) -> float:
     """The chance that a listener really likes a track of theirs."""
     case = ready.case
     assert case.truth is not None
-    nothing = np.full(len(lists.songs), -1, np.int32)
-    return case.truth.score(playlist_table(lists, case.base, nothing, case.week)[0]).affinity
+    because, spares_because = (
+        np.full(len(picks.songs), -1, np.int32) for picks in (lists, lists.spares)
+    )
+    playlists, _ = playlist_table(lists, case.base, because, spares_because, case.week)
+    return case.truth.score(playlists).affinity
 
 
 def plot(cases: list[HeldOut], out: Path) -> None:

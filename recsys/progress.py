@@ -17,14 +17,14 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 
 def progress(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
-    """Yield ``items`` and show how far along it is.
+    """Yield ``items`` and show how far along it is; a single item is not worth showing.
 
     Args:
         items: what to go through.
         what: what is being done, for people.
         total: how many items there are.
     """
-    if sys.stderr.isatty():
+    if total > 1 and sys.stderr.isatty():
         from rich.console import Console
 
         yield from track(items, what, total=total, console=Console(stderr=True), transient=True)

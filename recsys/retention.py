@@ -125,17 +125,12 @@ class _Needs:
         stay |= {one.digest for one in editions if one.pinned}
         whole = {one for one in at_home if one[0] in recent}
         whole |= {key for key, one in staged.items() if one.digest in stay}
-        plans = [
-            Plan.load(home.edition(week, revision) / "plan")
-            for week, revision in sorted(whole)
-            if (week, revision) in at_home
-            and not artefact.exists(home.edition(week, revision) / "record")
-        ]
+        kept = [home.edition(*key) for key in sorted(whole & set(at_home))]
         return cls(
             whole=frozenset(whole),
             stages=frozenset(
                 (Week.parse(pin["edition"]), pin["revision"], stage)
-                for stage, pin in (*_pins(plans), *_models(home, recent[0], editions))
+                for stage, pin in (*_pins(kept), *_models(home, recent[0], editions))
             ),
             playlists_since=recent[0]
             - max(settings.playlists.cooldown_editions, HINDSIGHT_EDITIONS),
@@ -154,14 +149,17 @@ class _Needs:
         return week >= self.states_since or any(kept in (week, week + 1) for kept, _ in self.whole)
 
 
-def _pins(plans: Sequence[Plan]) -> Iterator[tuple[str, Any]]:
-    """What plans that are not carried out yet stand on."""
-    for plan in plans:
+def _pins(kept: Sequence[Path]) -> Iterator[tuple[str, Any]]:
+    """What kept editions stand on: to be explained and verified, and to be made to the end."""
+    for folder in kept:
+        plan = Plan.load(folder / "plan")
+        for playlists in (*plan.cooling, *plan.past):
+            yield "playlists", playlists
+        if artefact.exists(folder / "record"):
+            continue
         for model in (plan.parent, plan.grandparent):
             if model is not None:
                 yield "als_model", model
-        for playlists in (*plan.cooling, *plan.past):
-            yield "playlists", playlists
 
 
 def _models(home: Home, newest: Week, editions: Sequence[Edition]) -> Iterator[tuple[str, Any]]:

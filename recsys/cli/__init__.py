@@ -66,6 +66,9 @@ def parser() -> argparse.ArgumentParser:
     explain.add_argument("user", metavar="USER", help="the listener's id, as in the log")
     explain.add_argument("--track", help="a track's id: why is it there, or why not?")
     explain.add_argument("--edition", help="a week, YYYY-Www; by default the one served")
+    explain.add_argument(
+        "--revision", type=int, help="of the edition, as it was made, though a gate held it"
+    )
     explain.add_argument("--json", action="store_true", help="everything, for programs")
     explain.set_defaults(run=_explained)
 

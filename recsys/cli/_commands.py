@@ -13,7 +13,14 @@ from recsys.artefact import Artefact
 from recsys.cli import _print
 from recsys.cli._release import held_by, refusal_lines
 from recsys.erasure import overdue
-from recsys.errors import NoEditionError, NoSuchUserError, SettingsError, StoreError
+from recsys.errors import (
+    ArtefactError,
+    NoEditionError,
+    NoSuchUserError,
+    PlanError,
+    SettingsError,
+    StoreError,
+)
 from recsys.home import Home, read_last_run
 from recsys.settings import Settings, load_settings
 from recsys.store import Edition, Store, open_store
@@ -33,8 +40,7 @@ def show(options: argparse.Namespace) -> int:
                 f"Edition {edition.edition} has no playlist for this listener. {why}".strip()
             ) from None
     if options.json:
-        json.dump(playlist.to_dict(), sys.stdout, indent=1, ensure_ascii=False)
-        print()
+        _print.put_json(playlist.to_dict())
     else:
         names = _print.track_names(Home.of(settings), playlist)
         _print.put(_print.playlist_table(playlist, names))
@@ -157,7 +163,10 @@ def verify(options: argparse.Namespace) -> int:
         for stage in ("plan", "matrix", "als_model", "playlists"):
             Artefact.open(folder / stage).check()
         rows = compare_stored(store, Artefact.open(folder / "playlists"))
-    verdict = check_edition(home, folder, settings.playlists)
+    try:
+        verdict = check_edition(home, folder, settings.playlists)
+    except PlanError as error:
+        raise ArtefactError(str(error)) from error
     print(f"Edition {edition.edition} revision {edition.revision}")
     print("  files      as their manifests say")
     print(f"  invariants {verdict.summary()}")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -17,11 +15,12 @@ from rich.text import Text
 
 from recsys import artefact
 from recsys.cli import _print
-from recsys.errors import NoEditionError, NoSuchUserError, SettingsError
+from recsys.cli._release import planned_edition
+from recsys.errors import ArtefactError, NoEditionError, NoSuchUserError, SettingsError
 from recsys.explain import Answer, Listed, Listener, Part, Reason, Standing, Track, open_edition
 from recsys.home import Home
 from recsys.settings import load_settings
-from recsys.store import Store, open_store
+from recsys.store import PlaylistTrack, Store, open_store
 from recsys.weeks import Week
 
 #: Parts of a score that are shown one by one.
@@ -33,12 +32,19 @@ def explain(options: argparse.Namespace) -> int:
     settings = load_settings()
     home = Home.of(settings)
     with open_store(settings.store_url) as store:
-        folder = _folder(store, home, options.edition)
         forgotten = options.user in store.tombstones()
+        readable = False
+        if options.revision is not None:
+            folder = home.edition(*planned_edition(home, options.edition, options.revision))
+        else:
+            folder, readable = _folder(store, home, options.edition)
+        # What readers do not see is explained as it was made.
+        shown = _shown(store, options.user, options.edition) if readable else None
+        blocked = store.blocks() if readable else frozenset[str]()
     edition = open_edition(home, folder)
     if forgotten:
         raise NoSuchUserError(f"Edition {edition.week} has no playlist for this listener.")
-    listener = Listener(edition, options.user)
+    listener = Listener(edition, options.user, shown=shown, blocked=blocked)
     about = {
         "edition": str(edition.week),
         "revision": edition.revision,
@@ -50,7 +56,7 @@ def explain(options: argparse.Namespace) -> int:
         answer = listener.why(options.track)
         tracks = [one for one in listener.playlist() if one.position == answer.position]
         if options.json:
-            _put_json(about | {"answer": answer, "tracks": tracks})
+            _print.put_json(about | {"answer": answer, "tracks": tracks}, _plain_value)
         else:
             sentence = _sentence(answer, edition.rules.per_artist)
             _print.put(Group(sentence, _tracks(tracks)) if tracks else sentence)
@@ -59,49 +65,64 @@ def explain(options: argparse.Namespace) -> int:
         from recsys.listeners import why_no_playlist
 
         why = why_no_playlist(folder, listener.user_id, settings.edition.active_days)
-        raise NoSuchUserError(f"Edition {edition.week} has no playlist for this listener. {why}")
+        raise NoSuchUserError(
+            f"Edition {edition.week} has no playlist for this listener. {why}".strip()
+        )
     if options.json:
-        _put_json(about | {"tracks": listener.playlist()})
+        _print.put_json(about | {"tracks": listener.playlist()}, _plain_value)
     else:
         _print.put(Group(_title(about), _tracks(listener.playlist())))
     return 0
 
 
-def _folder(store: Store, home: Home, name: str | None) -> Path:
-    """The edition served, or the one named: as readers see it, else its newest revision."""
+def _shown(store: Store, user: str, edition: str | None) -> Sequence[PlaylistTrack]:
+    try:
+        return store.playlist(user, edition=edition).tracks
+    except NoSuchUserError:
+        return ()
+
+
+def _folder(store: Store, home: Home, name: str | None) -> tuple[Path, bool]:
+    """The edition served, or the one named: the revision that readers see, else the newest one.
+
+    Returns:
+        Its folder, and whether the store has it for readers.
+    """
     if name is None:
         served = store.current()
         if served is None:
             raise NoEditionError("The store serves no edition yet: publish a week first.")
-        return home.edition(Week.parse(served.edition), served.revision)
+        return home.edition(Week.parse(served.edition), served.revision), served.present
     try:
         week = Week.parse(name)
     except ValueError as error:
         raise SettingsError(f"--edition: {error}") from None
     seen = [one for one in store.editions() if one.edition == str(week) and one.readable]
     if seen:
-        return home.edition(week, seen[0].revision)
-    made = [home.edition(week, revision) for revision in home.revisions(week)[::-1]]
-    made = [folder for folder in made if artefact.exists(folder / "playlists")]
+        return home.edition(week, seen[0].revision), seen[0].present
+    planned = [home.edition(week, revision) for revision in home.revisions(week)[::-1]]
+    made = [folder for folder in planned if artefact.exists(folder / "playlists")]
+    if not made and any(home.cleaned(folder).exists() for folder in planned):
+        raise ArtefactError(
+            f"Edition {week} was cleaned away: its plan, verdicts, report and record are left, and "
+            "they do not explain a playlist."
+        )
     if not made:
         known = ", ".join(map(str, home.weeks()[-3:])) or "none"
         raise NoEditionError(
             f"There is no edition {week} under {home.root} that has playlists. The newest ones "
             f"planned there: {known}."
         )
-    return made[0]
+    return made[0], False
 
 
-def _put_json(value: Any) -> None:
-    def plain(value: Any) -> Any:
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-        if isinstance(value, date):
-            return value.isoformat()
-        raise TypeError(f"{type(value).__name__} has no form in JSON")
-
-    json.dump(value, sys.stdout, indent=1, ensure_ascii=False, default=plain)
-    print()
+def _plain_value(value: Any) -> Any:
+    """What JSON has no form for."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    if isinstance(value, date):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
 def _title(about: dict[str, Any]) -> RenderableType:
@@ -123,12 +144,14 @@ def _tracks(listed: Iterable[Listed]) -> RenderableType:
     for track in listed:
         position, name = Text(str(track.position), style="bold"), _name(track.track)
         name.stylize("bold")
-        if track.source != "als":
+        if track.source == "als":
+            rank = (f"  (rank {track.rank} by score)", "dim")
+            table.add_row(position, Text(f"{track.score:.4f}", "bold"), Text.assemble(name, rank))
+        else:
             table.add_row(position, "popular", name)
             table.add_row("", "", "  popular with others; nothing of this listener's speaks for it")
-            continue
-        rank = (f"  (rank {track.rank} by score)", "dim")
-        table.add_row(position, Text(f"{track.score:.4f}", "bold"), Text.assemble(name, rank))
+        if track.entered:
+            table.add_row("", "", "  a spare, in place of a blocked track")
         for part in track.parts[:_SHOWN]:
             table.add_row("", f"{part.weight:+.4f}", _part(part))
         others = track.parts[_SHOWN:]
@@ -147,13 +170,13 @@ def _part(part: Part) -> Text:
 
 def _name(track: Track) -> Text:
     artists = f" – {', '.join(track.artist_names)}" if track.artist_names else ""
-    return _print.plain(f"{track.track_name or track.track_id}{artists}")
+    return _print.name(f"{track.track_name or track.track_id}{artists}")
 
 
 def _sentence(answer: Answer, per_artist: int) -> Text:
     """The answer in words."""
     track, tracks = _name(answer.track), Text(" and ").join(map(_name, answer.tracks))
-    ids = Text(" and ").join(_print.plain(one.track_id) for one in answer.tracks)
+    ids = Text(" and ").join(_print.name(one.track_id) for one in answer.tracks)
     known_as = Text() if answer.tracks in ((), (answer.track,)) else Text.assemble(", as ", ids)
     said: dict[Reason, tuple[str | Text, ...]] = {
         Reason.UNKNOWN_TRACK: (" is not in the catalogue of this edition: check the id.",),
@@ -178,7 +201,9 @@ def _sentence(answer: Answer, per_artist: int) -> Text:
             " rests: this listener had it in ", ", ".join(answer.editions), ".",
         ),
         Reason.ARTIST_CAP: (
-            f" would be more than {per_artist} by one artist. On the list are ", tracks, ".",
+            f" would have been more than {per_artist} by one artist. On the list were ",
+            tracks,
+            ".",
         ),
         Reason.NEIGHBOURS: (
             " found no place that is not beside a song by one of its artists: ", tracks, ".",

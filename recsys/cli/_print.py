@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
-import unicodedata
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from recsys.plan import Plan
 from recsys.settings import Settings
 from recsys.store import Edition, Playlist, Store
 from recsys.store._url import redacted
+from recsys.untrusted import harmless, harmless_name
 from recsys.weeks import Week
 
 _POPULAR: Final = Text("popular with others", style="dim")
@@ -42,11 +44,23 @@ def plain(text: str | None) -> Text:
     >>> plain("a" + chr(27) + "[31m[bold]b").plain
     'a�[31m[bold]b'
     """
-    shown = "".join(
-        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(mark) in ("Cc", "Cf", "Cs") else mark
-        for mark in text or ""
-    )
-    return Text(shown)
+    return Text(harmless(text or ""))
+
+
+def name(text: str) -> Text:
+    """An untrusted name: one line, and not endless."""
+    return Text(harmless_name(text))
+
+
+def put_json(value: Any, default: Callable[[Any], Any] | None = None) -> None:
+    """Print JSON; in ASCII, so that untrusted text cannot steer the terminal that shows it.
+
+    Args:
+        value: what to print.
+        default: as in `json.dump`.
+    """
+    json.dump(value, sys.stdout, indent=1, default=default)
+    print()
 
 
 def playlist_table(playlist: Playlist, names: Mapping[str, str]) -> RenderableType:

@@ -23,7 +23,7 @@ def release(options: argparse.Namespace) -> int:
 
     settings = load_settings()
     home = Home.of(settings)
-    week, revision = _edition(home, options.edition, options.revision)
+    week, revision = planned_edition(home, options.edition, options.revision)
     refusal = held(home, week, revision)
     if refusal is None:
         raise NoEditionError(f"No gate holds edition {week} revision {revision}.")
@@ -69,7 +69,7 @@ def _row(sample: dict[str, Any]) -> str:
     return ", ".join(f"{name} {_print.plain(str(value)).plain}" for name, value in sample.items())
 
 
-def _edition(home: Home, edition: str | None, revision: int | None) -> tuple[Week, int]:
+def planned_edition(home: Home, edition: str | None, revision: int | None) -> tuple[Week, int]:
     """The edition asked for; by default the newest revision, and of the newest week, planned."""
     try:
         week = Week.parse(edition) if edition else max(home.weeks(), default=None)

@@ -16,12 +16,12 @@ class Reason(StrEnum):
     NOT_ELIGIBLE = "not_eligible"
     #: There was no song that the listener could get, and they have no playlist.
     NOTHING_LEFT = "nothing_left"
+    #: A track of the song is blocked for everyone, and the song is not on the list.
+    BLOCKED = "blocked"
     #: It is on the list.
     LISTED = "listed"
     #: Another track of the same song is on the list.
     SAME_SONG = "same_song"
-    #: A track of the song is blocked for everyone.
-    BLOCKED = "blocked"
     #: No track of the song is available.
     UNAVAILABLE = "unavailable"
     #: The listener disliked a track of the song.
@@ -76,6 +76,7 @@ class Listed:
         source: ``als`` or ``popular``.
         parts: what adds up to the score, largest first; none for popular fill.
         rank: by score among what the listener could get, from 1; None for popular fill.
+        entered: it was a spare, and came in place of a track that was blocked since.
     """
 
     position: int
@@ -84,6 +85,7 @@ class Listed:
     source: str
     parts: tuple[Part, ...]
     rank: int | None
+    entered: bool
 
 
 @dataclass(frozen=True)

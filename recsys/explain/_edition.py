@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +15,12 @@ from recsys import models
 from recsys.artefact import Artefact, exists
 from recsys.candidates import Candidates
 from recsys.eligibility import barred_songs
-from recsys.errors import ArtefactError
+from recsys.errors import ArtefactError, PlanError
 from recsys.fresh import new_songs, older_tracks
 from recsys.home import Home
 from recsys.matrix import TasteMatrix
 from recsys.models import ALSModel, WhitenedSongs
-from recsys.plan import Plan, open_pinned
+from recsys.plan import Plan, pinned_playlists
 from recsys.playlists import Artists, artist_codes, popular_songs
 from recsys.settings import PlaylistsSettings
 from recsys.weeks import Week
@@ -39,7 +39,7 @@ class MadeEdition:
         playlists: ``playlists.parquet``.
         cooling: ``playlists.parquet`` of the editions whose tracks rested, by edition and revision.
         taste: the taste state, or None where it is gone: then nobody knows when a song was heard.
-        blocked: tracks that nobody could get.
+        blocked: tracks that nobody could get when it was planned.
         rules: the settings it was made by.
         new: bool ``[songs]``: what ``freshness`` favoured; None for nothing.
     """
@@ -85,15 +85,16 @@ def open_edition(home: Home, folder: Path) -> MadeEdition:
         folder: the edition's folder.
 
     Raises:
-        ArtefactError: an artefact that explains the playlists is no longer there.
-        PlanError: an earlier edition's playlists are gone, or not those that the plan pinned.
+        ArtefactError: an artefact that explains the playlists is not there, or is not the one that
+            the plan pinned.
     """
     stages = ("plan", "matrix", "als_model", "candidates", "playlists")
     gone = [name for name in stages if not exists(folder / name)]
     if gone:
+        why = "was cleaned away" if home.cleaned(folder).exists() else "is not finished"
         raise ArtefactError(
-            f"{folder} no longer holds {', '.join(gone)}, so its playlists cannot be explained: "
-            "the edition was never finished, or was cleaned away. Explain another edition."
+            f"{folder} has no {', '.join(gone)}, so its playlists cannot be explained: the edition "
+            f"{why}. Explain another one."
         )
     plan = Plan.load(folder / "plan")
     matrix = TasteMatrix.load(Artefact.open(folder / "matrix").path)
@@ -122,14 +123,13 @@ def _rules(plan: Plan) -> PlaylistsSettings:
 
 
 def _cooling(plan: Plan, home: Home) -> dict[str, Path]:
-    pins: Sequence[Mapping[str, str]] = plan.cooling
-    return {
-        f"{one['edition']} r{one['revision']}": open_pinned(
-            home.edition(Week.parse(one["edition"]), int(one["revision"])) / "playlists",
-            one["digest"],
-        ).file("playlists.parquet")
-        for one in pins
-    }
+    try:
+        return {
+            f"{one['edition']} r{one['revision']}": pinned_playlists(home, one)
+            for one in plan.cooling
+        }
+    except PlanError as error:
+        raise ArtefactError(str(error)) from error
 
 
 def _taste(plan: Plan, home: Home) -> Path | None:

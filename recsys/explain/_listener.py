@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Sequence, Set
 from datetime import date
 from functools import cached_property
 from typing import Any
@@ -20,16 +21,31 @@ from recsys.explain._answers import Answer, Listed, Part, Reason, Standing, Trac
 from recsys.explain._edition import MadeEdition
 from recsys.models import contributions
 from recsys.rerank import rerank
+from recsys.store import PlaylistTrack
 
 
 class Listener:
     """One listener of an edition.
 
+    Args:
+        edition: as it was made.
+        user_id: the listener.
+        shown: the tracks that the store shows this listener, none for no playlist; by default all
+            that were made.
+        blocked: the tracks that the store blocks now, beside those of the edition's plan.
+
     Raises:
         NoSuchUserError: the log knew no such listener before the edition's cutoff.
     """
 
-    def __init__(self, edition: MadeEdition, user_id: str) -> None:
+    def __init__(
+        self,
+        edition: MadeEdition,
+        user_id: str,
+        *,
+        shown: Sequence[PlaylistTrack] | None = None,
+        blocked: Set[str] = frozenset(),
+    ) -> None:
         row = pc.index(edition.matrix.users["user_id"], pa.scalar(user_id, pa.string())).as_py()
         if row < 0:
             raise NoSuchUserError(
@@ -39,13 +55,19 @@ class Listener:
         self._edition = edition
         self._row = int(row)
         self.user_id = user_id
-        #: The row of ``playlists.parquet``, or None for a listener who has none.
-        self.row: dict[str, Any] | None = self._own(edition.playlists)
+        self._blocked = edition.blocked | blocked
+        self._made_row = self._own(edition.playlists)
+        #: The row of ``playlists.parquet`` with the tracks shown; None for a listener without.
+        self.row: dict[str, Any] | None = self._made_row
+        if self.row is not None and shown is not None:
+            tracks = [dataclasses.asdict(track) for track in shown]
+            self.row = self.row | {"tracks": tracks} if tracks else None
 
     def playlist(self) -> tuple[Listed, ...]:
         """Each track of the playlist, with what adds up to its score."""
         tracks = self.row["tracks"] if self.row else []
         songs = self._listed
+        made = {track["track_id"] for track in self._made_row["tracks"]} if self._made_row else ()
         parts = contributions(
             self._edition.whitened, self._edition.matrix.strength, self._row, songs
         )
@@ -57,6 +79,7 @@ class Listener:
                 source=track["source"],
                 parts=self._parts(parts[:, k]) if track["source"] == "als" else (),
                 rank=self._rank_of(song) if track["source"] == "als" else None,
+                entered=track["track_id"] not in made,
             )
             for k, (track, song) in enumerate(zip(tracks, songs.tolist(), strict=True))
         )
@@ -74,6 +97,9 @@ class Listener:
                 return Answer(track=asked, reason=Reason.NOTHING_LEFT)
             last = matrix.users["last_heard"][self._row].as_py()
             return Answer(track=asked, reason=Reason.NOT_ELIGIBLE, last_heard=last)
+        blocked = [one for one in self._ids_of(song) if one in self._blocked]
+        if track_id in blocked or (blocked and song not in self._listed):
+            return Answer(track=asked, reason=Reason.BLOCKED, tracks=self._named(song, blocked))
         if song in self._listed:
             listed = self.row["tracks"][self._listed.tolist().index(song)]
             same = listed["track_id"] == track_id
@@ -85,9 +111,7 @@ class Listener:
                 standing=self._standing(song),
             )
         if edition.barred[song]:
-            named = [one for one in self._ids_of(song) if one in edition.blocked]
-            reason = Reason.BLOCKED if named else Reason.UNAVAILABLE
-            return Answer(track=asked, reason=reason, tracks=self._named(song, named))
+            return Answer(track=asked, reason=Reason.UNAVAILABLE)
         if matrix.excluded[self._row, song]:
             return self._known(asked, song)
         resting = [name for name, songs in self._cooling.items() if song in songs]
@@ -117,7 +141,7 @@ class Listener:
         """It could have been listed: what came before it, or stood in its way."""
         standing = self._standing(song)
         if self._turn(song) <= self._last_turn:
-            alike = [other for other in self._listed.tolist() if self._shared(song, other)]
+            alike = [other for other in self._made.tolist() if self._shared(song, other)]
             full = [
                 [other for other in alike if artist in self._artists_of(other)]
                 for artist in self._artists_of(song)
@@ -168,9 +192,9 @@ class Listener:
     @cached_property
     def _last_turn(self) -> int:
         """The turn after which nothing got in; where a rule gave way, all had their turn."""
-        if self.row is None or self.row["relaxed"]:
+        if self._made_row is None or self._made_row["relaxed"]:
             return len(self._order) + len(self._edition.popular)
-        return max(self._turn(song) for song in self._listed.tolist())
+        return max(self._turn(song) for song in self._made.tolist())
 
     @cached_property
     def _held_to(self) -> bool:
@@ -180,6 +204,11 @@ class Listener:
     @cached_property
     def _listed(self) -> npt.NDArray[np.int32]:
         return self._songs_in(self.row)
+
+    @cached_property
+    def _made(self) -> npt.NDArray[np.int32]:
+        """The songs of the list as the rules left it, before any was blocked."""
+        return self._songs_in(self._made_row)
 
     @cached_property
     def _cooling(self) -> dict[str, frozenset[int]]:

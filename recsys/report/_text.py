@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
 from typing import Any, Final
 
 from markupsafe import Markup
 
-#: Joiners are part of names in many scripts, and of emoji; every other format character is not.
-_JOINERS: Final = "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"
-_REPLACED: Final = ("Cc", "Cf", "Cs", "Cn")
-_LONGEST: Final = 200
+from recsys.untrusted import harmless_name
+
 NONE: Final = "–"
 
 
@@ -27,11 +24,7 @@ def harmless(value: Any) -> Any:
     """
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
-    shown = "".join(
-        mark if mark in _JOINERS or unicodedata.category(mark) not in _REPLACED else "�"
-        for mark in " ".join(value[: 2 * _LONGEST].split())
-    )
-    return shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "…"
+    return harmless_name(value)
 
 
 def count(value: float | None) -> str:

@@ -125,11 +125,18 @@ def test_show_says_why_there_is_none(recsys: Call, arguments: tuple[str, ...], s
 def test_names_from_the_log_cannot_steer_the_terminal(deployment: Deployment, recsys: Call) -> None:
     shard = next((deployment.home / "store" / "editions").glob(f"{NOW}*")) / "edition.db"
     with closing(sqlite3.connect(shard)) as database, database:
-        database.execute("UPDATE track SET track_name = char(27) || '[2J[red]' || track_name")
+        database.execute(
+            "UPDATE track SET track_name = char(27, 155, 8238) || '[2J[red]' || track_name"
+        )
     code, said, _ = recsys("show", "t0m00")
     assert code == 0
-    assert "\x1b" not in said
+    assert not re.search("[\x1b\x9b\u202e]", said)
     assert "[2J[red]Song" in said
+    code, said, _ = recsys("show", "t0m00", "--json")
+    assert code == 0
+    assert said.isascii()
+    assert set(said) - set("\n") == {mark for mark in said if mark.isprintable()}
+    assert json.loads(said)["tracks"][0]["track_name"].startswith("\x1b\x9b\u202e[2J[red]Song")
 
 
 def test_editions_lists_what_became_of_each(recsys: Call) -> None:

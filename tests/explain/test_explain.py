@@ -13,6 +13,7 @@ import pytest
 from recsys.errors import NoSuchUserError
 from recsys.explain import Answer, Listener, MadeEdition, Reason
 from recsys.settings import PlaylistsSettings
+from recsys.store import PlaylistTrack
 from tests.explain.worlds import AWAY, NEWCOMER, SATED, SAVER, SKIPPER, World
 from tests.reranking import slow_rerank
 
@@ -227,6 +228,42 @@ def test_popular_tracks_and_listeners_without_a_list(folder: Path) -> None:
         assert user not in world.rows()
     newcomer = Listener(edition, f"user {NEWCOMER:02}")
     assert {len(one.parts) for one in newcomer.playlist() if one.source == "als"} == {2}
+
+
+@pytest.mark.parametrize("rules", ["plain", "longer than can be"])
+def test_a_block_changes_what_is_told_of_the_blocked_song_and_the_spare_alone(
+    folder: Path, rules: str
+) -> None:
+    world, edition = made(folder, rules)
+    entered = 0
+    for user, row in world.rows().items():
+        blocked, *rest = row["tracks"]
+        spares = [spare for spare in row["spares"] if 1 not in spare["not_at"]][:1]
+        shown = [
+            PlaylistTrack(**{name: track[name] for name in rest[0]} | {"position": place})
+            for place, track in enumerate([one | {"position": 0} for one in spares] + rest, start=1)
+        ]
+        song = world.track_ids[blocked["track_id"]]
+        ids = frozenset(one for one, of in world.track_ids.items() if of == song)
+        listener = Listener(edition, f"user {user:02}", shown=shown, blocked=ids)
+        listed = {one.track.track_id: one for one in listener.playlist()}
+        assert list(listed) == [track.track_id for track in shown]
+        spare_songs = {world.track_ids[spare["track_id"]] for spare in spares}
+        for track, its_song in world.track_ids.items():
+            answer = listener.why(track)
+            if its_song == song:
+                assert answer.reason is Reason.BLOCKED
+                assert {one.track_id for one in answer.tracks} == ids
+            elif its_song in spare_songs:
+                entered += 1
+                assert answer.reason in (Reason.LISTED, Reason.SAME_SONG)
+                assert answer.position == 1
+            else:
+                assert answer.reason is answers(folder, rules, 1, user)[track].reason
+        assert {one for one, what in listed.items() if what.entered} == {
+            spare["track_id"] for spare in spares
+        }
+    assert entered or rules != "plain"
 
 
 def test_a_listener_that_the_log_never_knew(folder: Path) -> None:

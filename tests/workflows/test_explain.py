@@ -23,6 +23,7 @@ def capsys_plain(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
 def raw_json(capsys: Any, *arguments: str) -> str:
     assert main(["explain", *arguments, "--json"]) == 0
     out: str = capsys.readouterr().out
+    assert out.isascii()
     return out
 
 
@@ -69,6 +70,7 @@ def test_explanations_of_an_edition(tribes: Deployment, capsys_plain: Any) -> No
     assert answer["reason"] in ("below_cut", "full", "artist_cap")
     assert "is not in the catalogue of this edition" in say(USER, "--track", "\x1b[31mtrack")
     assert "\x1b" not in say(USER, "--track", "\x1b[31mtrack")
+    assert say(USER, "--track", "x" * 5000).replace(" ", "").startswith("x" * 199 + "…isnotinthe")
 
     assert "knows no such listener" in say("nobody", code=30)
     assert "There is no edition 2026-W40" in say(USER, "--edition", "2026-W40", code=30)
@@ -78,4 +80,6 @@ def test_explanations_of_an_edition(tribes: Deployment, capsys_plain: Any) -> No
         store.forget(USER)
     assert "has no playlist for this listener" in say(USER, "--track", heard, code=30)
     shutil.rmtree(tribes.edition() / "candidates")
-    assert "no longer holds candidates" in say("t0m01", code=30)
+    assert "has no candidates, so its playlists cannot be explained: the edition is not" in say(
+        "t0m01", code=30
+    )

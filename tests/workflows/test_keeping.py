@@ -6,6 +6,7 @@ import json
 import shutil
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -166,6 +167,57 @@ def test_a_blocked_track_gives_way_to_a_spare_and_stays_out(deployment: Deployme
     assert listed
 
 
+def in_json(capsys: pytest.CaptureFixture[str], *command: str) -> Any:
+    capsys.readouterr()
+    assert main([*command, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_what_is_explained_is_what_is_shown_after_a_block(
+    deployment: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = in_json(capsys, "show", "t0m00")["tracks"]
+    for track in before[:2]:
+        assert main(["block-track", track["track_id"]]) == 0
+    shown = in_json(capsys, "show", "t0m00")["tracks"]
+    explained = in_json(capsys, "explain", "t0m00")["tracks"]
+    assert [(one["position"], one["track"]["track_id"], one["score"]) for one in explained] == [
+        (track["position"], track["track_id"], track["score"]) for track in shown
+    ]
+    listed_before = {track["track_id"] for track in before}
+    entered = [one for one in explained if one["entered"]]
+    assert entered
+    assert [one["track"]["track_id"] not in listed_before for one in explained] == [
+        one["entered"] for one in explained
+    ]
+    for one in entered:
+        assert sum(part["weight"] for part in one["parts"]) == pytest.approx(one["score"], abs=2e-6)
+
+    answer = in_json(capsys, "explain", "t0m00", "--track", before[0]["track_id"])["answer"]
+    assert answer["reason"] == "blocked"
+    spare = entered[0]
+    asked = ("explain", "t0m00", "--track", spare["track"]["track_id"])
+    answer = in_json(capsys, *asked)["answer"]
+    assert (answer["reason"], answer["position"]) == ("listed", spare["position"])
+    assert main([*asked]) == 0
+    assert "in place of a blocked track" in capsys.readouterr().out
+    # As it was made, the list is another one.
+    made = in_json(capsys, "explain", "t0m00", "--edition", LAST, "--revision", "1")["tracks"]
+    assert [one["track"]["track_id"] for one in made] == [track["track_id"] for track in before]
+
+
+def test_a_list_whose_tracks_and_spares_are_all_blocked_is_not_explained(
+    deployment: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (row,) = (row for row in deployment.playlists(LAST) if row["user_id"] == "t0m00")
+    with deployment.store() as store:
+        for track in (*row["tracks"], *row["spares"]):
+            store.block(track["track_id"])
+    for command in ("show", "explain"):
+        assert main([command, "t0m00"]) == 30
+        assert "has no playlist for this listener" in capsys.readouterr().err
+
+
 # --- pruning and cleaning --------------------------------------------------------------------
 
 
@@ -220,6 +272,27 @@ def test_the_next_week_is_the_same_to_the_byte_after_a_cleaning(
         patch.setenv("LUIGI_CONFIG_PATH", str(other.config))
         assert other.run("2026-W48")
     assert data_of(deployment, "2026-W48") == data_of(other, "2026-W48")
+
+
+def test_what_is_kept_is_explained_and_verified_after_a_cleaning(
+    deployment: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The week that the older of the two rests from is itself neither kept nor resting.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recsys.retention.HINDSIGHT_EDITIONS", 1)
+        assert main(["clean"]) == 0
+    for week in WEEKS[2:]:
+        assert main(["verify", "--edition", week]) == 0
+        assert main(["explain", "t0m00", "--edition", week]) == 0
+    assert not (deployment.edition(FIRST) / "matrix").exists()
+    capsys.readouterr()
+    assert main(["explain", "t0m00", "--edition", FIRST]) == 30
+    assert "was cleaned away" in capsys.readouterr().err
+
+    shutil.rmtree(deployment.edition(WEEKS[1]) / "playlists")
+    for command in (["verify"], ["explain", "t0m00"]):
+        assert main([*command, "--edition", WEEKS[2]]) == 30
+        assert "it is gone" in capsys.readouterr().err
 
 
 def test_a_cleaned_week_stays_published_and_says_so(deployment: Deployment) -> None:

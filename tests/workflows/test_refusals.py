@@ -234,6 +234,14 @@ def test_an_operator_lets_a_refused_edition_go_on(
     sabotage(served, monkeypatch)
     assert not served.run(NOW)
     failed = refused_for(served, stage)
+    if stage == "playlist_gate":
+        with served.store() as store:
+            shown = [track.track_id for track in store.playlist("t0m00").tracks]
+        held = json.loads(told(capsys, "explain", "t0m00", "--revision", "1", "--json")[1])
+        (row,) = (row for row in served.playlists(NOW) if row["user_id"] == "t0m00")
+        listed = [one["track"]["track_id"] for one in held["tracks"]]
+        assert held["edition"] == NOW
+        assert listed == [track["track_id"] for track in row["tracks"]] != shown
     code, said = told(capsys, "release", "--because", "it is\n\twhat we want")
     assert code == 0, said
     assert f"released from {stage}" in said
