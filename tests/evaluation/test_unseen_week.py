@@ -220,7 +220,8 @@ def test_the_document_has_everything_and_the_choice_can_read_it(tmp_path: Path) 
     clear = world()
     found = evaluated(tmp_path, seen_from(clear.base), clear.plays)
     assert list(found) == [
-        "listeners", "of_listeners", "week", "dropped", "challenger", "evidence",
+        "listeners", "of_listeners", "week", "dropped", "challenger",
+        "challenger_known_recall", "evidence",
         "metrics", "beyond", "segments", "paired",
     ]  # fmt: skip
     models = ["popularity", "recent_popularity", "item_knn", "als_defaults", "challenger"]
