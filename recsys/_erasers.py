@@ -171,6 +171,8 @@ def _nameless(users: pa.Table, gone: npt.NDArray[np.bool_]) -> pa.Table:
 
 def _erase_model(made: Artefact, users: Users, draft: Draft) -> None:
     """The songs' side stays: what a user left in it ends with the next cold start."""
+    if (made.path / "verdict.json").exists():
+        _erase_json(made.file("verdict.json"), draft.path / "verdict.json", users)
     gone = _gone(made.file("users.parquet"), users)
     if not gone.any():
         return

@@ -13,6 +13,8 @@ from __future__ import annotations
 from typing import Final
 
 _MOST: Final = 5
+#: implicit pads what it does not find with -3.4e38.
+LARGEST_SCORE: Final = 1e30
 
 #: To be run once the lists are there.
 SPARES: Final = """
@@ -110,7 +112,8 @@ CHECKS: Final = {
     "spares_scores": (
         "spares with a score that is not finite, or of an unknown source",
         _spares(
-            "spare WHERE score IS NULL OR NOT isfinite(score) OR abs(score) >= 1e30 "
+            "spare WHERE score IS NULL OR NOT isfinite(score) "
+            f"OR abs(score) >= {LARGEST_SCORE} "
             "OR source NOT IN ('als', 'popular')"
         ),
     ),

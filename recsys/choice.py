@@ -12,8 +12,8 @@ with fewer than 30 listeners it is neither.
    due, and else where there is a challenger that is not below the parent. Otherwise training goes
    on from the parent.
 3. The model that was scored on the way that ships is then judged, and with it the log; the rules
-   are in ``docs/gates.md``. Where too few listeners are there to tell, the verdict is *unproven*:
-   it ships, and says so.
+   are in ``docs/gates.md``. Where a model is neither shown to be good
+   enough nor to be worse, the verdict is *unproven*: it ships, and says so.
 """
 
 from __future__ import annotations
@@ -184,6 +184,10 @@ def _against_popularity(
         return Verdict.of([listeners], dict.fromkeys(rules, "too few listeners to tell"))
     overlap, most = round(quality.popularity_overlap, 4), gates.most_popularity_overlap
     above = ours.low > 0
+    floors = (
+        ("least_ndcg", quality.ndcg, gates.least_ndcg),
+        ("least_recall", quality.recall, gates.least_recall),
+    )
     return Verdict.of(
         [
             listeners,
@@ -196,36 +200,41 @@ def _against_popularity(
                 severity=DOUBT,
             ),
             Check(
-                "not_popularity", above or overlap <= most, overlap,
-                f"at most {most:g} of popularity's lists, or a model above popularity",
-                severity=SOFT,
+                "not_popularity", overlap <= most, overlap,
+                f"at most {most:g} of popularity's lists ([gates] most_popularity_overlap)",
+                severity=DOUBT if above else SOFT,
             ),
             *(
                 Check(rule, value >= least, round(value, 6), f"at least {least:g}", severity=SOFT)
-                for rule, value, least in (
-                    ("least_ndcg", quality.ndcg, gates.least_ndcg),
-                    ("least_recall", quality.recall, gates.least_recall),
-                )
+                for rule, value, least in floors
+                if least
             ),
-        ]
+        ],
+        {rule: "no floor is set" for rule, _, least in floors if not least},
     )  # fmt: skip
 
 
 def _against_predecessor(
     name: str, before: str, ours: Interval | None, quality: Quality | None, gates: GatesSettings
 ) -> Verdict:
-    """The model that ships against the one that it would replace, but for a margin."""
+    """The model that ships against the one that it would replace, but for a margin.
+
+    Refused where it is shown to be worse and its mean lies beyond the margin; in doubt where only
+    the interval reaches beyond it.
+    """
     rule = f"{name}_not_worse_than_{before}"
     if ours is None or quality is None:
         return Verdict.of([], {rule: f"there is no {before}"})
     if ours.users < ENOUGH_LISTENERS:
         return Verdict.of([], {rule: "too few listeners to tell"})
     margin = gates.worse_than_parent * quality.ndcg
+    worse = ours.high < 0 and ours.mean < -margin
     limit = (
-        f"95% interval of ndcg@30 not wholly below {-margin:+.4f} "
-        f"({gates.worse_than_parent:g} of the {before}'s)"
+        f"95% interval of ndcg@30 not below {-margin:+.4f} "
+        f"({gates.worse_than_parent:g} of the {before}'s: [gates] worse_than_parent)"
     )
-    return Verdict.of([Check(rule, ours.high >= -margin, _shown(ours), limit, severity=SOFT)])
+    check = Check(rule, ours.low >= -margin, _shown(ours), limit, severity=SOFT if worse else DOUBT)
+    return Verdict.of([check])
 
 
 def _way_told(evidence: Evidence) -> Verdict:

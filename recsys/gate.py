@@ -1,6 +1,7 @@
 """The playlist gate: every invariant on every playlist, before any reader can see it.
 
-It asks the files that were written, in SQL, and shares nothing with the code that made them.
+It asks the files that were written, in SQL (of the scores, in NumPy), and shares nothing with the
+code that made them.
 """
 
 from __future__ import annotations
@@ -15,16 +16,12 @@ from typing import Any, Final
 import duckdb
 import pyarrow.parquet as pq
 
-from recsys import _gate_spares, _gate_tables
+from recsys import _gate_scores, _gate_spares, _gate_tables
 from recsys._tables import database, file_list
 from recsys.schemas import PLAYLISTS
 from recsys.settings import PlaylistsSettings
-from recsys.verdict import Check, Verdict
+from recsys.verdict import MOST_SAMPLES, Check, Verdict
 from recsys.weeks import Week
-
-_SAMPLES: Final = 5
-#: implicit pads what it does not find with -3.4e38.
-_LARGEST_SCORE: Final = 1e30
 
 
 def check_playlists(
@@ -35,6 +32,7 @@ def check_playlists(
     taste: Path,
     catalogue: Path,
     eligible: Path,
+    model: Path,
     cooling: Sequence[Path],
     blocked: Sequence[str],
     week: Week,
@@ -49,6 +47,7 @@ def check_playlists(
         taste: a file of `recsys.schemas.TASTE`.
         catalogue: a file of `recsys.schemas.CATALOGUE`.
         eligible: a file with the ``user_id`` of everyone who must get a playlist.
+        model: the folder of the model that made the scores.
         cooling: playlist files of the editions that must not be repeated.
         blocked: track ids that are blocked, with every other track of the same song.
         week: the edition.
@@ -87,6 +86,7 @@ def check_playlists(
             _ask(connection, name, limit, query.format(**edition))
             for name, (limit, query) in (_CHECKS | _gate_spares.CHECKS).items()
         ]
+        checks.append(_gate_scores.check_scores(connection, model))
     return Verdict.of([schema, *checks])
 
 
@@ -101,7 +101,7 @@ def _check_schema(files: Sequence[Path]) -> Check:
 
 def _ask(connection: duckdb.DuckDBPyConnection, name: str, limit: str, query: str) -> Check:
     cursor = connection.execute(
-        f"SELECT count(*) OVER () AS found, * FROM ({query}) ORDER BY ALL LIMIT {_SAMPLES}"
+        f"SELECT count(*) OVER () AS found, * FROM ({query}) ORDER BY ALL LIMIT {MOST_SAMPLES}"
     )
     columns = [column[0] for column in cursor.description or ()][1:]
     rows = cursor.fetchall()
@@ -218,7 +218,7 @@ _CHECKS: Final = {
         "scores that are not finite, or padding",
         """SELECT user_id, place, score FROM slot JOIN list USING (no)
         WHERE score IS NULL OR NOT isfinite(score) OR abs(score) >= """
-        f"{_LARGEST_SCORE}",
+        f"{_gate_spares.LARGEST_SCORE}",
     ),
     "kind": (
         "kinds that do not say where the tracks come from",

@@ -131,8 +131,19 @@ def released_because(store: Store, copy: Path, refusal: Refusal) -> str | None:
     if refusal.verdict.final:
         return None
     refresh_copy(store, copy)
+    entry = release_of(store, refusal)
+    return None if entry is None else reason_of(entry, refusal)
+
+
+def release_of(store: Store, refusal: Refusal) -> LedgerEntry | None:
+    """The ledger's release of exactly this refusal, if there is one."""
     asked = (Action.RELEASED, refusal.edition, refusal.revision, refusal.digest)
     for entry in store.ledger():
         if (entry.action, entry.edition, entry.revision, entry.digest) == asked:
-            return entry.note.removeprefix(f"{refusal.stage}: ")
+            return entry
     return None
+
+
+def reason_of(entry: LedgerEntry, refusal: Refusal) -> str:
+    """Why a release let a refusal go on, in the operator's words."""
+    return entry.note.removeprefix(f"{refusal.stage}: ")

@@ -167,9 +167,9 @@ class GatesSettings:
     #: Floors of the model's metrics on the week that it had not seen.
     least_ndcg: float = setting.of(setting.number(0, 1), 0.0)
     least_recall: float = setting.of(setting.number(0, 1), 0.0)
-    #: By what share of the parent's ndcg@30 a model may be shown to be worse.
+    #: By what share of the parent's ndcg@30 a model may be worse.
     worse_than_parent: float = setting.of(setting.number(0, 1), 0.2)
-    #: Share of popularity's lists that a model's may hold which is not better than popularity.
+    #: Share of popularity's lists that a model's may hold.
     most_popularity_overlap: float = setting.of(setting.number(0, 1), 0.9)
     #: By what share the factors' loss may lie above that of the parent's.
     worse_loss: float = setting.of(setting.number(0, 100), 0.1)

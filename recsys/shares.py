@@ -13,12 +13,11 @@ import duckdb
 
 from recsys._tables import database, file_list
 from recsys.settings import GatesSettings, PlaylistsSettings
-from recsys.verdict import ENOUGH_LISTENERS, SOFT, Check, Verdict
+from recsys.verdict import ENOUGH_LISTENERS, MOST_SAMPLES, SOFT, Check, Verdict
 
 RULES: Final = ("coverage", "relaxed", "filled", "alike", "repeated")
-#: Of so few open songs, any two lists have much in common.
+#: Of fewer open songs, lists cannot but be filled up, break rules, and have much in common.
 _LEAST_LISTS_OF_SONGS: Final = 3
-_SAMPLES: Final = 5
 
 
 def check_shares(
@@ -54,12 +53,16 @@ def check_shares(
         if listeners < ENOUGH_LISTENERS:
             return Verdict.of([], dict.fromkeys(RULES, "too few listeners to tell"))
         connection.execute(_SLOTS)
-        checks, skipped = [_coverage(connection, listeners, gates), *_kinds(connection, gates)], {}
+        checks, skipped = [_coverage(connection, listeners, gates)], dict[str, str]()
         (songs,) = _row(connection, "SELECT count(DISTINCT song_key) FROM track WHERE available")
         if songs < _LEAST_LISTS_OF_SONGS * settings.length:
-            skipped["alike"] = f"only {songs} songs can be recommended"
+            why = (
+                f"only {songs} songs can be recommended, fewer than {_LEAST_LISTS_OF_SONGS} lists "
+                f"of {settings.length} ([playlists] length)"
+            )
+            skipped = dict.fromkeys(("relaxed", "filled", "alike"), why)
         else:
-            checks.append(_alike(connection, gates))
+            checks += [*_kinds(connection, gates), _alike(connection, gates)]
         if not settings.cooldown_editions:
             skipped["repeated"] = "[playlists] cooldown_editions = 0 lets tracks come again"
         elif previous is None:
@@ -84,7 +87,14 @@ def _coverage(connection: duckdb.DuckDBPyConnection, eligible: int, gates: Gates
     least = gates.least_coverage
     share = round(served / eligible, 4)
     without = "SELECT user_id FROM eligible ANTI JOIN playlist USING (user_id)"
-    return _judge(connection, "coverage", share, (least, 1.0), "of the eligible listeners", without)
+    return _judge(
+        connection,
+        "coverage",
+        share,
+        (least, 1.0),
+        "of the eligible listeners ([gates] least_coverage)",
+        without,
+    )
 
 
 def _kinds(connection: duckdb.DuckDBPyConnection, gates: GatesSettings) -> list[Check]:
@@ -96,12 +106,13 @@ def _kinds(connection: duckdb.DuckDBPyConnection, gates: GatesSettings) -> list[
     return [
         _judge(
             connection, "relaxed", round(relaxed, 4), (0.0, gates.most_relaxed),
-            "of the playlists with a rule that gave way",
+            "of the playlists with a rule that gave way ([gates] most_relaxed; [playlists] length, "
+            "per_artist, cooldown_editions)",
             "SELECT user_id, relaxed FROM playlist WHERE len(relaxed) > 0",
         ),
         _judge(
             connection, "filled", round(filled, 4), (0.0, gates.most_filled),
-            "of the playlists blended or popular",
+            "of the playlists blended or popular ([gates] most_filled; [playlists] length)",
             "SELECT user_id, kind FROM playlist WHERE kind <> 'personal'",
         ),
     ]  # fmt: skip
@@ -117,11 +128,11 @@ def _alike(connection: duckdb.DuckDBPyConnection, gates: GatesSettings) -> Check
             / nullif((SELECT count(DISTINCT user_id) FROM slot WHERE kind <> 'popular') - 1, 0), 0)
         FROM shared""",
     )
-    most_listed = """SELECT song, count(*) AS playlists FROM slot WHERE kind <> 'popular'
-        GROUP BY song ORDER BY playlists DESC, song LIMIT 5"""
+    most_listed = f"""SELECT song, count(*) AS playlists FROM slot WHERE kind <> 'popular'
+        GROUP BY song ORDER BY playlists DESC, song LIMIT {MOST_SAMPLES}"""
     return _judge(
         connection, "alike", round(share, 4), (0.0, gates.most_alike),
-        "of the tracks in common, by two listeners' playlists", most_listed,
+        "of the tracks in common, by two listeners' playlists ([gates] most_alike)", most_listed,
     )  # fmt: skip
 
 
@@ -143,7 +154,12 @@ def _repeated(connection: duckdb.DuckDBPyConnection, previous: Path, gates: Gate
     band = (gates.least_repeated, gates.most_repeated)
     worst = "SELECT user_id, repeated, tracks FROM again WHERE repeated > 0"
     return _judge(
-        connection, "repeated", round(share, 4), band, "of a listener's tracks of last week", worst
+        connection,
+        "repeated",
+        round(share, 4),
+        band,
+        "of a listener's tracks of last week ([gates] least_repeated, most_repeated)",
+        worst,
     )
 
 
@@ -159,7 +175,7 @@ def _judge(
     passed = least <= share <= most
     samples: tuple[dict[str, Any], ...] = ()
     if not passed:
-        cursor = connection.execute(f"FROM ({offending}) ORDER BY ALL LIMIT {_SAMPLES}")
+        cursor = connection.execute(f"FROM ({offending}) ORDER BY ALL LIMIT {MOST_SAMPLES}")
         columns = [column[0] for column in cursor.description or ()]
         samples = tuple(dict(zip(columns, row, strict=True)) for row in cursor.fetchall())
     return Check(name, passed, share, f"{least:g} to {most:g} {what}", samples, SOFT)

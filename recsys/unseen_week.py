@@ -217,9 +217,11 @@ def evaluate_week(
 
     evidence = compared(_circumstances(week, pinned, settings))
     why = needs_challenger(evidence)
+    known_recall = None
     if why is not None and len(heard.users):
         challenger = models.train(base, settings.als, seed)
         rankings["challenger"] = recommend(challenger, base, heard.users)
+        known_recall = models.known_recall(challenger, base, seed)
         evidence = compared(evidence)
     earlier = cooling_songs(base, heard.users, previous, spill=spill) if previous else None
     comparison = compare(base, heard, rankings, pairs=_PAIRS, seed=seed, previous=earlier)
@@ -229,6 +231,7 @@ def evaluate_week(
         "week": {"begin": str(begin), "end": str(end)},
         "dropped": heard.dropped,
         "challenger": why,
+        "challenger_known_recall": known_recall,
         "evidence": asdict(evidence),
         **comparison.to_dict(),
     }

@@ -22,6 +22,9 @@ DOUBT: Final = "doubt"
 #: or nothing: it is worth knowing.
 NOTE: Final = "note"
 
+#: So many offending rows are shown of a check that failed.
+MOST_SAMPLES: Final = 5
+
 #: With fewer listeners than this nothing is proved, for or against.
 ENOUGH_LISTENERS: Final = 30
 

@@ -39,6 +39,7 @@ def check_edition(home: Home, edition: Path, settings: PlaylistsSettings) -> Ver
         taste=Artefact.open(home.taste(plan.week)).file("taste.parquet"),
         catalogue=Artefact.open(edition / "catalogue").file("catalogue.parquet"),
         eligible=Artefact.open(edition / "matrix").file("eligible.parquet"),
+        model=Artefact.open(edition / "als_model").path,
         cooling=cooling_playlists(plan, home),
         blocked=sorted(plan.blocked),
         week=plan.week,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
@@ -88,13 +88,15 @@ median of the 2 weeks before (102).'
     if why:
         return Verdict.of([], dict.fromkeys(rules, why))
     band = f"{gates.least_volume:g} to {gates.most_volume:g} times the median of the "
+    weeks = tuple({"weeks_back": back, **asdict(week)} for back, week in enumerate(volumes))
     checks = []
     for rule, (name, median) in zip(rules, usual.items(), strict=True):
         ratio = getattr(newest, name) / median
+        usual_size = gates.least_volume <= ratio <= gates.most_volume
         checks.append(
             Check(
-                rule, gates.least_volume <= ratio <= gates.most_volume, round(ratio, 3),
-                f"{band}{len(before)} weeks before ({median:g})", severity=SOFT,
+                rule, usual_size, round(ratio, 3),
+                f"{band}{len(before)} weeks before ({median:g})", () if usual_size else weeks, SOFT,
             )
         )  # fmt: skip
     return Verdict.of(checks)

@@ -147,7 +147,11 @@ def test_a_model_loses_their_factors_and_goes_on_loading(tmp_path: Path) -> None
     )
     with artefact.write(tmp_path / "als_model", stage="als_model", version=1) as draft:
         models.save(model, draft.path)
+        rows = [{"user_id": name, "in_common": 0.1} for name in NAMES]
+        artefact.write_json(draft.path / "verdict.json", {"checks": [{"samples": rows}]})
     assert erase_artefact(Artefact.open(tmp_path / "als_model"), GONE)
+    verdict = json.loads((tmp_path / "als_model" / "verdict.json").read_text("utf-8"))
+    assert [row["user_id"] for row in verdict["checks"][0]["samples"]] == ["ann", "cat"]
     left = models.load(tmp_path / "als_model")
     assert left.user_ids.to_pylist() == ["ann", "", "cat", ""]
     assert left.user_factors.tolist() == [[1, 2], [0, 0], [5, 6], [0, 0]]

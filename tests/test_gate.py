@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -153,14 +154,27 @@ SCHEMAS = {
 }
 
 
+def save_model(folder: Path) -> None:
+    """Factors by which every song has the score 0.5 with every listener; t29 has none."""
+    folder.mkdir(exist_ok=True)
+    users = ["ann", "bob", "cat", "dan", "eve", "fay", "hal"]
+    songs = sorted({row["song_key"] for row in CATALOGUE} - {"song t29"})
+    np.save(folder / "user_factors.npy", np.full((len(users), 2), 0.5))
+    np.save(folder / "item_factors.npy", np.full((len(songs), 2), 0.5, np.float32))
+    pq.write_table(pa.table({"user_id": users}), folder / "users.parquet")
+    pq.write_table(pa.table({"song_key": songs}), folder / "songs.parquet")
+
+
 def judge(folder: Path, edition: Edition, files: list[Path] | None = None) -> Verdict:
     paths: dict[str, Any] = {}
     for name, rows in {**edition, "catalogue": CATALOGUE}.items():
         whole = isinstance(rows, pa.Table)
         paths[name] = folder / f"{name}.parquet"
         pq.write_table(rows if whole else pa.Table.from_pylist(rows, SCHEMAS[name]), paths[name])
+    save_model(folder / "model")
     return check_playlists(
         **{**paths, "playlists": files or paths["playlists"], "cooling": [paths["cooling"]]},
+        model=folder / "model",
         blocked=["blocked", "never seen"],
         week=WEEK,
         settings=SETTINGS,
@@ -239,13 +253,16 @@ FAULTS: list[tuple[str, str, Callable[[Edition], Any]]] = [
     ("a disliked track", "not_disliked", put(2, 4, track_id="t06")),
     ("a blocked track", "not_blocked", put(0, 1, track_id="blocked")),
     ("a score that is no number", "scores", put(0, 1, score=float("nan"))),
+    ("a score that is another's", "scores_given", put(0, 1, score=0.50002)),
+    ("a song that the model does not know", "scores_given", put(0, 1, track_id="t29")),
+    ("a spare's score that is another's", "scores_given", stand(0, score=0.49998)),
     ("a padded score", "scores", put(0, 1, score=-3.4028235e38)),
     ("a kind that is not so", "kind", say(1, kind="personal")),
     ("an unknown source", "kind", put(3, 1, source="luck")),
     ("an unknown rule", "relaxed_known", say(0, relaxed=["length"])),
     ("a rule said twice", "relaxed_known", say(4, relaxed=["neighbours", "neighbours"])),
     ("a rule that was kept", "relaxed_broken", say(0, relaxed=["cooldown"])),
-    ("neighbours by one artist", "neighbours", put(0, 1, track_id="t32", score=0.1)),
+    ("neighbours by one artist", "neighbours", put(0, 1, track_id="t32")),
     ("a cooling track", "cooldown", put(0, 4, track_id="t30")),
     ("a third track by one artist", "per_artist", put(3, 4, track_id="third")),
     ("another user's playlist", "because_heard", swap_users),

@@ -119,9 +119,21 @@ def test_lists_that_are_all_alike(tmp_path: Path) -> None:
     # Two halves with one list each: a listener shares it with 19 of 39 others.
     halves = [row(user, [n % 2 * 10 + k for k in range(5)]) for n, user in enumerate(LISTENERS)]
     assert value(judge(tmp_path, halves), "alike") == round(19 / 39, 4)
-    few_songs = judge(tmp_path, same, songs=14)
+
+
+def test_of_few_songs_lists_cannot_be_told_apart(tmp_path: Path) -> None:
+    """Where there are fewer songs than three lists hold, rules give way and lists are filled."""
+    rows = [row(user, [1, 2, 3, 4, 5], "blended", "per_artist") for user in LISTENERS]
+    few_songs = judge(tmp_path, rows, songs=14)
     assert few_songs.passed
-    assert few_songs.skipped["alike"] == "only 14 songs can be recommended"
+    why = "only 14 songs can be recommended, fewer than 3 lists of 5 ([playlists] length)"
+    assert {rule: few_songs.skipped[rule] for rule in ("relaxed", "filled", "alike")} == (
+        dict.fromkeys(("relaxed", "filled", "alike"), why)
+    )
+    enough = judge(tmp_path, rows, songs=15)
+    assert refusing(enough) == ["relaxed", "filled", "alike"]
+    for rule in ("most_relaxed", "per_artist", "most_filled", "length", "most_alike"):
+        assert rule in enough.summary(), "a refusal names the settings that decide"
 
 
 def test_last_weeks_tracks_again(tmp_path: Path) -> None:

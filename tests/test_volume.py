@@ -69,6 +69,9 @@ def test_a_week_out_of_its_band_is_refused(
     verdict = check_volume([WeekVolume(listens, listeners), *before], GatesSettings())
     assert [check.name for check in verdict.refusing] == refused
     assert not verdict.final
+    for check in verdict.refusing:
+        assert check.samples[0] == {"weeks_back": 0, "listens": listens, "listeners": listeners}
+        assert [week["listens"] for week in check.samples[1:]] == [1000, 9000, 1000]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import luigi
 
 from recsys import artefact
@@ -11,6 +13,7 @@ from workflows import _run
 from workflows._stage import ONE_AT_A_TIME, EditionStage, digests
 from workflows.edition_plan import EditionPlan
 from workflows.model_choice import ModelChoice
+from workflows.model_evaluation import ModelEvaluation
 from workflows.user_track_matrix import UserTrackMatrix
 
 
@@ -24,6 +27,7 @@ class AlsModel(EditionStage):
         """The matrix, and the way to go."""
         return {
             "plan": self.sibling(EditionPlan),
+            "evaluation": self.sibling(ModelEvaluation),
             "choice": self.sibling(ModelChoice),
             "matrix": self.sibling(UserTrackMatrix),
         }
@@ -36,6 +40,7 @@ class AlsModel(EditionStage):
 
         made = self.artefacts()
         plan = self.plan
+        evaluation = json.loads(made["evaluation"].file("evaluation.json").read_text("utf-8"))
         way = made["choice"].facts["way"]
         before = pinned_model(_run.current().home, plan.parent) if plan.parent else None
         last_week = models.load(before.path) if before else None
@@ -56,6 +61,7 @@ class AlsModel(EditionStage):
                 matrix,
                 self.settings.gates,
                 parent=last_week,
+                challenger_recall=evaluation.get("challenger_known_recall"),
                 seed=self.settings.recsys.seed,
             )
         except GateRefusedError as error:

@@ -7,6 +7,7 @@ import luigi
 from recsys import artefact
 from workflows import _run
 from workflows._stage import ONE_AT_A_TIME, EditionStage, digests
+from workflows.als_model import AlsModel
 from workflows.edition_catalogue import EditionCatalogue
 from workflows.edition_plan import EditionPlan
 from workflows.playlists import Playlists
@@ -25,6 +26,7 @@ class PlaylistGate(EditionStage):
         return {
             "plan": self.sibling(EditionPlan),
             "playlists": self.sibling(Playlists),
+            "model": self.sibling(AlsModel),
             "matrix": self.sibling(UserTrackMatrix),
             "taste": self.sibling(TasteState),
             "catalogue": self.sibling(EditionCatalogue),

@@ -11,7 +11,7 @@ from typing import Any
 from recsys import artefact
 from recsys.artefact import Artefact
 from recsys.cli import _print
-from recsys.cli._release import held_by, refusal_lines
+from recsys.cli._release import doubt_lines, held_by, refusal_lines
 from recsys.erasure import overdue
 from recsys.errors import (
     ArtefactError,
@@ -22,6 +22,7 @@ from recsys.errors import (
     StoreError,
 )
 from recsys.home import Home, read_last_run
+from recsys.refusals import release_of
 from recsys.settings import Settings, load_settings
 from recsys.store import Edition, Store, open_store
 from recsys.weeks import Week
@@ -66,13 +67,18 @@ def status(options: argparse.Namespace) -> int:
     with open_store(settings.store_url) as store:
         served = store.current()
         tombstones = store.history().tombstones
-    last = read_last_run(root) or {}
+        last, home = read_last_run(root) or {}, Home.of(settings)
+        refusal = held_by(home, last)
+        released = release_of(store, refusal) if refusal else None
+        if released is not None:
+            last = {**last, "why": None}  # it offers the release
     code, lines = _judge(served, last, datetime.now(UTC).date())
-    refusal = held_by(Home.of(settings), last)
     if refusal is not None:
-        lines += refusal_lines(refusal)
+        lines += refusal_lines(home, refusal, released)
+    elif last.get("verdict") == "unproven" and "edition" in last:
+        lines += doubt_lines(home, last)
     days = settings.store.erase_days
-    if waiting := overdue(tombstones, Home.of(settings), days):
+    if waiting := overdue(tombstones, home, days):
         code = max(code, 1)
         lines.append(
             f"{waiting} listeners were forgotten more than {days} days ago and are not erased from "
@@ -119,7 +125,7 @@ def _judge(served: Edition | None, last: Any, today: date) -> tuple[int, list[st
             code = max(code, 1)
         elif last.get("verdict") == "unproven":
             code = max(code, 1)
-            lines.append("Its model is unproven: too few listeners to tell it from the charts.")
+            lines.append("Its model is unproven: served, and not shown to be good enough.")
         elif last.get("verdict") == "released":
             code = max(code, 1)
             lines.append("A gate refused it, and an operator let it go on: see recsys summary.")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from typing import Any, Final
 
+from recsys.artefact import Artefact
 from recsys.cli import _print
-from recsys.errors import NoEditionError, SettingsError
+from recsys.errors import ArtefactError, NoEditionError, SettingsError
 from recsys.home import Home
-from recsys.refusals import Refusal, held
+from recsys.refusals import GATES, Refusal, held, reason_of
 from recsys.settings import load_settings
+from recsys.store import LedgerEntry
+from recsys.verdict import DOUBT, Check, Verdict
 from recsys.weeks import Week
 
-_AGAIN: Final = "luigi --module workflows WeeklyPlaylists --local-scheduler"
+_LUIGI: Final = "luigi --module workflows"
 
 
 def release(options: argparse.Namespace) -> int:
@@ -28,13 +32,24 @@ def release(options: argparse.Namespace) -> int:
     if refusal is None:
         raise NoEditionError(f"No gate holds edition {week} revision {revision}.")
     with open_store(settings.store_url) as store:
-        refusals.release(store, home.store_copy, refusal, options.because)
+        before = refusals.released_because(store, home.store_copy, refusal)
+        if before is None:
+            refusals.release(store, home.store_copy, refusal, options.because)
     rules = ", ".join(check.name for check in refusal.verdict.refusing)
+    already = "" if before is None else f" already, because: {before}"
     print(
-        f"Edition {week} revision {revision} is released from {refusal.stage} ({rules}).\n"
-        f"It goes on when it is run again: {_AGAIN} --week {week} --revision {revision}"
+        f"Edition {week} revision {revision} is released from {refusal.stage} ({rules}){already}.\n"
+        f"It goes on when it is run again: {_again(home, refusal)}"
     )
     return 0
+
+
+def _again(home: Home, refusal: Refusal) -> str:
+    """The command that runs a refused edition again; a week with later ones is a backfill."""
+    week = refusal.edition
+    if max(home.weeks()) > Week.parse(week):
+        return f"{_LUIGI} BackfillPlaylists --local-scheduler --first {week} --last {week}"
+    return f"{_LUIGI} WeeklyPlaylists --local-scheduler --week {week} --revision {refusal.revision}"
 
 
 def held_by(home: Home, last: Any) -> Refusal | None:
@@ -44,10 +59,15 @@ def held_by(home: Home, last: Any) -> Refusal | None:
     return held(home, Week.parse(last["edition"]), int(last["revision"]))
 
 
-def refusal_lines(refusal: Refusal) -> list[str]:
+def refusal_lines(home: Home, refusal: Refusal, released: LedgerEntry | None) -> list[str]:
     """Each rule that refused with its value, where the report is, and the way out.
 
     Sample rows name users: a person at a terminal sees them, a monitor or a log does not.
+
+    Args:
+        home: the home that the edition is in.
+        refusal: what holds it.
+        released: its release, where an operator has let it go on already.
     """
     lines = []
     verdict = refusal.verdict
@@ -60,9 +80,38 @@ def refusal_lines(refusal: Refusal) -> list[str]:
     lines.append(f"  Report: {refusal.report}")
     if verdict.final:
         lines.append(f"  Nobody can release it from {', '.join(verdict.final)}.")
+    elif released is not None:
+        lines.append(
+            f"  It was released from {refusal.stage} on {released.at:%Y-%m-%d %H:%M} UTC, because: "
+            f"{_print.plain(reason_of(released, refusal)).plain}"
+        )
+        lines.append(f"  Run the week again: {_again(home, refusal)}")
     else:
         lines.append(f"  To let it go on as it is, on purpose: {refusal.command} TEXT")
     return lines
+
+
+def doubt_lines(home: Home, last: Any) -> list[str]:
+    """What the model behind the last run is in doubt for, as far as home knows."""
+    lines = []
+    edition = home.edition(Week.parse(last["edition"]), int(last["revision"]))
+    for gate in GATES:
+        try:
+            document = Artefact.open(edition / gate).file("verdict.json").read_text("utf-8")
+            verdict = Verdict.from_dict(json.loads(document))
+        except (ArtefactError, OSError, ValueError):
+            continue
+        lines += [f"  {_doubt(check)}" for check in verdict.failed if check.severity == DOUBT]
+    return lines
+
+
+def _doubt(check: Check) -> str:
+    found = f"{check.name}: found {check.value}, wanted {check.limit}"
+    if check.name == "enough_listeners":
+        return f"Too few listeners to tell it from the charts. {found}"
+    if check.name.endswith("_over_popularity"):
+        return f"It is not shown to be better than the charts. {found}"
+    return found
 
 
 def _row(sample: dict[str, Any]) -> str:

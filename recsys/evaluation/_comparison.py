@@ -54,13 +54,6 @@ class Comparison:
     segments: dict[str, Segment]
     paired: dict[str, Interval]
 
-    def means(self) -> dict[str, dict[str, float]]:
-        """Model -> metric -> mean."""
-        return {
-            model: {name: round(interval.mean, 6) for name, interval in values.items()}
-            for model, values in self.metrics.items()
-        }
-
     def to_dict(self) -> dict[str, Any]:
         """As JSON values: all but ``k`` and ``listeners``."""
         document: dict[str, Any] = _rounded(asdict(self))

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from recsys.evaluation._truth import Truth
+from recsys.models import CUTOFF as CUTOFF
 from recsys.models import Ranking
-
-#: The length of the lists that are scored.
-CUTOFF: Final = 30
 
 Scores = npt.NDArray[np.float64]
 

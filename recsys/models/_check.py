@@ -7,19 +7,21 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from recsys import columns as c
 from recsys.matrix import TasteMatrix
-from recsys.models._als import ALSModel
+from recsys.models._als import ALSModel, strings
+from recsys.models._fold_in import Floats
 from recsys.models._known import (
     Knowledge,
     Sample,
     draw_sample,
     items_of,
     knowledge,
-    overlap,
+    list_overlaps,
     popularity_recall,
 )
 from recsys.settings import GatesSettings
-from recsys.verdict import DOUBT, ENOUGH_LISTENERS, SOFT, Check, Verdict
+from recsys.verdict import DOUBT, ENOUGH_LISTENERS, MOST_SAMPLES, SOFT, Check, Verdict
 
 #: The longest row of factors over the median of those that are not zero.
 LONGEST_NORM: Final = 1000.0
@@ -32,6 +34,9 @@ FOLDED_IN: Final = 1e-6
 #: Where popularity alone comes so close to finding all, known-item recall says nothing.
 _TOO_EASY: Final = 0.9
 
+#: By what share known-item recall may lie below the challenger's, made on a week less.
+_WORSE_THAN_CHALLENGER: Final = 0.25
+_CHALLENGER: Final = "known_recall_near_challenger"
 _BESIDE: Final = ("loss_near_parent", "known_recall_near_parent", "lists_near_parent")
 
 
@@ -41,6 +46,7 @@ def check_factors(
     gates: GatesSettings,
     *,
     parent: ALSModel | None,
+    challenger_recall: float | None = None,
     seed: int,
 ) -> Verdict:
     """Look at the factors that will ship, alone and beside those of last week.
@@ -48,14 +54,17 @@ def check_factors(
     By themselves: finite, of the matrix's shape, learnt, of sane length, their loss not rising, and
     the user factors what folding in gives. On a sample of listeners: the songs they are known to
     hold to are found again better than popularity finds them, and nearly as well as the parent
-    does; the loss is near the parent's; their lists are the parent's to some degree. Where the
-    matrix holds no strength at all there is nothing to learn, and the verdict is *unproven*.
+    does, or where there is none the challenger; the loss is near the parent's; their lists are the
+    parent's to some degree. Where the matrix holds no strength at all there is nothing to learn,
+    and the verdict is *unproven*.
 
     Args:
         model: trained on ``matrix``.
         matrix: who holds to what.
         gates: what is allowed.
         parent: last week's model, if there is one.
+        challenger_recall: what a model trained cold one week back knew (:func:`known_recall`). It
+            is what a model without a parent is held against.
         seed: of the sample.
     """
     checks = [
@@ -80,11 +89,12 @@ def check_factors(
             _loss(model.loss),
         ]
     )
+    beside = _BESIDE if parent else (*_BESIDE, _CHALLENGER)
     if alone.final:
         return verdict.also(alone)
     sample = draw_sample(matrix, seed)
     if not len(sample):
-        rules = ("users_folded_in", "known_recall", *_BESIDE)
+        rules = ("users_folded_in", "known_recall", *beside)
         nobody = Verdict.of([], dict.fromkeys(rules, "nobody holds to two songs"))
         return verdict.also(alone).also(nobody)
     ours = knowledge(model.item_factors, sample, model.settings)
@@ -92,8 +102,26 @@ def check_factors(
         verdict.also(alone)
         .also(_folded_in(model.user_factors[sample.rows], ours))
         .also(_known(ours, sample, matrix, gates))
-        .also(_beside(model, ours, sample, matrix, gates, parent))
+        .also(
+            _beside_challenger(ours, sample, challenger_recall)
+            if parent is None
+            else _beside(model, ours, sample, matrix, gates, parent)
+        )
     )
+
+
+def known_recall(model: ALSModel, matrix: TasteMatrix, seed: int) -> float | None:
+    """Known-item recall on a seeded sample of listeners; None with fewer than 30.
+
+    Args:
+        model: any; its songs are put under those of the matrix.
+        matrix: who holds to what.
+        seed: of the sample.
+    """
+    sample = draw_sample(matrix, seed)
+    if len(sample) < ENOUGH_LISTENERS:
+        return None
+    return knowledge(items_of(model, matrix), sample, model.settings).recall
 
 
 def _folded_in(factors: npt.NDArray[np.float64], ours: Knowledge) -> Verdict:
@@ -120,41 +148,58 @@ def _known(ours: Knowledge, sample: Sample, matrix: TasteMatrix, gates: GatesSet
     )
 
 
+def _beside_challenger(ours: Knowledge, sample: Sample, theirs: float | None) -> Verdict:
+    """A first model's known-item recall beside that of the challenger, one week back."""
+    skipped = dict.fromkeys(_BESIDE, "there is no parent")
+    if len(sample) < ENOUGH_LISTENERS:
+        return Verdict.of([], {**skipped, _CHALLENGER: "too few listeners to tell"})
+    if theirs is None:
+        why = "no challenger could be scored one week back"
+        return Verdict.of([], {**skipped, _CHALLENGER: why})
+    return Verdict.of(
+        [_recall_near(_CHALLENGER, "challenger", ours, theirs, _WORSE_THAN_CHALLENGER)], skipped
+    )
+
+
+def _recall_near(rule: str, whose: str, ours: Knowledge, theirs: float, worse: float) -> Check:
+    least = theirs * (1 - worse)
+    return Check(
+        rule, ours.recall >= least, round(ours.recall, 4),
+        f"at least {least:.4f} (the {whose}'s {theirs:.4f} less {worse:g})",
+        severity=SOFT,
+    )  # fmt: skip
+
+
 def _beside(
     model: ALSModel,
     ours: Knowledge,
     sample: Sample,
     matrix: TasteMatrix,
     gates: GatesSettings,
-    parent: ALSModel | None,
+    parent: ALSModel,
 ) -> Verdict:
     """Loss, known-item recall and lists beside the parent's."""
-    if parent is None:
-        return Verdict.of([], dict.fromkeys(_BESIDE, "there is no parent"))
     if len(sample) < ENOUGH_LISTENERS:
         return Verdict.of([], dict.fromkeys(_BESIDE, "too few listeners to tell"))
     theirs = knowledge(items_of(parent, matrix), sample, model.settings)
-    most, least = (
-        theirs.loss * (1 + gates.worse_loss),
-        theirs.recall * (1 - gates.worse_known_recall),
-    )
-    common = overlap(ours.lists, theirs.lists)
+    most = theirs.loss * (1 + gates.worse_loss)
+    overlaps = list_overlaps(ours.lists, theirs.lists)
+    common = float(np.nanmean(overlaps)) if not np.isnan(overlaps).all() else 1.0
+    near = gates.least_list_overlap <= common <= gates.most_list_overlap
+    telling = _telling(overlaps, sample, matrix, highest=common > gates.most_list_overlap)
     checks = {
         "loss_near_parent": Check(
             "loss_near_parent", ours.loss <= most, round(ours.loss, 6),
             f"at most {most:.6f} (the parent's {theirs.loss:.6f} and {gates.worse_loss:g} more)",
             severity=SOFT,
         ),
-        "known_recall_near_parent": Check(
-            "known_recall_near_parent", ours.recall >= least, round(ours.recall, 4),
-            f"at least {least:.4f} (the parent's {theirs.recall:.4f} less "
-            f"{gates.worse_known_recall:g})", severity=SOFT,
+        "known_recall_near_parent": _recall_near(
+            "known_recall_near_parent", "parent", ours, theirs.recall, gates.worse_known_recall
         ),
         "lists_near_parent": Check(
-            "lists_near_parent", gates.least_list_overlap <= common <= gates.most_list_overlap,
-            round(common, 4),
+            "lists_near_parent", near, round(common, 4),
             f"{gates.least_list_overlap:g} to {gates.most_list_overlap:g} of the parent's lists",
-            severity=SOFT,
+            () if near else telling, SOFT,
         ),
     }  # fmt: skip
     skipped = {}
@@ -163,6 +208,19 @@ def _beside(
             del checks[rule]
             skipped[rule] = "the parent was made with other settings"
     return Verdict.of(list(checks.values()), skipped)
+
+
+def _telling(
+    overlaps: Floats, sample: Sample, matrix: TasteMatrix, *, highest: bool
+) -> tuple[dict[str, Any], ...]:
+    """The listeners at one end of the overlaps; whoever has no lists (nan) is not there."""
+    order = np.argsort(-overlaps if highest else overlaps, kind="stable")
+    shown = [n for n in order[:MOST_SAMPLES].tolist() if np.isfinite(overlaps[n])]
+    users = strings(matrix.users, c.USER_ID).take(sample.rows[shown]).to_pylist()
+    return tuple(
+        {c.USER_ID: user, "in_common": round(float(overlaps[n]), 4)}
+        for user, n in zip(users, shown, strict=True)
+    )
 
 
 def _shape(model: ALSModel) -> tuple[float, ...]:

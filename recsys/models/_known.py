@@ -120,10 +120,10 @@ def popularity_recall(popularity: Floats, sample: Sample) -> float:
     return _recall(_best(np.ones((len(sample), 1)), standing[:, None], sample.shown), sample.hidden)
 
 
-def overlap(a: Ranking, b: Ranking) -> float:
-    """The mean share of songs that two rankings of the same users have in common.
+def list_overlaps(a: Ranking, b: Ranking) -> Floats:
+    """The share of songs that two rankings of the same users have in common: float64 ``[users]``.
 
-    Of the longer list; users with two empty lists are left out, and without any it is 1.
+    Of the longer list; nan for users with two empty lists.
     """
     lengths = np.diff(a.offsets), np.diff(b.offsets)
     longer = np.maximum(*lengths)
@@ -131,8 +131,9 @@ def overlap(a: Ranking, b: Ranking) -> float:
     songs = max((int(one.songs.max(initial=0)) for one in (a, b)), default=0) + 1
     both = np.isin(row[0] * songs + a.songs, row[1] * songs + b.songs)
     common = np.bincount(row[0][both], minlength=len(longer))
-    listed = longer > 0
-    return float((common[listed] / longer[listed]).mean()) if listed.any() else 1.0
+    shares = np.full(len(longer), np.nan)
+    np.divide(common, longer, out=shares, where=longer > 0)
+    return shares
 
 
 def _entries(

@@ -14,10 +14,14 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from recsys import artefact
+from recsys.artefact import Artefact
 from recsys.cli import _commands, main
 from recsys.home import record_run
+from recsys.verdict import DOUBT, Check, Verdict
 from tests.workflows.conftest import Deployment, listen, tribe_log
 
 BEFORE, NOW = "2026-W46", "2026-W47"
@@ -217,6 +221,38 @@ def test_status_is_1_where_someone_should_look(
     assert said in out
 
 
+@pytest.mark.parametrize(
+    ("doubt", "said"),
+    [
+        (None, "Too few listeners to tell it from the charts. enough_listeners: found 12, "),
+        (
+            Check("parent_over_popularity", False, "+0.0010 (-0.0020 to +0.0040)", "0", (), DOUBT),
+            "It is not shown to be better than the charts. parent_over_popularity: found +0.0010",
+        ),
+        (
+            Check("not_popularity", False, 0.976, "at most 0.9 of popularity's lists", (), DOUBT),
+            "not_popularity: found 0.976, wanted at most 0.9 of popularity's lists",
+        ),
+    ],
+)
+def test_status_says_what_a_model_is_in_doubt_for(
+    deployment: Deployment,
+    recsys: Call,
+    today: Callable[[date], None],
+    doubt: Check | None,
+    said: str,
+) -> None:
+    ended(deployment, outcome="succeeded", verdict="unproven")
+    today(MONDAY)
+    if doubt is not None:
+        choice = Artefact.open(deployment.edition(NOW) / "model_choice")
+        with artefact.rewrite(choice) as draft:
+            artefact.write_json(draft.path / "verdict.json", Verdict.of([doubt]).to_dict())
+    out = recsys("status")[1]
+    assert said in out
+    assert ("Too few listeners" in out) == (doubt is None)
+
+
 def test_status_is_2_when_a_newer_edition_is_due(
     recsys: Call, today: Callable[[date], None]
 ) -> None:
@@ -311,6 +347,18 @@ def test_verify_finds_a_changed_file(deployment: Deployment, recsys: Call) -> No
     code, _, error = recsys("verify")
     assert code == 30
     assert f"{path} differs from its manifest" in error
+
+
+def test_verify_of_scores_that_the_model_does_not_give(
+    deployment: Deployment, recsys: Call
+) -> None:
+    model = Artefact.open(deployment.edition(NOW) / "als_model")
+    users = np.load(model.file("user_factors.npy"))
+    with artefact.rewrite(model) as draft:
+        np.save(draft.path / "user_factors.npy", users[::-1])
+    code, said, _ = recsys("verify")
+    assert code == 30
+    assert "scores_given" in said
 
 
 def test_verify_of_someone_forgotten_since(recsys: Call) -> None:

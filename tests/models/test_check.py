@@ -8,20 +8,26 @@ import pytest
 
 from recsys.errors import GateRefusedError
 from recsys.matrix import TasteMatrix
-from recsys.models import ALSModel, train
+from recsys.models import ALSModel, known_recall, train
 from recsys.models import check_factors as check_by
 from recsys.settings import GatesSettings
 from recsys.verdict import Verdict
 from tests.models.worlds import SETTINGS, matrix_of, sparse_strength, world
 
 MATRIX = matrix_of(sparse_strength(1, 60, 40))
+CHALLENGER = "known_recall_near_challenger"
 RULES = ("known_recall", "loss_near_parent", "known_recall_near_parent", "lists_near_parent")
 
 
 def check_factors(
-    model: ALSModel, matrix: TasteMatrix, parent: ALSModel | None = None, **gates: float
+    model: ALSModel,
+    matrix: TasteMatrix,
+    parent: ALSModel | None = None,
+    challenger: float | None = None,
+    **gates: float,
 ) -> Verdict:
-    return check_by(model, matrix, GatesSettings(**gates), parent=parent, seed=1)
+    settings = GatesSettings(**gates)
+    return check_by(model, matrix, settings, parent=parent, challenger_recall=challenger, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +102,13 @@ def parent() -> ALSModel:
     return train(CLEAR, SETTINGS, seed=1)
 
 
-def shuffled(model: ALSModel) -> ALSModel:
-    order = np.random.default_rng(0).permutation(len(model.item_factors))
-    return dataclasses.replace(model, item_factors=model.item_factors[order]).refolded(CLEAR)
+def shuffled(model: ALSModel, share: float = 1.0) -> ALSModel:
+    """Factors of a share of the songs, each under another of them."""
+    rng = np.random.default_rng(0)
+    some = rng.permutation(len(model.item_factors))[: round(share * len(model.item_factors))]
+    items = model.item_factors.copy()
+    items[some] = model.item_factors[rng.permutation(some)]
+    return dataclasses.replace(model, item_factors=items).refolded(CLEAR)
 
 
 def popular(model: ALSModel) -> ALSModel:
@@ -116,7 +126,36 @@ def other_users(model: ALSModel) -> ALSModel:
 def test_a_first_model_skips_what_needs_a_parent_and_says_so(parent: ALSModel) -> None:
     verdict = check_factors(parent, CLEAR)
     assert verdict.passed
-    assert verdict.skipped == dict.fromkeys(RULES[1:], "there is no parent")
+    assert verdict.skipped == {
+        **dict.fromkeys(RULES[1:], "there is no parent"),
+        CHALLENGER: "no challenger could be scored one week back",
+    }
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5])
+def test_a_first_model_knows_nearly_as_much_as_the_challenger(
+    parent: ALSModel, share: float
+) -> None:
+    """Factors a third of which are shuffled know more than popularity still."""
+    challenger = known_recall(train(CLEAR, SETTINGS, seed=2), CLEAR, 1)
+    assert challenger is not None
+    verdict = check_factors(parent, CLEAR, challenger=challenger)
+    assert verdict.passed, verdict.summary()
+    assert CHALLENGER in {check.name for check in verdict.checks}
+    spoilt = shuffled(parent, share)
+    verdict = check_factors(spoilt, CLEAR, challenger=challenger)
+    known = [] if share < 0.5 else ["known_recall"]
+    assert [check.name for check in verdict.refusing] == [*known, CHALLENGER]
+    assert not verdict.final
+    assert CHALLENGER not in check_factors(parent, CLEAR, parent, challenger).to_dict()["skipped"]
+
+
+def test_few_listeners_know_nothing() -> None:
+    few = matrix_of(sparse_strength(1, 29, 40))
+    assert known_recall(train(few, SETTINGS, 1), few, 1) is None
+    assert check_factors(train(few, SETTINGS, 1), few, challenger=1.0).skipped[CHALLENGER] == (
+        "too few listeners to tell"
+    )
 
 
 def test_a_model_beside_its_parent_is_asked_everything(parent: ALSModel) -> None:
@@ -176,3 +215,7 @@ def test_the_limits_are_those_of_the_settings(
     else:
         assert [check.name for check in verdict.refusing] == [rule]
         assert not verdict.final
+        (check,) = verdict.refusing
+        shares = [sample["in_common"] for sample in check.samples]
+        assert len({sample["user_id"] for sample in check.samples}) == 5
+        assert shares == sorted(shares, reverse="most_list_overlap" in gate)

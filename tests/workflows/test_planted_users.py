@@ -182,6 +182,7 @@ def verdict_on(deployment: Deployment, playlists: Path) -> str:
         taste=home.taste(week) / "taste.parquet",
         catalogue=home.catalogue(week) / "catalogue.parquet",
         eligible=deployment.edition() / "matrix" / "eligible.parquet",
+        model=deployment.edition() / "als_model",
         cooling=[],
         blocked=[],
         week=week,

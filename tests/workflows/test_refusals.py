@@ -5,132 +5,32 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import timedelta
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from recsys import models, unseen_week
 from recsys.cli import main
-from recsys.matrix import TasteMatrix
-from recsys.playlists import making
 from recsys.store import Action
-from tests.workflows.conftest import BEFORE, LAST_DAYS, NEXT, NOW, Deployment, serves
-
-Sabotage = Callable[[Deployment, pytest.MonkeyPatch], None]
-
-
-def training(patch: pytest.MonkeyPatch, spoil: Callable[[Any, TasteMatrix], Any]) -> None:
-    """Spoil the edition's own model, not one that is only evaluated."""
-    right = models.train
-
-    def wrong(matrix: TasteMatrix, *arguments: Any, **named: Any) -> models.ALSModel:
-        model = right(matrix, *arguments, **named)
-        return spoil(model, matrix) if "on_iteration" in named else model
-
-    patch.setattr(models, "train", wrong)
-
-
-def playlists(patch: pytest.MonkeyPatch, spoil: Callable[[list[dict[str, Any]]], None]) -> None:
-    """Spoil the playlists that are written."""
-    right = making.make_playlists
-
-    def wrong(*arguments: Any, out: Path, **named: Any) -> dict[str, Any]:
-        facts = right(*arguments, out=out, **named)
-        rows = pq.read_table(out / "playlists.parquet")
-        lists = rows.to_pylist()
-        spoil(lists)
-        pq.write_table(pa.Table.from_pylist(lists, rows.schema), out / "playlists.parquet")
-        return facts
-
-    patch.setattr(making, "make_playlists", wrong)
-
-
-def shuffled(model: models.ALSModel, matrix: TasteMatrix) -> models.ALSModel:
-    order = np.random.default_rng(3).permutation(len(model.item_factors))
-    return replace(model, item_factors=model.item_factors[order]).refolded(matrix)
-
-
-def disguised(model: models.ALSModel, matrix: TasteMatrix) -> models.ALSModel:
-    """Popularity under a model's name: one factor, and everybody's is the same way up."""
-    items = np.zeros_like(model.item_factors)
-    popularity = matrix.songs["popularity"].to_numpy()
-    items[:, 0] = popularity / popularity.max()
-    return replace(model, item_factors=items).refolded(matrix)
-
-
-def shuffled_factors(_: Deployment, patch: pytest.MonkeyPatch) -> None:
-    training(patch, shuffled)
-
-
-def shuffled_songs_alone(_: Deployment, patch: pytest.MonkeyPatch) -> None:
-    training(
-        patch, lambda model, matrix: replace(model, item_factors=model.item_factors[::-1].copy())
-    )
-
-
-def not_finite(_: Deployment, patch: pytest.MonkeyPatch) -> None:
-    def spoil(model: models.ALSModel, _: TasteMatrix) -> models.ALSModel:
-        model.item_factors[3, 0] = np.nan
-        return model
-
-    training(patch, spoil)
-
-
-def popularity_in_disguise(_: Deployment, patch: pytest.MonkeyPatch) -> None:
-    training(patch, disguised)
-
-
-def a_challenger_in_disguise(deployment: Deployment, patch: pytest.MonkeyPatch) -> None:
-    deployment.configure(als={"factors": 7})  # going on is impossible
-    right = models.train
-    patch.setattr(
-        models, "train", lambda matrix, *rest, **named: disguised(right(matrix, *rest), matrix)
-    )
-
-
-def worse_than_popularity(_: Deployment, patch: pytest.MonkeyPatch) -> None:
-    right = unseen_week.recommend
-
-    def wrong(*arguments: Any) -> models.Ranking:
-        ranking = right(*arguments)
-        return replace(ranking, songs=(ranking.songs + 80) % 240)  # another tribe's songs
-
-    patch.setattr(unseen_week, "recommend", wrong)
-
-
-def half_the_users(deployment: Deployment, _: pytest.MonkeyPatch) -> None:
-    for n in range(7):
-        path = deployment.log / f"date={LAST_DAYS[NOW] - timedelta(days=n)}" / "listens.jsonl"
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        kept = [row for row in rows if int(row["user_id"][-2:]) % 2]
-        assert len(kept) == len(rows) / 2
-        path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-
-
-def a_heard_track(_: Deployment, patch: pytest.MonkeyPatch) -> None:
-    def spoil(lists: list[dict[str, Any]]) -> None:
-        track = lists[5]["tracks"][7]
-        track["track_id"] = track["because_track_id"]
-
-    playlists(patch, spoil)
-
-
-def swapped_playlists(_: Deployment, patch: pytest.MonkeyPatch) -> None:
-    def spoil(lists: list[dict[str, Any]]) -> None:
-        one, other = lists[3], lists[4]  # of one tribe: their tracks are much alike
-        one["tracks"], other["tracks"] = other["tracks"], one["tracks"]
-
-    playlists(patch, spoil)
-
-
-def lists_much_alike(deployment: Deployment, _: pytest.MonkeyPatch) -> None:
-    deployment.configure(gates={"most_alike": 0.01})
+from tests.workflows.conftest import BEFORE, NEXT, NOW, Deployment, build, serves
+from tests.workflows.sabotage import (
+    Sabotage,
+    a_challenger_in_disguise,
+    a_heard_track,
+    disguised,
+    exchanged_candidates,
+    half_the_users,
+    lists_much_alike,
+    not_finite,
+    popularity_in_disguise,
+    shuffled,
+    shuffled_factors,
+    shuffled_songs_alone,
+    swapped_playlists,
+    training,
+    worse_than_popularity,
+)
+from workflows import BackfillPlaylists
 
 
 def told(capsys: pytest.CaptureFixture[str], *command: str) -> tuple[int, str]:
@@ -194,13 +94,59 @@ def test_a_refusal_publishes_nothing_and_comes_again(
     assert "t0m" not in caplog.text + said + json.dumps(dict(last)), "a listener is named"
 
 
-@pytest.mark.parametrize("spoil", [shuffled, disguised])
-def test_a_first_model_is_held_against_popularity(
-    tribes: Deployment, monkeypatch: pytest.MonkeyPatch, spoil: Callable[..., Any]
+def test_lists_made_for_others_are_known_by_their_scores_alone(
+    served: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        exchanged_candidates(served, patch)
+        for _ in range(2):
+            assert not served.run(NOW)
+            assert refused_for(served, "playlist_gate") == ["scores_given"]
+            assert serves(served) == BEFORE
+    report = json.loads((served.edition(NOW) / "refused" / "playlist_gate.json").read_text("utf-8"))
+    (check,) = (one for one in report["checks"] if one["name"] == "scores_given")
+    assert (check["severity"], len(check["samples"])) == ("hard", 5)
+
+
+def test_a_rule_that_can_be_argued_about_leaves_the_scores_as_they_were(
+    served: Deployment,
+) -> None:
+    served.configure(
+        playlists={
+            "familiar_at_least": 0.1,
+            "familiar_at_most": 0.9,
+            "popularity_exponent": 0.3,
+            "diversity": 0.3,
+            "freshness": 0.2,
+        }
+    )
+    assert served.run(NOW)
+    verdict = json.loads(
+        (served.edition(NOW) / "playlist_gate" / "verdict.json").read_text("utf-8")
+    )
+    assert {"scores_given": True}.items() <= {
+        one["name"]: one["passed"] for one in verdict["checks"]
+    }.items()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "rules"),
+    [
+        (shuffled, ["known_recall", "known_recall_near_challenger"]),
+        (disguised, ["known_recall", "known_recall_near_challenger"]),
+        (partial(shuffled, share=0.5), ["known_recall_near_challenger"]),
+        (partial(shuffled, share=0.3), ["known_recall_near_challenger"]),
+    ],
+)
+def test_a_first_model_is_held_against_popularity_and_the_challenger(
+    tribes: Deployment,
+    monkeypatch: pytest.MonkeyPatch,
+    spoil: Callable[..., Any],
+    rules: list[str],
 ) -> None:
     training(monkeypatch, spoil)
     assert not tribes.run(NOW)
-    assert refused_for(tribes, "als_model") == ["known_recall"]
+    assert refused_for(tribes, "als_model") == rules
     with tribes.store() as store:
         assert store.current() is None
 
@@ -248,6 +194,18 @@ def test_an_operator_lets_a_refused_edition_go_on(
     with served.store() as store:
         (entry,) = (one for one in store.ledger() if one.action == Action.RELEASED)
     assert (entry.edition, entry.revision, entry.note) == (NOW, 1, f"{stage}: it is what we want")
+    again = f"luigi --module workflows WeeklyPlaylists --local-scheduler --week {NOW} --revision 1"
+    said = told(capsys, "status")[1]
+    when = f"{entry.at:%Y-%m-%d %H:%M} UTC"
+    assert f"It was released from {stage} on {when}, because: it is what we want" in said
+    assert again in said
+    assert "recsys release" not in said
+    code, said = told(capsys, "release", "--because", "in other words")
+    assert code == 0
+    assert "already, because: it is what we want" in said
+    assert again in said
+    with served.store() as store:
+        assert [one for one in store.ledger() if one.action == Action.RELEASED] == [entry]
     shutil.rmtree(served.home / "store")  # home's copy knows of it, too
 
     assert served.run(NOW)
@@ -279,7 +237,7 @@ def test_what_is_broken_is_not_released(
 ) -> None:
     sabotage(served, monkeypatch)
     assert not served.run(NOW)
-    assert f"Nobody can release it from {rule}." in told(capsys, "status")[1]
+    assert f"Nobody can release it from {rule}" in told(capsys, "status")[1]
     code, said = told(capsys, "release", "--edition", NOW, "--because", "hurry")
     assert code == 30
     assert f"cannot be released from {rule}" in said
@@ -287,6 +245,21 @@ def test_what_is_broken_is_not_released(
         assert Action.RELEASED not in {one.action for one in store.ledger()}
     assert not served.run(NOW)
     assert serves(served) == BEFORE
+
+
+def test_a_week_with_later_ones_goes_on_as_a_backfill(
+    served: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lists_much_alike(served, pytest.MonkeyPatch())
+    assert not served.run(NOW)
+    assert not served.run(NEXT)
+    code, said = told(capsys, "release", "--edition", NOW, "--because", "it is a small world")
+    assert code == 0
+    command = "luigi --module workflows BackfillPlaylists --local-scheduler"
+    assert f"{command} --first {NOW} --last {NOW}" in said
+    assert not served.run(NOW), "it would come too late for its listeners"
+    assert build(BackfillPlaylists(first=NOW, last=NOW))
+    assert (served.edition(NOW) / "record").exists()
 
 
 def test_a_release_is_of_one_refusal(
