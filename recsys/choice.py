@@ -139,7 +139,7 @@ def _way(evidence: Evidence) -> tuple[str, str]:
     if forced:
         return COLD, forced
     if not doubted:
-        return CONTINUE, "the parent stands"
+        return CONTINUE, "nothing speaks for a cold start"
     if evidence.challenger_parent is None:
         return CONTINUE, f"{doubted}, and no challenger could be trained"
     if _below(evidence.challenger_parent):
@@ -189,10 +189,10 @@ def _against_popularity(
             listeners,
             Check(
                 rules[0], not _below(ours), _shown(ours),
-                "95% interval of ndcg@30 not wholly below 0", severity=SOFT,
+                "95% interval of nDCG@30 not wholly below 0", severity=SOFT,
             ),
             Check(
-                over, above, _shown(ours), "95% interval of ndcg@30 wholly above 0",
+                over, above, _shown(ours), "95% interval of nDCG@30 wholly above 0",
                 severity=DOUBT,
             ),
             Check(
@@ -222,7 +222,7 @@ def _against_predecessor(
         return Verdict.of([], {rule: "too few listeners to tell"})
     margin = gates.worse_than_parent * quality.ndcg
     limit = (
-        f"95% interval of ndcg@30 not wholly below {-margin:+.4f} "
+        f"95% interval of nDCG@30 not wholly below {-margin:+.4f} "
         f"({gates.worse_than_parent:g} of the {before}'s)"
     )
     return Verdict.of([Check(rule, ours.high >= -margin, _shown(ours), limit, severity=SOFT)])
@@ -239,7 +239,7 @@ def _way_told(evidence: Evidence) -> Verdict:
         if interval is None or not interval.users:
             skipped[name] = no_parent or ("nobody could be evaluated" if interval else why)
         else:
-            limit = "95% interval of ndcg@30 not wholly below 0"
+            limit = "95% interval of nDCG@30 not wholly below 0"
             checks.append(Check(name, not _below(interval), _shown(interval), limit, severity=NOTE))
     return Verdict.of(checks, skipped)
 
