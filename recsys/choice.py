@@ -139,7 +139,7 @@ def _way(evidence: Evidence) -> tuple[str, str]:
     if forced:
         return COLD, forced
     if not doubted:
-        return CONTINUE, "the parent stands"
+        return CONTINUE, "nothing speaks for a cold start"
     if evidence.challenger_parent is None:
         return CONTINUE, f"{doubted}, and no challenger could be trained"
     if _below(evidence.challenger_parent):
@@ -193,10 +193,10 @@ def _against_popularity(
             listeners,
             Check(
                 rules[0], not _below(ours), _shown(ours),
-                "95% interval of ndcg@30 not wholly below 0", severity=SOFT,
+                "95% interval of nDCG@30 not wholly below 0", severity=SOFT,
             ),
             Check(
-                over, above, _shown(ours), "95% interval of ndcg@30 wholly above 0",
+                over, above, _shown(ours), "95% interval of nDCG@30 wholly above 0",
                 severity=DOUBT,
             ),
             Check(
@@ -230,7 +230,7 @@ def _against_predecessor(
     margin = gates.worse_than_parent * quality.ndcg
     worse = ours.high < 0 and ours.mean < -margin
     limit = (
-        f"95% interval of ndcg@30 not below {-margin:+.4f} "
+        f"95% interval of nDCG@30 not below {-margin:+.4f} "
         f"({gates.worse_than_parent:g} of the {before}'s: [gates] worse_than_parent)"
     )
     check = Check(rule, ours.low >= -margin, _shown(ours), limit, severity=SOFT if worse else DOUBT)
@@ -248,7 +248,7 @@ def _way_told(evidence: Evidence) -> Verdict:
         if interval is None or not interval.users:
             skipped[name] = no_parent or ("nobody could be evaluated" if interval else why)
         else:
-            limit = "95% interval of ndcg@30 not wholly below 0"
+            limit = "95% interval of nDCG@30 not wholly below 0"
             checks.append(Check(name, not _below(interval), _shown(interval), limit, severity=NOTE))
     return Verdict.of(checks, skipped)
 

@@ -16,7 +16,9 @@ from recsys._tables import file_list
 from recsys.errors import BadLogError, MissingDataError
 
 _PARQUET: Final = (".parquet",)
-_JSON: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".ndjson")
+_JSON: Final = tuple(
+    kind + packed for kind in (".jsonl", ".ndjson") for packed in ("", ".gz", ".zst")
+)
 #: Our name -> the names that a column may have.
 _NAMES: Final = {
     c.USER_ID: ("user_id", "user"),
@@ -24,6 +26,15 @@ _NAMES: Final = {
     c.TRACK_ID: ("track_id", "track"),
     c.SHOWN_AT: ("shown_at",),
 }
+_NUMBER: Final = f"try_cast({c.SHOWN_AT} AS BIGINT)"
+#: Text as a time. A whole number is Unix time, in the unit that its size speaks for.
+_TIME: Final = f"""CASE WHEN regexp_full_match({c.SHOWN_AT}, '-?[0-9]+')
+    THEN make_timestamp(CASE
+        WHEN {_NUMBER} BETWEEN {-(10**11)} AND {10**11} THEN {_NUMBER} * {10**6}
+        WHEN {_NUMBER} BETWEEN {-(10**14)} AND {10**14} THEN {_NUMBER} * {10**3}
+        WHEN {_NUMBER} BETWEEN {-(10**17)} AND {10**17} THEN {_NUMBER}
+        ELSE {_NUMBER} // {10**3} END)::TIMESTAMPTZ
+    ELSE try_cast({c.SHOWN_AT} AS TIMESTAMPTZ) END"""
 _EXPECTED: Final = (
     "Expected Parquet or JSON Lines (.parquet, .jsonl, .ndjson, also .gz or .zst) with the columns "
     "user_id (or user), edition (or edition_id), track_id (or track) and shown_at."
@@ -33,7 +44,7 @@ _EXPECTED: Final = (
 def exposure_files(source: str) -> list[Path]:
     """The files of an exposure log, sorted, each seen to have the columns that are needed.
 
-    Of a Parquet file its schema is looked at, of a JSON Lines file its first row.
+    Of a Parquet file its schema is looked at, of a JSON Lines file its first row, if it has any.
 
     Args:
         source: a file, a folder or a glob on this machine; empty: there is no such log.
@@ -79,10 +90,7 @@ def exposure_rows(files: list[Path]) -> str:
             f"SELECT {chosen} FROM read_json({file_list(lines)}, columns = {{{every}}}, "
             "format = 'newline_delimited', ignore_errors = true)"
         )
-    return (
-        f"SELECT * REPLACE (try_cast({c.SHOWN_AT} AS TIMESTAMPTZ) AS {c.SHOWN_AT}) "
-        f"FROM ({' UNION ALL '.join(parts)})"
-    )
+    return f"SELECT * REPLACE ({_TIME} AS {c.SHOWN_AT}) FROM ({' UNION ALL '.join(parts)})"
 
 
 def _check(file: Path) -> None:
@@ -94,6 +102,8 @@ def _check(file: Path) -> None:
         raise BadLogError(
             f"[exposures] source: {file} cannot be read ({error}). {_EXPECTED}"
         ) from error
+    if names is None:
+        return
     lacking = [" or ".join(any_of) for any_of in _NAMES.values() if not {*any_of} & {*names}]
     if lacking:
         raise BadLogError(
@@ -102,10 +112,13 @@ def _check(file: Path) -> None:
         )
 
 
-def _keys(file: Path) -> list[str]:
-    """The keys of the first row of JSON Lines."""
+def _keys(file: Path) -> list[str] | None:
+    """The keys of the first row of JSON Lines; None of an empty file, as writers leave them."""
     with pa.input_stream(str(file), compression="detect") as stream:
-        row: Any = json.loads(io.BufferedReader(stream).readline())
+        line = io.BufferedReader(stream).readline()
+    if not line:
+        return None
+    row: Any = json.loads(line)
     if not isinstance(row, dict):
         raise ValueError(f"its first line is no JSON object but {type(row).__name__}")
     return list(row)

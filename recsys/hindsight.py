@@ -59,8 +59,7 @@ def look_back(
             "forgotten", pa.table({"user_id": pa.array(sorted(plan.forgotten), pa.string())})
         )
         connection.execute(_SONGS.format(catalogue=file_list([catalogue])))
-        connection.execute(_exposures(exposures, plan.cutoff))
-        counted = _count_exposures(connection, plan) if exposures else None
+        _read_exposures(connection, exposures, plan)
         carried = _settled(plan, home)
         for one in plan.past:
             who = {key: one[key] for key in ("edition", "revision", "in_time")}
@@ -73,21 +72,24 @@ def look_back(
                 playlists = open_pinned(
                     home.edition(week, one["revision"]) / "playlists", one["digest"]
                 ).file("playlists.parquet")
-                found = _look_at(connection, plan, home, week, lead, playlists)
+                found = _look_at(
+                    connection, plan, home, week, lead, playlists, logged=bool(exposures)
+                )
             except (ArtefactError, PlanError) as error:
                 found = str(error)
             if isinstance(found, str):
                 left_out.append({**who, "reason": found})
             else:
                 editions.append({**who, **found})
+        counted = _rows(connection, _ROWS_USED)[0] if exposures else None
     return {"editions": editions, "left_out": left_out, "exposures": counted}
 
 
 def summary(found: Mapping[str, Any]) -> str:
-    """What :func:`look_back` found for the newest edition that was there in its week."""
+    """What :func:`look_back` found for the newest edition that was there from its Monday on."""
     editions = [one for one in found["editions"] if one["in_time"]]
     if not editions:
-        return "no earlier edition was there in its week"
+        return "no earlier edition was there from its Monday on"
     newest = editions[0]
     active = newest["audiences"]["active"]
     total = active["total"]
@@ -96,6 +98,15 @@ def summary(found: Mapping[str, Any]) -> str:
         f"{newest['edition']}{'' if newest['settled'] else ' so far'}: {active['listeners']} "
         f"active listeners kept {rate:.1%} of their {total['tracks']} tracks"
     )
+
+
+def doubt(found: Mapping[str, Any]) -> str | None:
+    """What is odd about the exposure log that :func:`look_back` was given, if anything."""
+    counted = found["exposures"]
+    if not (counted and found["editions"] and counted["rows"]) or counted["used"]:
+        return None
+    why = ", ".join(f"{n} {name}" for name, n in counted.items() if n and name != "rows")
+    return f"none of the exposure log's {counted['rows']} rows could be used: {why}"
 
 
 def _settled(plan: Plan, home: Home) -> dict[str, dict[str, Any]]:
@@ -119,6 +130,8 @@ def _look_at(
     week: Week,
     lead: timedelta,
     playlists: Path,
+    *,
+    logged: bool,
 ) -> dict[str, Any] | str:
     """The counts of one edition, or why there are none."""
     monday, end = week.monday, week.monday + _WEEK
@@ -136,20 +149,29 @@ def _look_at(
             end=end,
         )
     )
-    logged = connection.execute("SELECT count(*) > 0 FROM exposure").fetchall()[0][0]
+    covered = logged and _covered(connection, week)
     audiences = {"active": "active"}
-    if logged:
+    if covered:
         audiences |= {"opened": "opened", "not_opened": "active AND NOT opened"}
     return {
         "days": len(days),
         "settled": plan.cutoff >= end + _WEEK,
         "playlists": _rows(connection, "SELECT count(*) AS n FROM listener")[0]["n"],
         "audiences": {
-            name: _audience(connection, condition, shown=logged)
+            name: _audience(connection, condition, shown=covered)
             for name, condition in audiences.items()
         },
         "discoveries": _discoveries(connection, plan, home, week, books_closed),
+        **({"exposures": {"reason": _NOT_COVERED}} if logged and not covered else {}),
     }
+
+
+def _covered(connection: duckdb.DuckDBPyConnection, week: Week) -> bool:
+    """Whether the exposure log has a row of the edition, or of any other shown in its week."""
+    found = connection.execute(
+        f"SELECT bool_or(edition = '{week}' OR shown_in = DATE '{week.monday}') FROM exposed"
+    ).fetchall()
+    return bool(found[0][0])
 
 
 def _columns_needed(playlists: Path) -> pa.RecordBatchReader:
@@ -208,27 +230,15 @@ def _discoveries(
     return {place: counted.get(place, nothing) for place in ("from_playlist", "elsewhere")}
 
 
-def _exposures(files: Sequence[Path], cutoff: date) -> str:
-    """A view of the exposure log; what was shown after the cutoff is for a later edition."""
-    rows = exposure_rows(list(files)) if files else _NO_EXPOSURES
-    return f"""CREATE VIEW exposed AS SELECT *,
-        user_id IS NULL OR edition IS NULL OR track_id IS NULL OR shown_at IS NULL AS incomplete,
-        shown_at >= TIMESTAMPTZ '{cutoff} 00:00:00+00' AS late FROM ({rows})"""
-
-
-def _count_exposures(connection: duckdb.DuckDBPyConnection, plan: Plan) -> dict[str, int]:
-    """Where the rows of the exposure log went; they add up to ``rows``."""
+def _read_exposures(
+    connection: duckdb.DuckDBPyConnection, files: Sequence[Path], plan: Plan
+) -> None:
+    """Read the exposure log into a table, equal rows once; of other editions only how many."""
     past = pa.table({"edition": pa.array([one["edition"] for one in plan.past], pa.string())})
     connection.register("past", past)
+    rows = exposure_rows(list(files)) if files else _NO_EXPOSURES
     try:
-        return _rows(
-            connection,
-            """SELECT count(*) AS rows, count(*) FILTER (incomplete) AS incomplete,
-                count(*) FILTER (NOT incomplete AND late) AS after_cutoff,
-                count(*) FILTER (NOT incomplete AND NOT late AND NOT known) AS other_edition,
-                count(*) FILTER (NOT incomplete AND NOT late AND known) AS used
-            FROM (SELECT *, edition IN (FROM past) AS known FROM exposed)""",
-        )[0]
+        connection.execute(_EXPOSED.format(rows=rows, cutoff=plan.cutoff))
     except (duckdb.IOException, duckdb.InvalidInputException) as error:
         raise BadLogError(
             f"The exposure log cannot be read to its end: {error} Deliver the file again, or "
@@ -245,6 +255,48 @@ def _rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, A
 _NO_EXPOSURES: Final = """SELECT NULL::VARCHAR AS user_id, NULL::VARCHAR AS edition,
     NULL::VARCHAR AS track_id, NULL::TIMESTAMPTZ AS shown_at LIMIT 0"""
 
+_NOT_COVERED: Final = "the exposure log holds no row of this edition"
+
+#: What was shown after the cutoff is for a later edition.
+_EXPOSED: Final = """
+    CREATE TABLE exposed AS
+        WITH row AS (
+            SELECT *, user_id IS NULL OR edition IS NULL OR track_id IS NULL OR shown_at IS NULL
+                AS incomplete, shown_at >= TIMESTAMPTZ '{cutoff} 00:00:00+00' AS late
+            FROM ({rows})
+        ), judged AS (
+            SELECT *, CASE WHEN incomplete THEN 'incomplete' WHEN late THEN 'after_cutoff'
+                WHEN edition IN (FROM past) THEN 'past' ELSE 'other_edition' END AS place
+            FROM row
+        )
+        SELECT place,
+            CASE WHEN place IN ('past', 'other_edition') THEN date_trunc('week', shown_at)::DATE END
+                AS shown_in,
+            CASE WHEN place = 'past' THEN edition END AS edition,
+            CASE WHEN place = 'past' THEN user_id END AS user_id,
+            CASE WHEN place = 'past' THEN track_id END AS track_id, count(*) AS rows
+        FROM judged GROUP BY ALL;
+    CREATE TABLE has_list (edition VARCHAR, user_id VARCHAR);
+"""
+
+#: Where the rows of the exposure log went; they add up to ``rows``.
+_ROWS_USED: Final = """
+    WITH found AS (
+        SELECT rows, CASE WHEN place <> 'past' THEN place
+            WHEN edition NOT IN (SELECT edition FROM has_list) THEN 'other_edition'
+            WHEN (edition, user_id) NOT IN (FROM has_list) THEN 'unknown_listener'
+            ELSE 'used' END AS place
+        FROM exposed
+    )
+    SELECT coalesce(sum(rows), 0)::BIGINT AS rows, {}
+    FROM found
+""".format(
+    ", ".join(
+        f"coalesce(sum(rows) FILTER (place = '{place}'), 0)::BIGINT AS {place}"
+        for place in ("incomplete", "after_cutoff", "other_edition", "unknown_listener", "used")
+    )
+)
+
 _SONGS: Final = """
     CREATE TABLE song AS
         SELECT track_id, dense_rank() OVER (ORDER BY song_key)::INTEGER AS song
@@ -258,7 +310,8 @@ _LISTENERS: Final = """
     CREATE OR REPLACE TABLE exposure AS
         SELECT DISTINCT no, exposed.track_id
         FROM exposed JOIN list USING (user_id)
-        WHERE edition = '{edition}' AND NOT incomplete AND NOT late;
+        WHERE edition = '{edition}';
+    INSERT INTO has_list SELECT '{edition}', user_id FROM list;
     CREATE OR REPLACE TABLE slot AS
         WITH entry AS (SELECT no, kind, unnest(tracks, max_depth := 2) FROM list)
         SELECT entry.no, kind, position, source, song, exposure.no IS NOT NULL AS shown

@@ -107,7 +107,7 @@ class Plan:
         """What listeners had in the weeks before, newest first.
 
         ``edition``, ``revision``, ``digest`` of its playlists, ``hindsight``, the digest of what it
-        said of those before it, or None, and ``in_time``: whether it was there in its week.
+        said of those before it, or None, and ``in_time``: whether it was there on its Monday.
         """
         past: Sequence[Mapping[str, Any]] = self.document.get("past", [])
         return past
@@ -281,7 +281,7 @@ def _cooling(
 def _past(
     home: Home, week: Week, published: Sequence[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
-    """One edition of each of the last weeks: the newest revision that was there in its week."""
+    """One edition of each of the last weeks: the newest revision that was there on its Monday."""
     past: dict[Week, Mapping[str, Any]] = {}
     for one in sorted(published, key=lambda one: one["revision"]):
         earlier = Week.parse(one["edition"])
@@ -294,7 +294,7 @@ def _past(
             continue
         said = folder / "hindsight"
         activated_on = one.get("activated_on")
-        in_time = activated_on is not None and activated_on <= earlier.sunday
+        in_time = activated_on is not None and activated_on <= earlier.monday
         if in_time or not past.get(earlier, {}).get("in_time"):
             past[earlier] = {
                 "edition": str(earlier),

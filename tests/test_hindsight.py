@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys import artefact
 from recsys.artefact import Artefact
-from recsys.errors import BadLogError, MissingDataError
-from recsys.exposures import exposure_files
 from recsys.hindsight import HINDSIGHT_FILE, summary
 from tests.hindsight_world import COUNTS, MONDAY, PAST, World
 
@@ -150,100 +144,6 @@ def test_without_the_taste_state_it_says_why(world: World) -> None:
     assert "no longer there" in world.edition()["discoveries"]["reason"]
 
 
-# --- exposures -------------------------------------------------------------------------------
-
-
-def shown(user: str, track: str = "a", **replaced: Any) -> dict[str, Any]:
-    row = {"user": user, "edition": str(PAST), "track": track, "shown_at": "2026-11-10T08:00:00Z"}
-    return row | replaced
-
-
-def test_those_who_opened_nothing_are_kept_apart(world: World) -> None:
-    world.heard("ann", "a")
-    world.heard("bob", "e")
-    world.exposures = [shown("ann", "a"), shown("ann", "a"), shown("ann", "b"), shown("cid", "c")]
-    audiences = world.edition()["audiences"]
-    # Cid opened it and heard nothing: that counts against it.
-    assert audiences["opened"]["listeners"] == 2
-    assert audiences["opened"]["total"] == {
-        "tracks": 6,
-        "played": 1,
-        "finished": 1,
-        "saved": 0,
-        "kept": 1,
-        "skipped": 0,
-        "shown": 3,
-    }
-    assert (audiences["not_opened"]["listeners"], audiences["not_opened"]["total"]["kept"]) == (
-        1,
-        1,
-    )
-
-
-def test_rows_that_are_not_used_are_counted(world: World) -> None:
-    world.exposures = [
-        shown("ann"),
-        shown("ann", edition="2025-W01"),
-        shown("ann", shown_at="2026-11-15T00:00:00Z"),
-        shown("ann", shown_at="yesterday"),
-        {"user": "ann", "edition": str(PAST)},
-    ]
-    assert world.look()["exposures"] == {
-        "rows": 5,
-        "incomplete": 2,
-        "after_cutoff": 1,
-        "other_edition": 1,
-        "used": 1,
-    }
-
-
-def test_parquet_and_our_own_names_are_read(world: World) -> None:
-    folder = world.folder / "shown"
-    folder.mkdir()
-    table = pa.table(
-        {
-            "user_id": ["ann"],
-            "edition_id": [str(PAST)],
-            "track_id": ["a"],
-            "shown_at": pa.array([0], pa.timestamp("us")),
-        }
-    )
-    pq.write_table(table, folder / "part.parquet")
-    (folder / "_SUCCESS").touch()
-    world.exposures = exposure_files(str(folder))
-    found = world.look()
-    assert found["exposures"]["used"] == 1
-    assert found["editions"][0]["audiences"]["opened"]["total"]["shown"] == 1
-
-
-def test_without_a_log_there_is_none() -> None:
-    assert exposure_files("") == []
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "said"),
-    [
-        ("log.csv", "user,edition", "of another kind"),
-        ("log.jsonl", '{"user": "ann", "edition": "2026-W46"}\n', "no column track_id or track, "),
-        ("log.jsonl", "not json\n", "cannot be read"),
-        ("log.jsonl", "[1]\n", "no JSON object"),
-        ("log.jsonl", "", "cannot be read"),
-        ("log.parquet", "PAR1", "cannot be read"),
-    ],
-)
-def test_a_bad_file_is_named(tmp_path: Path, name: str, content: str, said: str) -> None:
-    (tmp_path / name).write_text(content)
-    with pytest.raises(BadLogError, match=said) as caught:
-        exposure_files(str(tmp_path))
-    assert name in str(caught.value)
-    assert "Expected Parquet or JSON Lines" in str(caught.value)
-
-
-def test_a_log_that_is_not_there_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(MissingDataError, match=r"\[exposures\] source"):
-        exposure_files(str(tmp_path / "nothing" / "*.jsonl"))
-
-
 # --- which editions --------------------------------------------------------------------------
 
 
@@ -297,7 +197,7 @@ def test_the_summary_is_of_an_edition_that_somebody_saw(world: World) -> None:
         "2026-W46 so far: 2 active listeners kept 16.7% of their 6 tracks"
     )
     late = World(world.folder / "late", world.playlists, in_time=False)
-    assert summary(late.look()) == "no earlier edition was there in its week"
+    assert summary(late.look()) == "no earlier edition was there from its Monday on"
 
 
 # --- against a count by hand -----------------------------------------------------------------
@@ -356,12 +256,3 @@ def test_it_agrees_with_a_count_by_hand(
 
 def _slots(lists: dict[str, list[str]], active: set[str]) -> Iterable[tuple[str, str]]:
     return ((user, track) for user in sorted(active) for track in lists[user])
-
-
-def test_a_log_that_is_cut_short_is_said(world: World) -> None:
-    path = world.folder / "shown.jsonl.gz"
-    text = "".join(json.dumps(shown(f"user {n}")) + "\n" for n in range(2000))
-    path.write_bytes(gzip.compress(text.encode())[:-100])
-    world.exposures = exposure_files(str(path))
-    with pytest.raises(BadLogError, match="cannot be read to its end"):
-        world.look()

@@ -79,15 +79,15 @@ def activated(week: str, revision: int, state: str, on: str | None) -> dict[str,
     return said | {"activated_on": on and date.fromisoformat(on)}
 
 
-def test_of_each_week_the_newest_revision_that_was_there_in_time_is_looked_back_at(
+def test_of_each_week_the_newest_revision_that_was_there_on_its_monday_is_looked_back_at(
     settings: Settings,
 ) -> None:
     editions = [
         activated("2026-W46", 1, "superseded", "2026-11-08"),
-        activated("2026-W46", 2, "superseded", "2026-11-12"),
-        activated("2026-W46", 3, "activated", "2026-11-20"),
+        activated("2026-W46", 2, "superseded", "2026-11-09"),  # its Monday
+        activated("2026-W46", 3, "activated", "2026-11-10"),
         activated("2026-W45", 1, "rolled_back", "2026-11-01"),
-        activated("2026-W44", 1, "superseded", "2026-11-20"),
+        activated("2026-W44", 1, "superseded", "2026-11-01"),  # its Sunday
         activated("2026-W43", 1, "staged", None),
         activated("2026-W38", 1, "superseded", "2026-09-13"),
         activated("2026-W48", 1, "superseded", "2026-11-20"),

@@ -26,7 +26,7 @@ class Hindsight(EditionStage):
     def run(self) -> None:
         """Look back."""
         from recsys.exposures import exposure_files
-        from recsys.hindsight import HINDSIGHT_FILE, look_back, summary
+        from recsys.hindsight import HINDSIGHT_FILE, doubt, look_back, summary
 
         made = self.artefacts()
         with self.draft() as draft:
@@ -41,4 +41,6 @@ class Hindsight(EditionStage):
             draft.inputs = digests(made)
             draft.rows = {"editions": len(found["editions"]), "left_out": len(found["left_out"])}
             draft.facts = {"exposures": found["exposures"]}
+        if odd := doubt(found):
+            _run.LOG.warning("%s: %s", self.stage, odd)
         self.tell(summary(found))

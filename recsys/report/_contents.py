@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -10,24 +11,27 @@ from typing import Any, Final
 
 from recsys import artefact
 from recsys.artefact import Artefact
+from recsys.hindsight import HINDSIGHT_FILE, doubt
 from recsys.home import Home
 from recsys.plan import Plan
 from recsys.record import stage_seconds
 from recsys.refusals import GATES
-from recsys.report._playlists import describe, samples
+from recsys.report._playlists import describe, names_of_samples, samples
 from recsys.verdict import REFUSED, RELEASED, UNPROVEN, Verdict
 
 _CHART_DAYS: Final = 28
-#: The models of an evaluation, for people, the baselines first.
-MODELS: Final = {
-    "popularity": "popularity",
-    "recent_popularity": "recent popularity",
-    "item_knn": "item kNN",
-    "als_defaults": "implicit ALS, defaults",
-    "grandparent": "grandparent",
-    "parent": "parent",
-    "challenger": "challenger",
-}
+#: The models of an evaluation, the baselines first.
+MODELS: Final = (
+    "popularity",
+    "recent_popularity",
+    "item_knn",
+    "als_defaults",
+    "grandparent",
+    "parent",
+    "challenger",
+)
+#: Of the files of the newest week, so many are named.
+_FILES: Final = 20
 
 
 def contents(home: Home, edition: Path) -> dict[str, Any]:
@@ -43,8 +47,8 @@ def contents(home: Home, edition: Path) -> dict[str, Any]:
     plan = Plan.load(edition / "plan")
     made = _opened(edition)
     verdicts = _verdicts(edition, made)
-    playlists = made.get("playlists")
-    catalogue = edition / "catalogue"
+    playlists, hindsight = made.get("playlists"), _document(made.get("hindsight"), HINDSIGHT_FILE)
+    catalogue = made.get("catalogue")
     return {
         "edition": str(plan.week),
         "revision": plan.document["revision"],
@@ -55,18 +59,16 @@ def contents(home: Home, edition: Path) -> dict[str, Any]:
         "plan_digest": Artefact.open(edition / "plan").digest,
         "status": _status(made, verdicts),
         "verdicts": verdicts,
+        "names": names_of_samples(catalogue, verdicts),
         "evaluation": _document(made.get("evaluation"), "evaluation.json"),
         "models": MODELS,
         "model": made["als_model"].facts if "als_model" in made else None,
         "log": _log(home, plan),
         "playlists": playlists and playlists.facts,
         "described": describe(playlists, made["matrix"]) if playlists else None,
-        "samples": samples(
-            playlists, Artefact.open(catalogue) if artefact.exists(catalogue) else None
-        )
-        if playlists
-        else [],
-        "hindsight": _document(made.get("hindsight"), "hindsight.json"),
+        "samples": samples(playlists, catalogue) if playlists else [],
+        "hindsight": hindsight,
+        "exposures_doubted": hindsight is not None and doubt(hindsight) is not None,
         "packages": Artefact.open(edition / "plan").manifest["packages"],
         "seconds": stage_seconds(home, edition),
         "times": {stage: one.manifest["times"] for stage, one in made.items()},
@@ -118,24 +120,35 @@ def _status(made: Mapping[str, Artefact], verdicts: list[dict[str, Any]]) -> dic
 
 
 def _log(home: Home, plan: Plan) -> dict[str, Any]:
-    """Rows by arrival day, the last four weeks; of the newest week, also by reason."""
+    """Rows by arrival day, the last four weeks; of the newest week, also by reason and by file."""
     begin = plan.cutoff - timedelta(days=_CHART_DAYS)
     days = []
+    files: Counter[str] = Counter()
     for day in plan.days_between(begin, plan.cutoff):
         if artefact.exists(home.clean(day)):
             clean = Artefact.open(home.clean(day))
+            new = day >= plan.base_cutoff
+            if new:
+                for source in clean.facts["sources"]:
+                    files[source["name"]] += source["rows"]
             days.append(
                 {
                     "day": day,
                     **clean.manifest["rows"],
                     "reasons": clean.facts["quarantined"],
-                    "new": day >= plan.base_cutoff,
+                    "new": new,
                 }
             )
     reasons = sorted({reason for day in days if day["new"] for reason in day["reasons"]})
+    by_rows = sorted(files.items(), key=lambda file: (-file[1], file[0]))
     return {
         "days": days,
         "reasons": reasons,
+        "files": by_rows[:_FILES],
+        "other_files": {
+            "files": len(by_rows[_FILES:]),
+            "rows": sum(n for _, n in by_rows[_FILES:]),
+        },
         "most": max((day["read"] for day in days), default=0),
         "first_day": min(plan.days, default=None),
         "last_day": max(plan.days, default=None),

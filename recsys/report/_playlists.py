@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -117,17 +118,27 @@ def samples(playlists: Artefact, catalogue: Artefact | None) -> list[dict[str, A
     by_user = {row["user_id"]: row for row in found}
     rows = [by_user[user] for user in chosen]
     rows += pq.read_table(playlists.file("default.parquet")).to_pylist()
-    names = _names(catalogue, rows)
+    reasons = {track["because_track_id"] for row in rows for track in row["tracks"]} - {None}
+    names = _names(catalogue, "track_id", reasons)
     for row in rows:
         for track in row["tracks"]:
             because = track["because_track_id"]
-            track["because"] = names.get(because, because)
+            track["because"] = names.get(because, (because,))
     return rows
 
 
-def _names(catalogue: Artefact | None, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Names of the tracks that are given as reasons, where they are known."""
-    wanted = sorted({track["because_track_id"] for row in rows for track in row["tracks"]} - {None})
+def names_of_samples(
+    catalogue: Artefact | None, verdicts: Sequence[Mapping[str, Any]]
+) -> dict[str, tuple[str, ...]]:
+    """Title and artist of the songs (by key) in the sample rows of rules, where they are known."""
+    samples = [row for one in verdicts for check in one["verdict"].checks for row in check.samples]
+    return _names(catalogue, "song_key", {row["song"] for row in samples if "song" in row})
+
+
+def _names(
+    catalogue: Artefact | None, key: str, wanted: Collection[str]
+) -> dict[str, tuple[str, ...]]:
+    """Title and artist by a column of the catalogue; of the first track where there are several."""
     if catalogue is None or not wanted:
         return {}
     try:
@@ -136,12 +147,12 @@ def _names(catalogue: Artefact | None, rows: Sequence[Mapping[str, Any]]) -> dic
         return {}
     known = pq.read_table(
         file,
-        columns=["track_id", "track_name", "artist_name"],
-        filters=[("track_id", "in", wanted)],
+        columns=["track_id", key, "track_name", "artist_name"],
+        filters=[(key, "in", sorted(wanted))],
     ).to_pylist()
     return {
-        row["track_id"]: " – ".join(filter(None, (row["track_name"], row["artist_name"])))
-        for row in known
+        row[key]: tuple(filter(None, (row["track_name"], row["artist_name"])))
+        for row in sorted(known, key=itemgetter("track_id"), reverse=True)
         if row["track_name"]
     }
 

@@ -10,6 +10,12 @@ from markupsafe import Markup
 from recsys.untrusted import harmless_name
 
 NONE: Final = "–"
+_SPELT: Final = {
+    "als_defaults": "implicit ALS, defaults",
+    "item_knn": "item kNN",
+    "ndcg_at_": "nDCG@",
+    "map_at_": "MAP@",
+}
 
 
 def harmless(value: Any) -> Any:
@@ -37,12 +43,12 @@ def count(value: float | None) -> str:
 
 
 def share(value: float | None) -> str:
-    """A share as per cent, with a digit more where it is small.
+    """A share as per cent, with as many decimals as any other.
 
     >>> share(0.3), share(0.0123), share(None)
-    ('30.0%', '1.23%', '–')
+    ('30.00%', '1.23%', '–')
     """
-    return NONE if value is None else f"{value:.{1 if abs(value) >= 0.1 or not value else 2}%}"
+    return NONE if value is None else f"{value:.2%}"
 
 
 def number(value: Any) -> str:
@@ -59,7 +65,7 @@ def number(value: Any) -> str:
 
 
 def fixed(value: float | None) -> str:
-    """A metric, with as many decimals as any other.
+    """A metric or a score, with as many decimals as any other.
 
     >>> fixed(0.01)
     '0.0100'
@@ -77,11 +83,13 @@ def signed(value: float | None) -> str:
 
 
 def words(name: str) -> str:
-    """A name from code, for people.
+    """A name from code, for people: the same wherever it stands.
 
-    >>> words("recall_at_30"), words("recent_popularity")
-    ('recall@30', 'recent popularity')
+    >>> words("ndcg_at_30"), words("recent_popularity"), words("parent_over_item_knn")
+    ('nDCG@30', 'recent popularity', 'parent over item kNN')
     """
+    for code, spelt in _SPELT.items():
+        name = name.replace(code, spelt)
     return name.replace("_at_", "@").replace("_", " ")
 
 

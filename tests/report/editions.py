@@ -96,7 +96,12 @@ class Made:
         for n, day in enumerate(self._days()):
             with artefact.write(self.home.clean(day), stage="clean_listens", version=1) as draft:
                 draft.rows = {"read": 100 + n, "kept": 90, "duplicates": 7, "quarantined": 3 + n}
-                draft.facts = {"quarantined": {"no_user": 3 + n}}
+                draft.facts = {
+                    "quarantined": {"no_user": 3 + n},
+                    "sources": [
+                        {"name": f"part-{part:02d}.jsonl", "rows": 10 * part} for part in range(23)
+                    ],
+                }
 
     def _days(self) -> list[date]:
         return [date(2026, 11, 6) + timedelta(days=n) for n in range(9)]
@@ -110,15 +115,20 @@ class Made:
                     "of_listeners": 50,
                     "week": {"begin": "2026-11-08", "end": "2026-11-15"},
                     "metrics": METRICS,
-                    "beyond": {"parent": {"coverage": 0.5, "overlap_previous": None}},
+                    "beyond": {
+                        "parent": {"coverage": 0.5, "novelty": 3.25, "overlap_previous": None}
+                    },
+                    "beyond_intervals": {"parent": {"novelty": interval(3.25)}},
                     "segments": {"new": {"listeners": 4, "metrics": METRICS}},
-                    "paired": {"parent_over_popularity": interval(0.1)},
+                    "paired": {"parent_over_item_knn": interval(0.1)},
                 }
             },
         )
         check = Check("parent_over_popularity", True, "+0.1", "above 0")
         verdict = Verdict.of([check], {"parent_not_below_grandparent": "it has no parent itself"})
-        self.verdict("model_choice", verdict, way="continue", because="the parent stands")
+        self.verdict(
+            "model_choice", verdict, way="continue", because="nothing speaks for a cold start"
+        )
         self.verdict("als_model", Verdict.of([check]), facts={"way": "continue"})
 
     def verdict(
@@ -157,7 +167,12 @@ class Made:
                 "relaxed": {"neighbours": 1, "cooldown": 0, "per_artist": 0},
             }
         with artefact.write(self.folder / "catalogue", stage="catalogue", version=1) as draft:
-            known = {"track_id": ["t00"], "track_name": [self.name], "artist_name": ["Artist"]}
+            known = {
+                "track_id": ["t00"],
+                "song_key": ["song t00"],
+                "track_name": [self.name],
+                "artist_name": ["Artist"],
+            }
             pq.write_table(pa.table(known), draft.path / "catalogue.parquet")
 
     def _row(self, user: str, tracks: list[str]) -> dict[str, Any]:
@@ -182,10 +197,10 @@ class Made:
             "valid_until": WEEK.sunday,
         }
 
-    def publish(self) -> None:
+    def publish(self, hindsight: dict[str, Any] = HINDSIGHT) -> None:
         self.verdict("playlist_gate", Verdict.of([Check("not_heard", True, 0, "0 songs")]))
         self._write("published", {}, {"digest": "d" * 64})
-        self._write("hindsight", {"hindsight.json": HINDSIGHT})
+        self._write("hindsight", {"hindsight.json": hindsight})
 
     def _write(
         self, stage: str, files: dict[str, Any], facts: dict[str, Any] | None = None

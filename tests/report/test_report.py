@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from recsys import artefact
 from recsys.report import REPORT_FILE, write_report
 from recsys.verdict import RELEASED, Check, Verdict
-from tests.report.editions import Made
+from tests.report.editions import COUNTS, HINDSIGHT, Made
 
 
 class Page(HTMLParser):
@@ -73,10 +74,11 @@ def test_it_tells_the_whole_edition(page: Page) -> None:
         "of 3 eligible listeners",
         "Scored on 40 listeners, a sample of 50",
         "it has no parent itself",
-        "parent over popularity",
+        "parent over item kNN",
         "so far",
         "the edition's taste state is no longer there",
         "left out: gone",
+        "half of the track or four minutes",
         "Song – Artist",
         "no user",
     ):
@@ -88,20 +90,75 @@ def test_it_tells_the_whole_edition(page: Page) -> None:
 def test_hindsight_shows_rates_of_what_was_counted(page: Page) -> None:
     text = page.text
     # Of 60 tracks, 7 were kept and 12 played; of 2 listeners, 1 kept one or more.
-    assert re.search(r"2026-W46 so far\s+6 of 7\s+2\s+11\.7%\s+20\.0%\s+5\.00%\s+50\.0%", text)
+    assert re.search(r"2026-W46 so far\s+6 of 7\s+2\s+11\.67%\s+20\.00%\s+5\.00%\s+50\.00%", text)
 
 
 def test_recommendations_are_held_against_popularity(page: Page) -> None:
     # The nine most popular of forty songs are in nobody's playlist, and zoe alone has the tenth.
     text = page.text
-    assert "31 of 40 available songs (77.5%)" in text
+    assert "31 of 40 available songs (77.50%)" in text
     assert re.search(r"20% to 50%\s+12\s", text)
 
 
 def test_the_newest_days_show_their_quarantine(page: Page) -> None:
     text = page.text
     assert re.search(r"2026-11-14\s+108\s+90\s+7\s+11\s+11\b", text)
-    assert not re.search(r"2026-11-07\s+101\s+90", text)  # a day of the week before
+    # A day of the week before has its figures, and no reasons.
+    assert re.search(r"2026-11-07\s+101\s+90\s+7\s+4\s+2026-11-08", text)
+
+
+def test_the_newest_week_is_shown_by_file(page: Page) -> None:
+    # Seven days, each with 23 files.
+    assert re.search(r"part-22\.jsonl\s+1,540\s+part-21\.jsonl\s+1,470\b", page.text)
+    assert re.search(r"part-03\.jsonl\s+210\s+3 others\s+210\b", page.text)
+    assert "part-02.jsonl" not in page.text
+
+
+def test_measures_have_their_intervals_and_one_number_of_decimals(page: Page) -> None:
+    assert re.search(
+        r"parent\s+0\.2000\s+0\.1900 to 0\.2100\s+0\.2000\s+0\.1900 to 0\.2100"
+        r"\s+0\.5000\s+–\s+3\.2500\s+3\.2400 to 3\.2600\s",
+        page.text,
+    )
+    assert "hit rate@30 MAP@30 coverage" in re.sub(r"\s+", " ", page.text)
+
+
+def test_title_and_artist_of_a_reason_have_a_direction_each(page: Page) -> None:
+    assert "<bdi>Song</bdi> – <bdi>Artist</bdi>" in page.source
+
+
+def test_packages_are_told_apart(page: Page) -> None:
+    assert re.search(r"duckdb \S+, implicit \S+, ", re.sub(r"\s+", " ", page.text))
+
+
+def test_the_page_says_who_opened_what_and_what_the_exposure_log_lacks(made: Made) -> None:
+    (one,) = HINDSIGHT["editions"]
+    nobody = dict.fromkeys((*COUNTS, "shown"), 0)
+    opened = {"listeners": 0, "played_any": 0, "kept_any": 0, "total": nobody}
+    opened |= {f"by_{key}": [] for key in ("position", "source", "kind")}
+    active = one["audiences"]["active"]
+    not_opened = active | {"total": COUNTS | {"shown": 0}}
+    asked = {"active": active, "opened": opened, "not_opened": not_opened}
+    lacking = {"reason": "the exposure log holds no row of this edition"}
+    counted = {"rows": 4, "incomplete": 4, "after_cutoff": 0, "other_edition": 0}
+    made.publish(
+        HINDSIGHT
+        | {
+            "editions": [
+                one | {"audiences": asked},
+                one | {"edition": "2026-W45", "exposures": lacking},
+                one | {"edition": "2026-W44"},
+            ],
+            "exposures": counted | {"unknown_listener": 0, "used": 0},
+        }
+    )
+    text = re.sub(r"\s+", " ", Page(write_report(made.home, made.folder)).text)
+    assert "2026-W46 opened 0 – – – – –" in text
+    assert "2026-W46 not opened 2 0.00% 20.00% 11.67%" in text
+    assert "2026-W45 the exposure log holds no row of this edition" in text
+    assert "2026-W44 settled before there was an exposure log" in text
+    assert "No row of the exposure log could be used. Exposure log: 4 rows, 0 used" in text
+    assert "4 incomplete." in text
 
 
 def test_a_refusal_is_at_the_top_with_rule_and_sample_rows(made: Made) -> None:
@@ -121,10 +178,24 @@ def test_a_refusal_is_at_the_top_with_rule_and_sample_rows(made: Made) -> None:
     assert "The weeks before have not been looked at yet." in page.text
 
 
+def test_sample_songs_have_their_names(made: Made) -> None:
+    made.playlists()
+    rows = ({"song": "song t00", "playlists": 9}, {"song": "unknown", "playlists": 8})
+    made.refusal("playlist_gate", Check("alike", False, 0.9, "at most 0.8", rows))
+    text = re.sub(r"\s+", " ", Page(write_report(made.home, made.folder)).text)
+    assert "song playlists Song – Artist 9 unknown 8" in text
+
+
 def test_an_edition_refused_before_its_playlists_has_a_page(made: Made) -> None:
     made.refusal("model_choice", Check("parent_over_popularity", False, "-0.1", "above 0"))
+    verdict = Verdict.of([Check("parent_over_popularity", False, "-0.1", "above 0")])
+    artefact.write_json(
+        made.folder / "refused" / "model_choice.json",
+        {"way": "continue", "because": "nothing speaks for a cold start", **verdict.to_dict()},
+    )
     text = Page(write_report(made.home, made.folder)).text
     assert "REFUSED" in text
+    assert "Without the refusal it would have gone on from the parent" in text
     assert "There are no playlists yet." in text
 
 

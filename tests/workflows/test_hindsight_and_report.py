@@ -56,7 +56,7 @@ def test_the_week_after_counts_what_was_kept(tribes: Deployment) -> None:
     assert (opened["total"]["kept"], opened["total"]["skipped"]) == (1, 1)
     assert [row["kept"] for row in opened["by_position"][:3]] == [1, 0, 0]
     page = (tribes.edition() / "report.html").read_text(encoding="utf-8")
-    assert "2026-W46 opened" in page
+    assert "2026-W46</span> opened" in page
     assert "PUBLISHED" in page
     summary = tribes.recsys("summary")
     assert "report.html" in summary.stdout
