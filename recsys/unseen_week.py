@@ -53,6 +53,8 @@ from recsys.weeks import Week
 #: What is popular of late is what so many days before the week had listeners.
 RECENT_DAYS: Final = 28
 
+#: The challenger's folder in the evaluation's.
+CHALLENGER: Final = "challenger"
 #: A parent made with other settings of these sections is held against a challenger first.
 _SHAPE_THE_MODEL: Final = ("als", "listens")
 #: What the choice looks at.
@@ -174,7 +176,7 @@ def evaluate_week(
     previous: Sequence[Path],
     pinned: Mapping[str, Artefact],
     settings: Settings,
-    spill: Path,
+    out: Path,
 ) -> dict[str, Any]:
     """Score parent, grandparent and the baselines, and a challenger where one is needed.
 
@@ -188,7 +190,8 @@ def evaluate_week(
         previous: playlists of an earlier edition (:func:`earlier_playlists`).
         pinned: the models of earlier editions, ``parent`` and ``grandparent``, where there are any.
         settings: of the run.
-        spill: a folder for what does not fit into memory.
+        out: the folder of the evaluation. A challenger's item factors are kept in ``challenger/``;
+            what does not fit into memory is spilled there.
 
     Returns:
         ``evaluation.json``, as docs/evaluation.md describes it.
@@ -217,13 +220,13 @@ def evaluate_week(
 
     evidence = compared(_circumstances(week, pinned, settings))
     why = needs_challenger(evidence)
-    known_recall = None
     if why is not None and len(heard.users):
         challenger = models.train(base, settings.als, seed)
         rankings["challenger"] = recommend(challenger, base, heard.users)
-        known_recall = models.known_recall(challenger, base, seed)
+        (out / CHALLENGER).mkdir()
+        models.save(challenger.without_users(), out / CHALLENGER)
         evidence = compared(evidence)
-    earlier = cooling_songs(base, heard.users, previous, spill=spill) if previous else None
+    earlier = cooling_songs(base, heard.users, previous, spill=out) if previous else None
     comparison = compare(base, heard, rankings, pairs=_PAIRS, seed=seed, previous=earlier)
     return {
         "listeners": len(heard.users),
@@ -231,7 +234,6 @@ def evaluate_week(
         "week": {"begin": str(begin), "end": str(end)},
         "dropped": heard.dropped,
         "challenger": why,
-        "challenger_known_recall": known_recall,
         "evidence": asdict(evidence),
         **comparison.to_dict(),
     }

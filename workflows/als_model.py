@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import luigi
 
 from recsys import artefact
@@ -37,10 +35,12 @@ class AlsModel(EditionStage):
         from recsys import models
         from recsys.matrix import TasteMatrix
         from recsys.plan import pinned_model
+        from recsys.unseen_week import CHALLENGER
 
         made = self.artefacts()
         plan = self.plan
-        evaluation = json.loads(made["evaluation"].file("evaluation.json").read_text("utf-8"))
+        tried = made["evaluation"].path / CHALLENGER
+        challenger = models.load(tried) if tried.exists() else None
         way = made["choice"].facts["way"]
         before = pinned_model(_run.current().home, plan.parent) if plan.parent else None
         last_week = models.load(before.path) if before else None
@@ -61,7 +61,7 @@ class AlsModel(EditionStage):
                 matrix,
                 self.settings.gates,
                 parent=last_week,
-                challenger_recall=evaluation.get("challenger_known_recall"),
+                challenger=challenger,
                 seed=self.settings.recsys.seed,
             )
         except GateRefusedError as error:

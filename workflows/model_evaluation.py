@@ -68,7 +68,7 @@ class ModelEvaluation(EditionStage):
                 previous=unseen_week.earlier_playlists(plan, home),
                 pinned=pinned,
                 settings=self.settings,
-                spill=draft.path,
+                out=draft.path,
             )
             artefact.write_json(draft.path / "evaluation.json", evaluation)
             metrics = unseen_week.means_of(evaluation)

@@ -1,7 +1,7 @@
 """Models: how a taste matrix becomes factors, and factors a ranking."""
 
 from recsys.models._als import ALSModel, OnIteration, train
-from recsys.models._check import check_factors, known_recall
+from recsys.models._check import check_factors
 from recsys.models._files import ITEM_FILES, load, save
 from recsys.models._fold_in import WhitenedSongs, contributions, fold_in, strongest, whiten
 from recsys.models._known import CUTOFF
@@ -17,7 +17,6 @@ __all__ = [
     "check_factors",
     "contributions",
     "fold_in",
-    "known_recall",
     "load",
     "rank",
     "save",

@@ -62,6 +62,11 @@ class ALSModel:
         """Bool ``[songs]``: the songs that have factors, and so can be ranked."""
         return np.asarray(self.item_factors.any(axis=1))
 
+    def without_users(self) -> ALSModel:
+        """The item factors alone, which say nothing of any listener."""
+        nobody = np.zeros((0, self.settings.factors))
+        return replace(self, user_factors=nobody, user_ids=pa.array([], pa.string()))
+
     def whitened(self) -> WhitenedSongs:
         """The item factors, made ready for folding in users and for giving reasons."""
         return whiten(

@@ -34,8 +34,6 @@ FOLDED_IN: Final = 1e-6
 #: Where popularity alone comes so close to finding all, known-item recall says nothing.
 _TOO_EASY: Final = 0.9
 
-#: By what share known-item recall may lie below the challenger's, made on a week less.
-_WORSE_THAN_CHALLENGER: Final = 0.25
 _CHALLENGER: Final = "known_recall_near_challenger"
 _BESIDE: Final = ("loss_near_parent", "known_recall_near_parent", "lists_near_parent")
 
@@ -46,7 +44,7 @@ def check_factors(
     gates: GatesSettings,
     *,
     parent: ALSModel | None,
-    challenger_recall: float | None = None,
+    challenger: ALSModel | None = None,
     seed: int,
 ) -> Verdict:
     """Look at the factors that will ship, alone and beside those of last week.
@@ -63,8 +61,8 @@ def check_factors(
         matrix: who holds to what.
         gates: what is allowed.
         parent: last week's model, if there is one.
-        challenger_recall: what a model trained cold one week back knew (:func:`known_recall`). It
-            is what a model without a parent is held against.
+        challenger: trained cold one week back, if there is one: what a model without a parent is
+            held against.
         seed: of the sample.
     """
     checks = [
@@ -103,25 +101,11 @@ def check_factors(
         .also(_folded_in(model.user_factors[sample.rows], ours))
         .also(_known(ours, sample, matrix, gates))
         .also(
-            _beside_challenger(ours, sample, challenger_recall)
+            _beside_challenger(model, ours, sample, matrix, gates, challenger)
             if parent is None
             else _beside(model, ours, sample, matrix, gates, parent)
         )
     )
-
-
-def known_recall(model: ALSModel, matrix: TasteMatrix, seed: int) -> float | None:
-    """Known-item recall on a seeded sample of listeners; None with fewer than 30.
-
-    Args:
-        model: any; its songs are put under those of the matrix.
-        matrix: who holds to what.
-        seed: of the sample.
-    """
-    sample = draw_sample(matrix, seed)
-    if len(sample) < ENOUGH_LISTENERS:
-        return None
-    return knowledge(items_of(model, matrix), sample, model.settings).recall
 
 
 def _folded_in(factors: npt.NDArray[np.float64], ours: Knowledge) -> Verdict:
@@ -148,17 +132,24 @@ def _known(ours: Knowledge, sample: Sample, matrix: TasteMatrix, gates: GatesSet
     )
 
 
-def _beside_challenger(ours: Knowledge, sample: Sample, theirs: float | None) -> Verdict:
-    """A first model's known-item recall beside that of the challenger, one week back."""
+def _beside_challenger(
+    model: ALSModel,
+    ours: Knowledge,
+    sample: Sample,
+    matrix: TasteMatrix,
+    gates: GatesSettings,
+    challenger: ALSModel | None,
+) -> Verdict:
+    """A first model's known-item recall beside the challenger's, which knows a week less."""
     skipped = dict.fromkeys(_BESIDE, "there is no parent")
     if len(sample) < ENOUGH_LISTENERS:
         return Verdict.of([], {**skipped, _CHALLENGER: "too few listeners to tell"})
-    if theirs is None:
+    if challenger is None:
         why = "no challenger could be scored one week back"
         return Verdict.of([], {**skipped, _CHALLENGER: why})
-    return Verdict.of(
-        [_recall_near(_CHALLENGER, "challenger", ours, theirs, _WORSE_THAN_CHALLENGER)], skipped
-    )
+    theirs = knowledge(items_of(challenger, matrix), sample, model.settings).recall
+    worse = gates.worse_known_recall
+    return Verdict.of([_recall_near(_CHALLENGER, "challenger", ours, theirs, worse)], skipped)
 
 
 def _recall_near(rule: str, whose: str, ours: Knowledge, theirs: float, worse: float) -> Check:

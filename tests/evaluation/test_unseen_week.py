@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, timedelta
@@ -152,7 +153,7 @@ def evaluated(tmp_path: Path, base: TasteMatrix, plays: pa.Table, **more: Any) -
     arguments: dict[str, Any] = {
         "begin": BEGIN, "end": END, "week": Week.parse("2026-W47"), "pinned": {}, "previous": [],
         "recent": np.diff(base.strength.tocsc().indptr), "settings": settings_of(tmp_path),
-        "spill": tmp_path,
+        "out": Path(tempfile.mkdtemp(dir=tmp_path)),
     }  # fmt: skip
     return evaluate_week(base, plays, **arguments | more)
 

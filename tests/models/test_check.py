@@ -8,7 +8,7 @@ import pytest
 
 from recsys.errors import GateRefusedError
 from recsys.matrix import TasteMatrix
-from recsys.models import ALSModel, known_recall, train
+from recsys.models import ALSModel, train
 from recsys.models import check_factors as check_by
 from recsys.settings import GatesSettings
 from recsys.verdict import Verdict
@@ -23,11 +23,11 @@ def check_factors(
     model: ALSModel,
     matrix: TasteMatrix,
     parent: ALSModel | None = None,
-    challenger: float | None = None,
+    challenger: ALSModel | None = None,
     **gates: float,
 ) -> Verdict:
     settings = GatesSettings(**gates)
-    return check_by(model, matrix, settings, parent=parent, challenger_recall=challenger, seed=1)
+    return check_by(model, matrix, settings, parent=parent, challenger=challenger, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -137,8 +137,7 @@ def test_a_first_model_knows_nearly_as_much_as_the_challenger(
     parent: ALSModel, share: float
 ) -> None:
     """Factors a third of which are shuffled know more than popularity still."""
-    challenger = known_recall(train(CLEAR, SETTINGS, seed=2), CLEAR, 1)
-    assert challenger is not None
+    challenger = train(CLEAR, SETTINGS, seed=2).without_users()
     verdict = check_factors(parent, CLEAR, challenger=challenger)
     assert verdict.passed, verdict.summary()
     assert CHALLENGER in {check.name for check in verdict.checks}
@@ -152,10 +151,9 @@ def test_a_first_model_knows_nearly_as_much_as_the_challenger(
 
 def test_few_listeners_know_nothing() -> None:
     few = matrix_of(sparse_strength(1, 29, 40))
-    assert known_recall(train(few, SETTINGS, 1), few, 1) is None
-    assert check_factors(train(few, SETTINGS, 1), few, challenger=1.0).skipped[CHALLENGER] == (
-        "too few listeners to tell"
-    )
+    model = train(few, SETTINGS, 1)
+    skipped = check_factors(model, few, challenger=model).skipped
+    assert skipped[CHALLENGER] == "too few listeners to tell"
 
 
 def test_a_model_beside_its_parent_is_asked_everything(parent: ALSModel) -> None:
