@@ -80,17 +80,17 @@ def test_the_batch_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="there is no node on PATH")
-def test_the_packed_tracks_in_javascript(sqlite_url: str) -> None:
+def test_a_packed_playlist_in_javascript(sqlite_url: str) -> None:
     (shard,) = Path(sqlite_url.removeprefix("sqlite:///")).glob("editions/*/shard-0.db")
     connection = sqlite3.connect(shard)
-    query = "SELECT hex(tracks) FROM playlist WHERE user_id = 'user-1'"
+    query = "SELECT hex(playlist) FROM playlist WHERE user_id = 'user-1'"
     (packed,) = connection.execute(query).fetchone()
     connection.close()
     program = (
         f"{blocks('js')[0]}\nconsole.log(JSON.stringify(unpack(Buffer.from('{packed}', 'hex'))))"
     )
     done = subprocess.run(["node", "-e", program], capture_output=True, text=True, check=True)
-    entries = json.loads(done.stdout)
+    entries = json.loads(done.stdout)["tracks"]
     assert [entry["score"] for entry in entries] == [1.0, 0.5, 1 / 3]
     assert entries[2]["because"] == 0
 

@@ -22,7 +22,7 @@ from recsys.store._open import open_store
 from recsys.store._playlist import Playlist, PlaylistTrack
 
 if TYPE_CHECKING:
-    from recsys.store._rows import playlists_digest
+    from recsys.store._handed import playlists_digest
 
 __all__ = [
     "Action",
@@ -41,7 +41,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "playlists_digest":  # needs Arrow, and reading does not
-        from recsys.store._rows import playlists_digest
+        from recsys.store._handed import playlists_digest
 
         return playlists_digest
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

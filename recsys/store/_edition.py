@@ -1,21 +1,9 @@
 """An edition's folder, as readers see it. Needs the standard library alone.
 
 A folder never changes once it has its name, so it is opened as immutable: no locks are taken, and
-it may lie on a disk that cannot be written. It holds ``edition.db`` (facts, sources, tracks, the
-default playlist) and ``shard-0.db`` … (playlists by user). A playlist's tracks are one BLOB, and
-so are its spares: 17 bytes a track, little-endian, in order:
-
-====  =======  ================================================================
-byte  type     meaning
-====  =======  ================================================================
-0     uint32   ``code`` of the track in table ``track``
-4     uint32   ``code`` of the track it is there because of; 0 for none
-8     float64  score
-16    uint8    ``code`` of the source in table ``source``
-====  =======  ================================================================
-
-Beside the spares, ``not_at`` is a JSON array with one array of positions a spare; ``[]`` where none
-has any. Format 1 had no spares.
+it may lie on a disk that cannot be written. It holds ``edition.db`` (facts, and the names of
+tracks) and ``shard-0.db`` … (packed playlists by user, see :mod:`recsys.store._value`; that of the
+empty user, in shard 0, is the default playlist).
 """
 
 from __future__ import annotations
@@ -23,16 +11,13 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-import struct
 import zlib
-from collections.abc import Iterator
-from dataclasses import replace
-from datetime import date
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from struct import Struct
-from typing import Any, Final
+from typing import Final
 
 from recsys.errors import RecsysError, StoreError
+from recsys.store import _version_1 as version_1
 from recsys.store._files import (
     EDITION_ID,
     EDITION_VERSION,
@@ -41,13 +26,12 @@ from recsys.store._files import (
     explain,
     version_of,
 )
-from recsys.store._playlist import Playlist, PlaylistTrack, Spare
+from recsys.store._playlist import Playlist, Spare
+from recsys.store._value import DAMAGED, Names, Values
 
 EDITION_FILE: Final = "edition.db"
-TRACK: Final = Struct("<IIdB")
 
 _CODES_AT_ONCE: Final = 500
-_DEFAULT: Final = "FROM default_playlist WHERE ? = ''"
 
 
 def shard_file(number: int) -> str:
@@ -104,19 +88,16 @@ class EditionReader:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         connection, facts = open_folder(folder)
-        self._sources = dict(connection.execute("SELECT code, name FROM source").fetchall())
         self._connections = Connections(lambda: open_folder(folder)[0])
         self._connections.give(connection)
-        self._edition = facts["edition"]
-        self._valid_from = date.fromisoformat(facts["valid_from"])
-        self._valid_until = date.fromisoformat(facts["valid_until"])
-        self._tracks: dict[int, tuple[Any, Any, Any]] = {
-            0: (None, None, ())  # because of no track
-        }
-        self._tables = [
-            f"FROM shard{shard}.playlist WHERE user_id = ?" for shard in range(int(facts["shards"]))
-        ]
-        self._has_spares = format_of(connection) > 1
+        self._shards = int(facts["shards"])
+        self._first: version_1.Values | None = None
+        if format_of(connection) > 1:
+            names = Names.parse(json.loads(facts["forms"]), json.loads(facts["sources"]))
+        else:
+            self._first = version_1.Values(connection, self._shards)
+            names = self._first.names
+        self._values = Values(facts["edition"], names)
 
     def playlist(self, user_id: str) -> Playlist | None:
         """One user's playlist as it was made, or None.
@@ -124,7 +105,7 @@ class EditionReader:
         Raises:
             StoreError: the folder is damaged.
         """
-        return self._playlist(self._table(user_id), user_id)
+        return self._playlist(user_id) if user_id else None
 
     def default(self) -> Playlist:
         """The default playlist as it was made.
@@ -132,7 +113,7 @@ class EditionReader:
         Raises:
             StoreError: the folder is damaged.
         """
-        playlist = self._playlist(_DEFAULT, "")
+        playlist = self._playlist("")
         if playlist is None:
             raise StoreError(f"{self._folder} is damaged: no default playlist. Run its week again.")
         return playlist
@@ -143,42 +124,35 @@ class EditionReader:
         Raises:
             StoreError: the folder is damaged.
         """
-        if not self._has_spares:
-            return ()
-        table = self._table(playlist.user_id) if playlist.user_id else _DEFAULT
         with self._connection() as connection:
-            query = f"SELECT spares, not_at {table}"
-            blob, text = connection.execute(query, (playlist.user_id,)).fetchone()
-            tracks = self._unpack(connection, blob)
-            not_at = [[]] * len(tracks) if text == "[]" else json.loads(text)
-            return tuple(
-                Spare(replace(track, position=0), tuple(positions))
-                for track, positions in zip(tracks, not_at, strict=True)
-            )
+            value = self._value(connection, playlist.user_id)
+            if value is None:
+                raise LookupError("a playlist is gone")
+            return self._values.spares(value, lambda codes: _names(connection, codes))
 
     def close(self) -> None:
         """Close the files."""
         self._connections.close()
 
-    def _table(self, user_id: str) -> str:
-        shards = len(self._tables)
-        return self._tables[shard_of(user_id.encode(), shards) if shards > 1 else 0]
-
-    def _playlist(self, table: str, user_id: str) -> Playlist | None:
+    def _playlist(self, user_id: str) -> Playlist | None:
         with self._connection() as connection:
-            row = connection.execute(f"SELECT kind, relaxed, tracks {table}", (user_id,)).fetchone()
-            if row is None:
+            value = self._value(connection, user_id)
+            if value is None:
                 return None
-            kind, relaxed, blob = row
-            return Playlist(
-                edition=self._edition,
-                user_id=user_id,
-                kind=kind,
-                tracks=self._unpack(connection, blob),
-                relaxed=() if relaxed == "[]" else tuple(json.loads(relaxed)),
-                valid_from=self._valid_from,
-                valid_until=self._valid_until,
-            )
+            return self._values.playlist(user_id, value, lambda codes: _names(connection, codes))
+
+    def _value(self, connection: sqlite3.Connection, user_id: str) -> bytes | None:
+        shard = shard_of(user_id.encode(), self._shards) if self._shards > 1 else 0
+        if self._first is None:
+            query = f"SELECT playlist FROM shard{shard}.playlist WHERE user_id = ?"
+            row = connection.execute(query, (user_id,)).fetchone()
+            return None if row is None else row[0]
+        table = f"shard{shard}.playlist WHERE user_id = ?"
+        if not user_id:
+            table = "default_playlist WHERE ? = ''"
+        query = f"SELECT kind, relaxed, tracks FROM {table}"
+        row = connection.execute(query, (user_id,)).fetchone()
+        return None if row is None else self._first.value(*row)
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -187,7 +161,7 @@ class EditionReader:
             yield connection
         except sqlite3.Error as error:
             raise explain(error, self._folder) from error
-        except (LookupError, struct.error, ValueError) as error:
+        except DAMAGED as error:
             raise StoreError(
                 f"{self._folder} is damaged: a playlist in it cannot be read ({error!r}). "
                 "Remove the folder and run its week again."
@@ -195,34 +169,20 @@ class EditionReader:
         finally:
             self._connections.give(connection)
 
-    def _unpack(self, connection: sqlite3.Connection, blob: bytes) -> tuple[PlaylistTrack, ...]:
-        entries = list(TRACK.iter_unpack(blob))
-        try:
-            return self._named(entries)
-        except KeyError:
-            codes = {code for entry in entries for code in entry[:2]}
-            self._load(connection, sorted(codes.difference(self._tracks)))
-            return self._named(entries)
 
-    def _named(self, entries: list[tuple[Any, ...]]) -> tuple[PlaylistTrack, ...]:
-        tracks, sources = self._tracks, self._sources
-        return tuple(
-            [
-                PlaylistTrack(position, *tracks[track], score, sources[source], tracks[because][0])
-                for position, (track, because, score, source) in enumerate(entries, start=1)
-            ]
-        )
+def track_names(connection: sqlite3.Connection, where: str = "") -> Iterator[tuple[int, str]]:
+    """Codes of tracks and what lies by them, by code; ``where`` names some."""
+    if format_of(connection) > 1:
+        yield from connection.execute(f"SELECT code, names FROM track {where} ORDER BY code")
+        return
+    query = f"SELECT code, track_id, track_name, artist_names FROM track {where} ORDER BY code"
+    for code, *names in connection.execute(query):
+        yield code, version_1.names_of(*names)
 
-    def _load(self, connection: sqlite3.Connection, codes: list[int]) -> None:
-        for start in range(0, len(codes), _CODES_AT_ONCE):
-            part = codes[start : start + _CODES_AT_ONCE]
-            marks = ",".join("?" * len(part))
-            found = connection.execute(
-                "SELECT code, track_id, track_name, artist_names FROM track "
-                f"WHERE code IN ({marks})",
-                part,
-            ).fetchall()
-            if len(found) != len(part):
-                raise StoreError(f"{self._folder} is damaged: tracks missing. Run its week again.")
-            for code, track_id, track_name, artist_names in found:
-                self._tracks[code] = (track_id, track_name, tuple(json.loads(artist_names)))
+
+def _names(connection: sqlite3.Connection, codes: list[int]) -> Sequence[str]:
+    found: list[str] = []
+    for start in range(0, len(codes), _CODES_AT_ONCE):
+        part = ",".join(map(str, codes[start : start + _CODES_AT_ONCE]))
+        found += [text for _, text in track_names(connection, f"WHERE code IN ({part})")]
+    return found

@@ -12,7 +12,6 @@ from recsys.store._handed import Handed
 from recsys.store._ledger import Ledger
 from recsys.store._place import placed
 from recsys.store._unpack import Unpacked
-from recsys.weeks import Week
 
 
 def rewrite(ledger: Ledger, editions: Path, edition: Edition, forgotten: Set[str]) -> int:
@@ -43,9 +42,8 @@ def rewrite(ledger: Ledger, editions: Path, edition: Edition, forgotten: Set[str
         handed = Handed(
             old.rows(),
             old.default(),
-            week=Week.parse(edition.edition),
+            week=old.week,
             hidden=forgotten,
-            version=old.version,  # digests are in the canonical form of the same number
         )
         with (
             placed(
@@ -53,7 +51,7 @@ def rewrite(ledger: Ledger, editions: Path, edition: Edition, forgotten: Set[str
                 handed,
                 revision=edition.revision,
                 digest=edition.digest,
-                expected=old.facts["stored_digest"],
+                expected=old.digest(),
                 left_out=int(old.facts["left_out"]),
                 shards=int(old.facts["shards"]),
             ) as new,

@@ -1,28 +1,102 @@
-"""The rows handed over for a staging: checked, counted and hashed on their way. Needs Arrow."""
+"""The rows handed over for a staging: checked, packed and hashed on their way. Needs Arrow."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Set
-from typing import Any
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence, Set
+from typing import Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys import columns as c
+from recsys import schemas
 from recsys.errors import StoreError
-from recsys.store._rows import DIGEST_VERSION, PlaylistsDigest, chunks, default_row
+from recsys.store._frames import Data, Frames
+from recsys.store._pack import Packer, RefusedRowError
+from recsys.store._pipelined import pipelined
+from recsys.store._rows import check_rows, chunks, default_row, not_playlists
+from recsys.store._value import Names, Values
 from recsys.weeks import Week
 
-_Refuse = Callable[[np.ndarray[Any, Any], str], None]
+_SAMPLED: Final = 2  # rows of each chunk
+
+
+class EditionDigest:
+    """SHA-256 over an edition's rows in packed form, the same for every store.
+
+    Hashed are a heading (``recsys playlists 2``, a line feed, the week, a line feed); the frames
+    of the playlists by user in order, the default playlist first, under an empty user; the frames
+    of the tracks by code; and, as JSON, the names of forms and sources, and how many frames of
+    each kind there were. Codes count from 1 as rows name tracks: first the tracks of a row, then
+    its spares, each before the track that it is there because of. Of frames see
+    :mod:`recsys.store._frames`, of values :mod:`recsys.store._value`.
+    """
+
+    def __init__(self, week: Week, begun: Any = None) -> None:
+        self._week = week
+        self._hash = begun or hashlib.sha256(f"recsys playlists 2\n{week}\n".encode())
+
+    def fork(self) -> Self:
+        """Another digest that has taken in what this one has."""
+        return type(self)(self._week, self._hash.copy())
+
+    def update(self, frames: Data) -> None:
+        """Take in the next playlists."""
+        self._hash.update(frames)
+
+    def finish(self, rows: int, tracks: Sequence[bytes], names: Names) -> str:
+        """The digest; there can be no more rows afterwards.
+
+        Args:
+            rows: playlists, without the default playlist.
+            tracks: what lies by their codes, from 1.
+            names: what small codes mean.
+        """
+        self._hash.update(Frames.numbered(tracks).data)
+        self._hash.update(json.dumps([rows, len(tracks), *names]).encode())
+        return self._hash.hexdigest()
+
+
+def digest_of(
+    week: Week, frames: Iterable[Data], rows: int, tracks: Sequence[bytes], names: Names
+) -> str:
+    """The digest of ``rows`` playlists that a store holds, and the default playlist before them."""
+    digest = EditionDigest(week)
+    for _ in pipelined(digest.update, frames):
+        pass
+    return digest.finish(rows, tracks, names)
+
+
+def playlists_digest(batches: Iterable[pa.RecordBatch], default: pa.RecordBatch | pa.Table) -> str:
+    """SHA-256 of an edition's playlists in packed form, the same for every store.
+
+    It depends on the rows and their order alone: not on how they are cut into batches, nor on
+    Arrow's offsets, nor on what lies under a null.
+
+    Args:
+        batches: ``schemas.PLAYLISTS``, in user order.
+        default: the default playlist, one row whose ``user_id`` is empty.
+
+    Raises:
+        StoreError: no store would take these rows.
+    """
+    week = default_row(default).column(c.EDITION)[0].as_py()
+    handed = Handed(batches, default, week=Week.parse(week))
+    for _ in handed:
+        pass
+    return handed.digest()
 
 
 class Handed:
-    """Iterate once to get the rows to be stored, in chunks; then ask what came of them.
+    """Iterate once to get the rows to be stored, packed, in chunks; then ask what came of them.
+
+    The first chunk is the default playlist alone, under an empty user.
 
     Attributes:
         week: the edition's week.
-        default: the default playlist, one row.
         rows: playlists to be stored, so far.
         left_out: playlists of hidden users, so far.
     """
@@ -34,7 +108,6 @@ class Handed:
         *,
         week: Week,
         hidden: Set[str] = frozenset(),
-        version: int = DIGEST_VERSION,
     ) -> None:
         """Check the default playlist; nothing is taken from ``batches`` yet.
 
@@ -43,144 +116,136 @@ class Handed:
             default: the default playlist.
             week: the edition's week.
             hidden: users to leave out.
-            version: canonical form of the digest that the rows are checked against.
 
         Raises:
             StoreError: the default playlist is not one row of this week whose user is empty.
         """
         self.week = week
-        self.default = default_row(default)
-        check_rows(self.default, week, 0, None)
         self.rows = self.left_out = 0
         self._batches = batches
+        self._default = default_row(default)
+        check_rows(self._default, week, 0, None)
         self._forgotten = pa.array(sorted(hidden), pa.string())
-        self._handed = PlaylistsDigest(default, version)
-        self._stored = PlaylistsDigest(default)
-        self._as_handed = not hidden and version == DIGEST_VERSION
+        self._handed = self._stored = _Packing(week, Packer(), EditionDigest(week))
+        self._last_user = ""
 
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
+    def __iter__(self) -> Iterator[Frames]:
         """The rows to be stored.
 
         Raises:
-            StoreError: see :func:`check_rows`.
+            StoreError: see :func:`~recsys.store._rows.check_rows` and
+                :meth:`~recsys.store._pack.Packer.pack`.
         """
-        last_user = None
-        for chunk in chunks(self._batches):
-            check_rows(chunk, self.week, self.rows + self.left_out, last_user)
-            self._handed.update(chunk)
-            users = chunk.column(c.USER_ID)
-            last_user = users[-1].as_py()
-            kept = chunk
-            if not self._as_handed:
-                kept = chunk.filter(pc.invert(pc.is_in(users, value_set=self._forgotten)))
-                self._stored.update(kept)
-            self.rows += kept.num_rows
-            self.left_out += chunk.num_rows - kept.num_rows
-            yield kept
+        yield self._handed.add(self._default, 0)
+        yield from pipelined(self._pack, chunks(self._batches))
 
-    def finish(self, digest: str) -> str:
-        """After the last row: check all of them together.
+    def _pack(self, chunk: pa.RecordBatch) -> Frames:
+        before = self.rows + self.left_out
+        check_rows(chunk, self.week, before, self._last_user)
+        users = chunk.column(c.USER_ID)
+        self._last_user = users[-1].as_py()
+        kept = chunk
+        hidden = pc.is_in(users, value_set=self._forgotten)
+        if pc.any(hidden).as_py():
+            kept = chunk.filter(pc.invert(hidden))
+            if self._stored is self._handed:
+                self._stored = self._handed.fork()
+        self.rows += kept.num_rows
+        self.left_out += chunk.num_rows - kept.num_rows
+        frames = self._handed.add(chunk, before)
+        return frames if self._stored is self._handed else self._stored.add(kept, before)
 
-        Args:
-            digest: what they should be.
-
-        Returns:
-            The digest of the rows to be stored: ``digest``, unless some may be left out.
+    def digest(self) -> str:
+        """After the last row: the digest of all the rows that were handed over.
 
         Raises:
-            StoreError: the rows are not those of ``digest``.
+            StoreError: they were packed wrongly.
         """
-        handed = self._handed.hexdigest()
-        if handed != digest:
+        return self._handed.finish()
+
+    def stored_digest(self, expected: str) -> str:
+        """After the last row: the digest of the rows to be stored, which is what they were checked
+        against unless some were left out.
+
+        Raises:
+            StoreError: the rows handed over are not those of ``expected``.
+        """
+        handed = self.digest()
+        if handed != expected:
             raise StoreError(
-                f"The rows handed over for {self.week} are not those of digest {digest}, but of "
+                f"The rows handed over for {self.week} are not those of digest {expected}, but of "
                 f"{handed}: nothing is staged. Publish the artefact as it was checked."
             )
-        return digest if self._as_handed else self._stored.hexdigest()
+        return handed if self._stored is self._handed else self._stored.finish()
+
+    def tracks(self) -> list[bytes]:
+        """What is to be stored by the codes of tracks, from 1."""
+        return self._stored.tracks
+
+    def names(self) -> Names:
+        """What small codes mean."""
+        return self._stored.names
 
 
-def check_rows(chunk: pa.RecordBatch, week: Week, rows_before: int, last_user: str | None) -> None:
-    """Check what every store relies on; errors count rows from 1 and name no user.
+class _Packing:
+    """Packs rows, hashes them, and unpacks a few of them again to compare."""
 
-    Raises:
-        StoreError: rows of another week, an empty playlist, positions other than 1, 2, 3, …, a
-            spare that is listed already or has positions that are not, or users not in strictly
-            growing order.
-    """
+    def __init__(self, week: Week, packer: Packer, digest: EditionDigest, rows: int = 0) -> None:
+        self.tracks: list[bytes] = []
+        self.names = Names()
+        self._week = week
+        self._packer = packer
+        self._digest = digest
+        self._rows = rows
+        self._random = np.random.default_rng(0)
+        self._sampled: list[tuple[dict[str, Any], bytes]] = []
 
-    def refuse_where(bad: np.ndarray[Any, Any], what: str) -> None:
-        if bad.any():
-            raise StoreError(f"Row {rows_before + int(bad.argmax()) + 1} {what}.")
+    def fork(self) -> Self:
+        """Another one that has seen the same rows."""
+        return type(self)(self._week, self._packer.fork(), self._digest.fork(), self._rows)
 
-    wanted = {c.EDITION: str(week), c.VALID_FROM: week.monday, c.VALID_UNTIL: week.sunday}
-    for name, value in wanted.items():
-        other = pc.not_equal(chunk.column(name), pa.scalar(value, chunk.schema.field(name).type))
-        refuse_where(_bools(other), f"is of another week: its {name} is not {value}")
+    def add(self, chunk: pa.RecordBatch, rows_before: int) -> Frames:
+        """Pack the next rows."""
+        try:
+            frames = self._packer.pack(chunk)
+        except RefusedRowError as error:
+            raise StoreError(f"Row {rows_before + error.row + 1} {error.what}.") from None
+        except pa.ArrowException as error:
+            raise not_playlists(error) from error
+        self._digest.update(frames.data)
+        self._rows += chunk.num_rows
+        values = frames.values()
+        for n in set(self._random.integers(len(values), size=_SAMPLED).tolist()) if values else ():
+            self._sampled.append((chunk.slice(n, 1).to_pylist()[0], bytes(values[n])))
+        return frames
 
-    tracks = chunk.column(c.TRACKS)
-    lengths = _lengths(tracks)
-    refuse_where(lengths == 0, "has an empty playlist: leave such users out and count them refused")
-    positions = tracks.flatten().field(c.POSITION).to_numpy()
-    starts = np.cumsum(lengths) - lengths
-    wrong = positions != np.arange(len(positions)) - np.repeat(starts, lengths) + 1
-    refuse_where(np.logical_or.reduceat(wrong, starts), "has positions that do not count from 1")
-    _check_spares(chunk, lengths, refuse_where)
-
-    users = chunk.column(c.USER_ID)
-    if last_user is not None:
-        users = pa.concat_arrays([pa.array([last_user], pa.string()), users])
-    unordered = _bools(pc.greater_equal(users.slice(0, len(users) - 1), users.slice(1)))
-    offset = 0 if last_user is not None else 1
-    refuse_where(
-        np.concatenate([np.zeros(offset, bool), unordered]),
-        "is out of order: sort by user_id, one row a user",
-    )
-
-
-def _check_spares(
-    chunk: pa.RecordBatch, tracks_per_row: np.ndarray[Any, Any], refuse_where: _Refuse
-) -> None:
-    spares = chunk.column(c.SPARES)
-    entries = spares.flatten()
-    if not len(entries):
-        return
-    spares_per_row = _lengths(spares)
-    ids = pa.concat_arrays(
-        [chunk.column(c.TRACKS).flatten().field(c.TRACK_ID), entries.field(c.TRACK_ID)]
-    )
-    codes = ids.dictionary_encode().indices.to_numpy()
-    listed = _grid(codes[: -len(entries)], tracks_per_row, -1)
-    waiting = _grid(codes[-len(entries) :], spares_per_row, -2)
-    again = np.zeros(chunk.num_rows, bool)
-    for n in range(waiting.shape[1]):
-        spare = waiting[:, n : n + 1]
-        again |= (listed == spare).any(axis=1)
-        again |= ((waiting[:, :n] == spare) & (spare >= 0)).any(axis=1)
-    refuse_where(again, "has a spare that is in it already")
-
-    not_at = entries.field(c.NOT_AT)
-    positions = not_at.flatten().fill_null(0).to_numpy()
-    row_of_spare = np.repeat(np.arange(chunk.num_rows), spares_per_row)
-    row_of_position = np.repeat(row_of_spare, _lengths(not_at))
-    outside = np.zeros(chunk.num_rows, bool)
-    outside[row_of_position[(positions < 1) | (positions > tracks_per_row[row_of_position])]] = True
-    refuse_where(outside, "has a spare with a position that it does not have")
+    def finish(self) -> str:
+        """After the last row: the digest."""
+        self.tracks, self.names = self._packer.tracks(), self._packer.names()
+        values = Values(str(self._week), self.names)
+        for row, value in self._sampled:
+            if repr(_row(values, row[c.USER_ID], value, self.tracks)) != repr(row):
+                raise StoreError(
+                    f"A playlist of {self._week} was packed wrongly: nothing is staged. This is a "
+                    "bug in recsys, or failing memory."
+                )
+        return self._digest.finish(self._rows - 1, self.tracks, self.names)
 
 
-def _grid(
-    values: np.ndarray[Any, Any], lengths: np.ndarray[Any, Any], fill: int
-) -> np.ndarray[Any, Any]:
-    """Lists that lie one after another, side by side, the shorter ones filled up."""
-    grid = np.full((len(lengths), int(lengths.max())), fill, np.int32)
-    grid[np.arange(grid.shape[1]) < lengths[:, None]] = values
-    return grid
+def _row(values: Values, user_id: str, value: bytes, tracks: Sequence[bytes]) -> dict[str, Any]:
+    """A value as a row of ``schemas.PLAYLISTS``."""
 
+    def look_up(codes: list[int]) -> list[bytes]:
+        return [tracks[code - 1] for code in codes]
 
-def _lengths(lists: Any) -> np.ndarray[Any, Any]:
-    lengths: np.ndarray[Any, Any] = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
-    return lengths.astype(np.int64)
-
-
-def _bools(array: Any) -> np.ndarray[Any, Any]:
-    values: np.ndarray[Any, Any] = array.to_numpy(zero_copy_only=False)
-    return values.astype(bool)
+    playlist = values.playlist(user_id, value, look_up)
+    entries = [
+        {**spare.track.__dict__, c.NOT_AT: list(spare.not_at)}
+        for spare in values.spares(value, look_up)
+    ]
+    row = {**playlist.to_dict(), c.SPARES: entries}
+    row |= {c.VALID_FROM: playlist.valid_from, c.VALID_UNTIL: playlist.valid_until}
+    for entry in entries:
+        del entry["position"]
+        entry[c.ARTIST_NAMES] = list(entry[c.ARTIST_NAMES])
+    return {name: row[name] for name in schemas.PLAYLISTS.names}

@@ -1,248 +1,298 @@
-"""Playlists in the packed form that stores keep, from Arrow rows and back. Needs NumPy and Arrow.
-
-The tracks of a playlist, and its spares, are 17 bytes each (:data:`RECORD`); beside them lies one
-table of tracks an edition, which has every name once.
-"""
+"""Arrow rows in the packed form that stores keep. Needs NumPy, numba and Arrow."""
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys import columns as c
-from recsys import schemas
 from recsys.errors import StoreError
-from recsys.weeks import Week
-
-#: What ``struct.Struct("<IIdB")`` unpacks, for NumPy. Codes of tracks count from 1; 0 is none.
-RECORD: Final = np.dtype([("track", "<u4"), ("because", "<u4"), ("score", "<f8"), ("source", "u1")])
+from recsys.store import _kernel as kernel
+from recsys.store._frames import Frames
+from recsys.store._kernel import Entries, Ints, Table, Texts
+from recsys.store._value import HEADING, Names
 
 _MOST_SOURCES: Final = 255
-_NONE: Final = "[]"
-_JSON: Final = json.JSONEncoder(ensure_ascii=False)  # json.dumps would make one each time
+_MOST_ENTRIES: Final = 65_535
+_FIRST_ROOM: Final = 4096
+_SPECIAL: Final = r'["\\\x00-\x1f]'
+_REFUSALS: Final = {
+    kernel.BAD_TEXT: "is damaged: its strings overlap",
+    kernel.BAD_POSITIONS: "has positions that do not count from 1",
+    kernel.BAD_SPARE: "has a spare that is in it already",
+    kernel.BAD_NOT_AT: "has a spare with a position that it does not have",
+    kernel.TWO_NAMES: "names a track otherwise than a row before it: one track has two names",
+}
 
 
-class Packed(NamedTuple):
-    """Some playlists, column by column.
+class RefusedRowError(Exception):
+    """A row cannot be packed.
 
     Attributes:
-        user_id: string.
-        kind: string.
-        relaxed: string, a JSON array of names.
-        tracks: binary, one ``RECORD`` a track.
-        spares: binary, one ``RECORD`` a spare.
-        not_at: string, a JSON array with one array of positions a spare, or ``[]``.
+        row: which, from 0.
+        what: what is wrong with it.
     """
 
-    user_id: pa.StringArray
-    kind: pa.StringArray
-    relaxed: pa.StringArray
-    tracks: pa.BinaryArray
-    spares: pa.BinaryArray
-    not_at: pa.StringArray
-
-
-class TrackNames(NamedTuple):
-    """A row of the table of tracks; ``artist_names`` is a JSON array."""
-
-    code: int
-    track_id: str
-    track_name: str | None
-    artist_names: str
+    def __init__(self, row: int, what: str) -> None:
+        super().__init__(row, what)
+        self.row = row
+        self.what = what
 
 
 class Packer:
     """Packs the playlists of one edition, chunk by chunk.
 
-    Attributes:
-        sources: names of sources by code, from 0.
+    Codes are given in the order in which rows name tracks, sources and forms: the same rows are
+    the same bytes, however they are cut into chunks.
     """
 
     def __init__(self) -> None:
-        self.sources: list[str] = []
-        self._track_ids: pa.StringArray = pa.array([], pa.string())
-        self._named = np.zeros(1, bool)  # by code
-        self._fresh: list[TrackNames] = []
+        self._forms: dict[str, int] = {}
+        self._sources = Strings()
+        self._tracks = Strings()
+        self._naming = np.zeros(_FIRST_ROOM, np.uint64)
+        self._named = np.full(_FIRST_ROOM, -1, np.int64)
+        self._texts: list[pa.StringArray] = [pa.array([], pa.string())]
+        self._text_of = np.zeros(_FIRST_ROOM, np.int64)  # by code, counted from 1
+        self._count = 0
 
-    def pack(self, chunk: pa.RecordBatch) -> Packed:
-        """Pack some playlists, ``schemas.PLAYLISTS``."""
-        return Packed(
-            chunk.column(c.USER_ID),
-            chunk.column(c.KIND),
-            pa.array(json_lists(chunk.column(c.RELAXED)), pa.string()),
-            self._records(chunk.column(c.TRACKS)),
-            self._records(chunk.column(c.SPARES)),
-            pa.array(_json_not_at(chunk.column(c.SPARES)), pa.string()),
-        )
+    def fork(self) -> Self:
+        """Another packer that has packed what this one has."""
+        return copy.deepcopy(self)
 
-    def take_tracks(self) -> list[TrackNames]:
-        """The tracks that were named for the first time since this was asked."""
-        fresh, self._fresh = self._fresh, []
-        return fresh
-
-    def nameless(self) -> list[TrackNames]:
-        """At the end: the tracks that nobody listed, only heard."""
-        return [
-            TrackNames(int(n) + 1, self._track_ids[n].as_py(), None, _NONE)
-            for n in np.flatnonzero(~self._named[1:])
-        ]
-
-    def _records(self, lists: pa.ListArray) -> pa.BinaryArray:
-        names = lists.type.value_type.names
-        tracks = dict(zip(names, lists.flatten().flatten(), strict=True))
-        records = np.empty(len(tracks[c.TRACK_ID]), RECORD)
-        codes = self._codes(pa.concat_arrays([tracks[c.TRACK_ID], tracks[c.BECAUSE_TRACK_ID]]))
-        records["track"], records["because"] = codes[: len(records)], codes[len(records) :]
-        records["score"] = tracks[c.SCORE].to_numpy()
-        records["source"] = self._source_codes(tracks[c.SOURCE])
-        self._name(codes[: len(records)], tracks)
-        ends = np.zeros(len(lists) + 1, np.int32)
-        np.cumsum(pc.list_value_length(lists).to_numpy(), out=ends[1:])
-        buffers = [None, pa.py_buffer(ends * np.int32(RECORD.itemsize)), pa.py_buffer(records)]
-        return pa.Array.from_buffers(pa.binary(), len(lists), buffers)
-
-    def _codes(self, track_ids: pa.StringArray) -> np.ndarray[Any, Any]:
-        """The code of each track, a new one where it has none; 0 for null."""
-        encoded = track_ids.dictionary_encode()
-        found = pc.index_in(encoded.dictionary, value_set=self._track_ids)
-        fresh = encoded.dictionary.filter(pc.is_null(found))
-        of_entry = found.fill_null(-1).to_numpy() + 1
-        of_entry[of_entry == 0] = len(self._track_ids) + 1 + np.arange(len(fresh))
-        self._track_ids = pa.concat_arrays([self._track_ids, fresh])
-        self._named = np.append(self._named, np.zeros(len(fresh), bool))
-        codes = np.concatenate([[0], of_entry])
-        picked: np.ndarray[Any, Any] = codes[encoded.indices.fill_null(-1).to_numpy() + 1]
-        return picked
-
-    def _source_codes(self, sources: pa.StringArray) -> np.ndarray[Any, Any]:
-        encoded = sources.dictionary_encode()
-        names = encoded.dictionary.to_pylist()
-        self.sources += [name for name in names if name not in self.sources]
-        if len(self.sources) > _MOST_SOURCES:
-            raise StoreError(f"More than {_MOST_SOURCES} different sources of tracks.")
-        codes = np.array([self.sources.index(name) for name in names], "u1")
-        picked: np.ndarray[Any, Any] = codes[encoded.indices.to_numpy()]
-        return picked
-
-    def _name(self, codes: np.ndarray[Any, Any], tracks: dict[str, Any]) -> None:
-        new = np.flatnonzero(~self._named[codes])
-        first, at = np.unique(codes[new], return_index=True)
-        self._named[first] = True
-        rows = pa.array(new[at])
-        columns = (
-            first.tolist(),
-            tracks[c.TRACK_ID].take(rows).to_pylist(),
-            tracks[c.TRACK_NAME].take(rows).to_pylist(),
-            json_lists(tracks[c.ARTIST_NAMES].take(rows)),
-        )
-        self._fresh += map(TrackNames._make, zip(*columns, strict=True))
-
-
-class Unpacker:
-    """Turns packed playlists of one edition into ``schemas.PLAYLISTS`` again.
-
-    Args:
-        week: the edition's week.
-        tracks: the whole table of tracks by code.
-        sources: names of sources by code, from 0.
-
-    Raises:
-        ValueError: a code is missing.
-    """
-
-    def __init__(self, week: Week, tracks: Iterable[Sequence[Any]], sources: list[str]) -> None:
-        self._week = week
-        rows = list(tracks)
-        codes, ids, names, artists = zip(*rows, strict=True) if rows else ((), (), (), ())
-        if codes != tuple(range(1, len(codes) + 1)):
-            raise ValueError("codes of tracks are missing")
-        self._ids = pa.array([None, *ids], pa.string())  # code 0 is none
-        self._names = pa.array([None, *names], pa.string())
-        self._artists = pa.array(
-            [None, *json.loads(f"[{','.join(artists)}]")], pa.list_(pa.string())
-        )
-        self._sources = pa.array(sources, pa.string())
-
-    def batch(self, rows: Sequence[Sequence[Any]]) -> pa.RecordBatch:
-        """Some playlists, at least one.
-
-        Args:
-            rows: the columns of :class:`Packed`, as Python values.
+    def pack(self, chunk: pa.RecordBatch) -> Frames:
+        """The frames of some playlists, ``schemas.PLAYLISTS`` without nulls where none may be.
 
         Raises:
-            ValueError: a row is damaged.
+            RefusedRowError: positions other than 1, 2, 3, …, a spare that is listed already or
+                has positions that are not, or a track under two names.
+            StoreError: more kinds or sources than can be numbered.
+            pa.ArrowInvalid: broken UTF-8.
         """
-        users, kinds, relaxed, tracks, spares, not_at = zip(*rows, strict=True)
-        columns = {
-            c.EDITION: pa.repeat(str(self._week), len(rows)),
-            c.USER_ID: pa.array(users, pa.string()),
-            c.KIND: pa.array(kinds, pa.string()),
-            c.TRACKS: self._tracks(tracks),
-            c.SPARES: self._spares(spares, not_at),
-            c.RELAXED: pa.array(
-                [[] if rules == _NONE else json.loads(rules) for rules in relaxed],
-                pa.list_(pa.string()),
-            ),
-            c.VALID_FROM: pa.repeat(self._week.monday, len(rows)),
-            c.VALID_UNTIL: pa.repeat(self._week.sunday, len(rows)),
-        }
-        return pa.record_batch(list(columns.values()), schema=schemas.PLAYLISTS)
+        users = chunk.column(c.USER_ID)
+        listed, spares = _entries(chunk.column(c.TRACKS)), _entries(chunk.column(c.SPARES))
+        not_at = chunk.column(c.SPARES).flatten().field(c.NOT_AT)
+        not_at_ends, places = _ends(not_at), _numbers(not_at.flatten().fill_null(0), np.int32)
+        counts = np.diff(listed.row_ends), np.diff(spares.row_ends)
+        if len(users) and max(counts[0].max(), counts[1].max()) > _MOST_ENTRIES:
+            raise StoreError(f"A playlist has more than {_MOST_ENTRIES} tracks.")
+        of_users = _texts(users)
+        key_lengths = np.diff(of_users.ends).astype(np.int64)
+        starts = np.zeros(len(users) + 1, np.int64)
+        lengths = kernel.FRAME_BYTES + key_lengths + HEADING.size
+        lengths += kernel.RECORD_BYTES * (counts[0] + counts[1])
+        lengths += kernel.PAIR_BYTES * np.diff(not_at_ends[spares.row_ends])
+        np.cumsum(lengths, out=starts[1:])
+        out = np.empty(starts[-1], np.uint8)
+        forms = self._form_codes(chunk)
+        positions = _numbers(chunk.column(c.TRACKS).flatten().field(c.POSITION), np.int32)
+        room = np.empty(int(np.max(counts[0] + counts[1], initial=0)), np.int64)
+        row, state = 0, kernel.NO_ROOM
+        while state == kernel.NO_ROOM:
+            row, state = kernel.pack_rows(
+                row,
+                of_users,
+                forms,
+                listed,
+                positions,
+                spares,
+                not_at_ends,
+                places,
+                self._tracks.table,
+                self._sources.table,
+                self._naming,
+                self._named,
+                room,
+                starts,
+                out,
+            )
+            if state == kernel.NO_ROOM:
+                self._grow()
+        if state != kernel.DONE:
+            raise RefusedRowError(row, _REFUSALS[state])
+        if len(self._sources) > _MOST_SOURCES:
+            raise StoreError(f"More than {_MOST_SOURCES} different sources of tracks.")
+        self._keep_names(chunk)
+        return Frames(out.data, starts, key_lengths)
 
-    def _tracks(self, blobs: Sequence[bytes]) -> pa.ListArray:
-        records, ends = _records(blobs)
-        positions = np.arange(1, len(records) + 1) - np.repeat(ends[:-1], np.diff(ends))
-        fields = [pa.array(positions.astype(np.int32)), *self._fields(records)]
-        return _lists(ends, fields, schemas.PLAYLIST_TRACK)
+    def names(self) -> Names:
+        """What the codes of forms and sources mean, so far."""
+        forms = [json.loads(form) for form in self._forms]
+        sources = self._sources.strings(0).to_pylist()
+        return Names(tuple((kind, tuple(relaxed)) for kind, relaxed in forms), tuple(sources))
 
-    def _spares(self, blobs: Sequence[bytes], not_at: Sequence[str]) -> pa.ListArray:
-        records, ends = _records(blobs)
-        positions: list[list[int]] = []
-        for text, count in zip(not_at, np.diff(ends).tolist(), strict=True):
-            positions += [[]] * count if text == _NONE else json.loads(text)
-        fields = [*self._fields(records), pa.array(positions, pa.list_(pa.int32()))]
-        return _lists(ends, fields, schemas.SPARE)
+    def tracks(self) -> list[bytes]:
+        """What the codes of tracks mean, from 1: ``[track_id, track_name, [artist, …]]`` as JSON.
 
-    def _fields(self, records: np.ndarray[Any, Any]) -> Iterator[pa.Array[Any]]:
-        codes = pa.array(records["track"])
-        yield self._ids.take(codes)
-        yield self._names.take(codes)
-        yield self._artists.take(codes)
-        yield pa.array(np.ascontiguousarray(records["score"]))
-        yield self._sources.take(pa.array(records["source"]))
-        yield self._ids.take(pa.array(records["because"]))
+        A track that nobody listed, only heard, has no names.
+        """
+        count = len(self._tracks)
+        texts = pa.concat_arrays(self._texts)
+        order = self._text_of[1 : count + 1]
+        nameless = np.flatnonzero(order == 0)
+        if len(nameless):
+            ids = _quoted(self._tracks.strings(0).take(pa.array(nameless)))
+            more = pc.binary_join_element_wise("[", ids, ", null, []]", "")
+            order = order.copy()
+            order[nameless] = len(texts) + 1 + np.arange(len(nameless))
+            texts = pa.concat_arrays([texts, more])
+        tracks: list[bytes] = texts.take(pa.array(order - 1)).cast(pa.binary()).to_pylist()
+        return tracks
+
+    def _form_codes(self, chunk: pa.RecordBatch) -> Ints:
+        texts = pc.binary_join_element_wise(
+            "[", _quoted(chunk.column(c.KIND)), ", ", _listed(chunk.column(c.RELAXED)), "]", ""
+        ).dictionary_encode()
+        for form in texts.dictionary.to_pylist():
+            self._forms.setdefault(form, len(self._forms))
+        if len(self._forms) > _MOST_ENTRIES:
+            raise StoreError(f"More than {_MOST_ENTRIES} kinds of playlists with relaxed rules.")
+        codes = np.array([self._forms[form] for form in texts.dictionary.to_pylist()], np.int64)
+        picked: Ints = codes[texts.indices.to_numpy()]
+        return picked
+
+    def _grow(self) -> None:
+        self._tracks.grow()
+        self._sources.grow()
+        room = len(self._tracks.table.ends)
+        self._naming = _longer(self._naming, room, 0)
+        self._named = _longer(self._named, room, -1)
+        self._text_of = _longer(self._text_of, room, 0)
+
+    def _keep_names(self, chunk: pa.RecordBatch) -> None:
+        """Keep the names of tracks that the last chunk listed first."""
+        codes = np.flatnonzero(self._named >= 0)
+        if not len(codes):
+            return
+        at = self._named[codes]
+        self._named[codes] = -1
+        listed = len(chunk.column(c.TRACKS).flatten())
+        for column, picked in ((c.TRACKS, at < listed), (c.SPARES, at >= listed)):
+            entries = chunk.column(column).flatten()
+            rows = pa.array(at[picked] - (0 if column == c.TRACKS else listed))
+            fields = [c.TRACK_ID, c.TRACK_NAME, c.ARTIST_NAMES]
+            ids, names, artists = (entries.field(name).take(rows) for name in fields)
+            for values in (ids, names, artists):
+                values.validate(full=True)
+            texts = pc.binary_join_element_wise(
+                "[", _quoted(ids), ", ", _quoted(names), ", ", _listed(artists), "]", ""
+            )
+            self._text_of[codes[picked]] = self._count + 1 + np.arange(len(texts))
+            self._count += len(texts)
+            self._texts.append(texts)
 
 
-def json_lists(lists: pa.ListArray) -> list[str]:
-    """Each list as JSON text."""
-    if not len(lists.flatten()):
-        return [_NONE] * len(lists)
-    return [_JSON.encode(values) if values else _NONE for values in lists.to_pylist()]
+class Strings:
+    """Different strings, numbered from 1 in the order in which they came."""
+
+    def __init__(self) -> None:
+        self.table = _empty(_FIRST_ROOM, 16 * _FIRST_ROOM)
+
+    def __len__(self) -> int:
+        return int(self.table.used[0])
+
+    def grow(self) -> None:
+        """Make room for as many again."""
+        old = self.table
+        new = _empty(2 * len(old.ends), 2 * len(old.data))
+        for name in ("ends", "data", "used"):
+            values = getattr(old, name)
+            getattr(new, name)[: len(values)] = values
+        kernel.fill_slots(new)
+        self.table = new
+
+    def strings(self, start: int) -> pa.StringArray:
+        """Those after the first ``start``."""
+        count = len(self)
+        ends = self.table.ends[: count + 1].astype(np.int32)
+        texts = pa.StringArray.from_buffers(
+            count, pa.py_buffer(ends), pa.py_buffer(self.table.data)
+        )
+        texts.validate(full=True)
+        return texts.slice(start)
 
 
-def _json_not_at(spares: pa.ListArray) -> list[str]:
-    """For each playlist the positions that its spares may not take; mostly there are none."""
-    not_at = spares.flatten().field(c.NOT_AT)
-    if not len(not_at.flatten()):
-        return [_NONE] * len(spares)
-    ends = np.concatenate([[0], np.cumsum(pc.list_value_length(spares).to_numpy())])
-    by_playlist = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), not_at).to_pylist()
-    return [json.dumps(lists) if any(lists) else _NONE for lists in by_playlist]
+def _empty(strings: int, length: int) -> Table:
+    return Table(
+        np.zeros(2 * strings, np.uint64),
+        np.zeros(strings, np.int64),
+        np.zeros(length, np.uint8),
+        np.zeros(1, np.int64),
+    )
 
 
-def _records(blobs: Sequence[bytes]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """All records one after another, and where each list of them ends (with a 0 before)."""
-    records = np.frombuffer(b"".join(blobs), RECORD)
-    lengths = np.array([len(blob) for blob in blobs], np.int64) // RECORD.itemsize
-    return records, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+def _longer(values: Ints, length: int, fill: int) -> Ints:
+    longer = np.full(length, fill, values.dtype)
+    longer[: len(values)] = values
+    return longer
 
 
-def _lists(
-    ends: np.ndarray[Any, Any], fields: list[pa.Array[Any]], struct: pa.StructType
-) -> pa.ListArray:
-    entries = pa.StructArray.from_arrays(fields, fields=list(struct))
-    return pa.ListArray.from_arrays(pa.array(ends), entries, type=pa.list_(struct))
+def _entries(lists: pa.ListArray) -> Entries:
+    fields = lists.flatten()
+    artists = fields.field(c.ARTIST_NAMES)
+    return Entries(
+        _ends(lists),
+        _texts(fields.field(c.TRACK_ID)),
+        _texts(fields.field(c.BECAUSE_TRACK_ID)),
+        _texts(fields.field(c.TRACK_NAME)),
+        _ends(artists),
+        _texts(artists.flatten()),
+        _numbers(fields.field(c.SCORE), np.float64).view(np.uint64),
+        _texts(fields.field(c.SOURCE)),
+    )
+
+
+def _ends(lists: pa.ListArray) -> Ints:
+    """Where each list ends in ``flatten()``, a 0 before."""
+    ends = _numbers(lists.offsets, np.int32)
+    return _frozen((ends - ends[0]).astype(np.int64))
+
+
+def _texts(array: pa.StringArray) -> Texts:
+    _, ends, data = array.buffers()
+    present = array.is_valid().to_numpy(zero_copy_only=False) if array.null_count else _NO_BOOLS
+    offsets = np.zeros(1, np.int32) if ends is None else np.frombuffer(ends, np.int32)
+    return Texts(
+        _frozen(present),
+        _frozen(offsets[array.offset : array.offset + len(array) + 1]),
+        _frozen(np.frombuffer(data, np.uint8)) if data is not None and data.size else _NO_BYTES,
+    )
+
+
+def _numbers(array: Any, dtype: Any) -> Ints:
+    return _frozen(np.ascontiguousarray(array.to_numpy(zero_copy_only=False), dtype))
+
+
+def _frozen(values: Any) -> Ints:
+    """Read-only, as Arrow's own buffers are: the loops are compiled for one kind of array."""
+    frozen: Ints = values.view()
+    frozen.setflags(write=False)
+    return frozen
+
+
+_NO_BOOLS: Final = _frozen(np.empty(0, bool))
+_NO_BYTES: Final = _frozen(np.empty(0, np.uint8))
+
+
+def _quoted(strings: pa.StringArray) -> pa.StringArray:
+    """Each string as JSON; null for none."""
+    special = pc.fill_null(pc.match_substring_regex(strings, _SPECIAL), False)
+    quoted = pc.binary_join_element_wise('"', strings, '"', "")
+    if pc.any(special).as_py():
+        texts = [
+            json.dumps(text, ensure_ascii=False) for text in strings.filter(special).to_pylist()
+        ]
+        quoted = pc.replace_with_mask(quoted, special, pa.array(texts, pa.string()))
+    return pc.fill_null(quoted, "null")
+
+
+def _listed(lists: pa.ListArray) -> pa.StringArray:
+    """Each list of strings as JSON."""
+    ends = pa.array(_ends(lists), pa.int32())
+    quoted = pa.ListArray.from_arrays(ends, _quoted(lists.flatten()))
+    return pc.binary_join_element_wise("[", pc.binary_join(quoted, ", "), "]", "")

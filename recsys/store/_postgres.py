@@ -45,9 +45,8 @@ class PostgresStore(Store):
         *,
         remaining: str | None = None,
     ) -> int:
-        from recsys.store._handed import Handed
+        from recsys.store._handed import Handed, playlists_digest
         from recsys.store._postgres_load import load
-        from recsys.store._rows import playlists_digest
 
         week = asking.check_staged(edition, revision)
         self._write(lambda _: None)  # there is a store now, or it is refused before the long work
@@ -101,7 +100,7 @@ class PostgresStore(Store):
         asking.check_id(user_id)
 
         def read(found: Found) -> Playlist:
-            if found.forgotten or found.kind is None or not user_id:
+            if found.forgotten or found.value is None or not user_id:
                 raise asking.no_user(found.edition)
             return self._shown(found, user_id)
 

@@ -16,6 +16,7 @@ from recsys.store._contract import Action, Edition, History, LedgerEntry, State
 from recsys.store._postgres_server import Connection
 from recsys.store._postgres_sql import FUNCTIONS
 from recsys.store._rules import Entry, Moves
+from recsys.store._value import Names
 from recsys.weeks import Week
 
 FORMAT: Final = 1
@@ -42,7 +43,8 @@ CREATE TABLE {schema}.edition (
     valid_from date NOT NULL,
     valid_until date NOT NULL,
     tables text,                     -- its rows are in playlist_… and track_…; null: lost or pruned
-    sources text[]                   -- names of the sources that tracks come from, by code
+    forms json,                      -- kinds of playlists with the rules relaxed, by code
+    sources json                     -- where tracks come from, by code
 );
 CREATE TABLE {schema}.ledger (
     seq bigint PRIMARY KEY,
@@ -80,10 +82,10 @@ _CHANGING: Final = (
 
 
 class Place(NamedTuple):
-    """Where the rows of an edition are: what its tables are called, and its sources by code."""
+    """Where the rows of an edition are: what its tables are called, and what codes in them mean."""
 
     tables: str
-    sources: list[str]
+    names: Names
 
 
 def exists(connection: Connection, schema: str) -> bool:
@@ -163,9 +165,14 @@ def editions_in(connection: Connection, schema: str) -> tuple[Edition, ...]:
 
 def place_of(connection: Connection, schema: str, digest: str) -> Place | None:
     """Where an edition's rows are, if anywhere."""
-    query = "SELECT tables, sources FROM {schema}.edition WHERE digest = %s AND tables IS NOT NULL"
-    rows = run(connection, query, schema, digest)
-    return Place(*rows[0]) if rows else None
+    rows = run(
+        connection,
+        "SELECT tables, forms, sources FROM {schema}.edition "
+        "WHERE digest = %s AND tables IS NOT NULL",
+        schema,
+        digest,
+    )
+    return Place(rows[0][0], Names.parse(*rows[0][1:])) if rows else None
 
 
 def write_moves(connection: Connection, schema: str, moves: Moves) -> list[LedgerEntry]:
@@ -182,9 +189,9 @@ def move_rows(connection: Connection, schema: str, digest: str, place: Place | N
     old = place_of(connection, schema, digest)
     run(
         connection,
-        "UPDATE {schema}.edition SET tables = %s, sources = %s WHERE digest = %s",
+        "UPDATE {schema}.edition SET tables = %s, forms = %s, sources = %s WHERE digest = %s",
         schema,
-        *(place or (None, None)),
+        *((place.tables, *map(json.dumps, place.names)) if place else (None, None, None)),
         digest,
     )
     if old is not None:

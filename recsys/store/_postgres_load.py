@@ -1,43 +1,37 @@
 """Loading an edition's rows into PostgreSQL, and reading them back. Needs NumPy and Arrow.
 
-Rows go in as a binary ``COPY`` stream that Arrow puts together, column beside column.
+Frames are rows of a binary ``COPY``: they go in, and come back, as they are.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
+import struct
 import uuid
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from itertools import islice
+from typing import Final
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from psycopg import errors
 
 from recsys.errors import StoreError
-from recsys.store._handed import Handed
-from recsys.store._pack import Packed, Packer, TrackNames, Unpacker
-from recsys.store._postgres_ledger import Place, json_text, run
+from recsys.store._arrow import Unpacker
+from recsys.store._frames import Data, Frames
+from recsys.store._handed import Handed, digest_of
+from recsys.store._postgres_ledger import Place, run
 from recsys.store._postgres_server import Connection
-from recsys.store._rows import CHUNK_ROWS, playlists_digest
+from recsys.store._rows import CHUNK_ROWS
 from recsys.weeks import Week
 
 _TABLES: Final = """
 CREATE TABLE {schema}.playlist_{tables} (  -- the default playlist is that of the empty user_id
     user_id bytea NOT NULL,                -- UTF-8
-    kind text NOT NULL,
-    relaxed json NOT NULL,
-    tracks bytea NOT NULL,                 -- 17 bytes a track, see function unpacked
-    spares bytea NOT NULL,
-    not_at json NOT NULL
+    playlist bytea NOT NULL                -- packed, see function shown
 );
-CREATE TABLE {schema}.track_{tables} (     -- as JSON: text cannot hold U+0000
+CREATE TABLE {schema}.track_{tables} (
     code bigint NOT NULL,
-    track_id json NOT NULL,
-    track_name json,
-    artist_names json NOT NULL
+    names json NOT NULL                    -- id, name or null, names of the artists
 );
 """
 _KEYS: Final = """
@@ -46,7 +40,6 @@ ALTER TABLE {schema}.track_{tables} ADD PRIMARY KEY (code)
 """
 _HEADING: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END: Final = b"\xff\xff"
-_FIELDS: Final = len(Packed._fields).to_bytes(2, "big")
 
 
 def load(connection: Connection, schema: str, handed: Handed, digest: str) -> Place:
@@ -67,36 +60,28 @@ def load(connection: Connection, schema: str, handed: Handed, digest: str) -> Pl
     """
     tables = uuid.uuid4().hex[:16]
     run(connection, _TABLES.replace("{tables}", tables), schema)
-    packer = Packer()
-    names: list[TrackNames] = []
-    with connection.cursor() as cursor:
-        query = f"COPY {schema}.playlist_{tables} FROM STDIN (FORMAT binary, FREEZE)"
-        with cursor.copy(query.encode()) as copy:
-            copy.write(_HEADING)
-            for chunk in _chunks(handed):
-                copy.write(copy_rows(packer.pack(chunk)))
-                names += packer.take_tracks()
-            copy.write(_END)
-        stored = handed.finish(digest)
-        names += packer.nameless()
-        query = f"COPY {schema}.track_{tables} FROM STDIN (FREEZE)"
-        with cursor.copy(query.encode()) as copy:
-            for row in sorted(names):
-                name = None if row.track_name is None else json_text(row.track_name)
-                copy.write_row((row.code, json_text(row.track_id), name, row.artist_names))
-    place = Place(tables, packer.sources)
+    _copy_in(connection, f"{schema}.playlist_{tables}", map(written, _frames(handed)))
+    stored = handed.stored_digest(digest)
+    tracks = Frames.numbered(handed.tracks())
+    _copy_in(connection, f"{schema}.track_{tables}", [tracks.data])
+    place = Place(tables, handed.names())
     try:
         run(connection, _KEYS.replace("{tables}", tables), schema)
     except errors.UniqueViolation:
-        raise StoreError(
-            "A playlist has an empty user_id, which is the default playlist's."
-        ) from None
-    if read_back(connection, schema, place, handed.week) != stored:
+        read = ""
+    else:
+        read = read_back(connection, schema, place, handed.week, handed.rows)
+    if read != stored:
         raise StoreError(
             f"The playlists of {handed.week} read back from PostgreSQL are not those that were "
-            "written: nothing is staged. Either one track has two names, or the disk is failing."
+            "written: nothing is staged. The server's disk may be failing."
         )
     return place
+
+
+def written(frames: Frames) -> memoryview:
+    """What is sent to the server of some frames."""
+    return frames.data
 
 
 def rewrite(connection: Connection, schema: str, old: Place) -> tuple[Place, int]:
@@ -130,7 +115,7 @@ def rewrite(connection: Connection, schema: str, old: Place) -> tuple[Place, int
         raise StoreError(
             "A playlist was lost while forgotten users were erased: nothing is changed."
         )
-    return Place(tables, old.sources), int(forgotten)
+    return Place(tables, old.names), int(forgotten)
 
 
 def count_forgotten(place: Place) -> str:
@@ -150,81 +135,72 @@ def read_rows(
         StoreError: they are damaged.
     """
     with _explained(place, week):
-        yield from _batches(connection, schema, place, _unpacker(connection, schema, place, week))
+        unpacker = Unpacker(week, _tracks(connection, schema, place), place.names)
+        query = (
+            f"SELECT user_id, playlist FROM {schema}.playlist_{place.tables} "
+            "WHERE user_id <> '' ORDER BY user_id"
+        )
+        with connection.cursor("rows", binary=True) as cursor:
+            cursor.execute(query.encode())
+            while rows := cursor.fetchmany(CHUNK_ROWS):
+                yield unpacker.batch(*zip(*rows, strict=True))
 
 
-def read_back(connection: Connection, schema: str, place: Place, week: Week) -> str:
-    """The digest of an edition's rows as they are stored."""
+def read_back(connection: Connection, schema: str, place: Place, week: Week, rows: int) -> str:
+    """The digest of an edition's rows as they are stored, if there are so many."""
+    run(connection, "SET LOCAL enable_sort = off", schema)  # through the index, as readers come
     with _explained(place, week):
-        unpacker = _unpacker(connection, schema, place, week)
-        (default,) = _batches(connection, schema, place, unpacker, "= ''")
-        return playlists_digest(_batches(connection, schema, place, unpacker), default)
+        query = f"SELECT user_id, playlist FROM {schema}.playlist_{place.tables} ORDER BY user_id"
+        frames = _copy_out(connection, query)
+        return digest_of(week, frames, rows, _tracks(connection, schema, place), place.names)
 
 
 @contextlib.contextmanager
 def _explained(place: Place, week: Week) -> Iterator[None]:
     try:
         yield
-    except (ValueError, pa.ArrowException) as error:
+    except (ValueError, LookupError, struct.error, pa.ArrowException) as error:
         raise StoreError(
             f"The playlists of {week} in table playlist_{place.tables} are damaged ({error}). Drop "
             "it and run the week again: the same command writes the same playlists."
         ) from error
 
 
-def _unpacker(connection: Connection, schema: str, place: Place, week: Week) -> Unpacker:
-    rows = run(
-        connection,
-        "SELECT code, track_id::text, track_name::text, artist_names::text "
-        f"FROM {{schema}}.track_{place.tables} ORDER BY code",
-        schema,
-    )
-    if not rows:
-        return Unpacker(week, (), place.sources)
-    codes, ids, names, artists = zip(*rows, strict=True)
-    named = zip(codes, _texts(ids), _texts(names), artists, strict=True)
-    return Unpacker(week, named, place.sources)
+def _tracks(connection: Connection, schema: str, place: Place) -> list[bytes]:
+    """What lies by the codes of tracks, from 1."""
+    query = f"SELECT code, names::text FROM {{schema}}.track_{place.tables} ORDER BY code"
+    rows = run(connection, query, schema)
+    if [code for code, _ in rows] != list(range(1, len(rows) + 1)):
+        raise ValueError("codes of tracks are missing")
+    return [names.encode() for _, names in rows]
 
 
-def _texts(values: Iterable[str | None]) -> list[str | None]:
-    """JSON strings, or null, as Python values."""
-    texts: list[str | None] = json.loads(f"[{','.join(value or 'null' for value in values)}]")
-    return texts
+def _copy_in(connection: Connection, table: str, data: Iterable[Data]) -> None:
+    query = f"COPY {table} FROM STDIN (FORMAT binary, FREEZE)"
+    with connection.cursor() as cursor, cursor.copy(query.encode()) as copy:
+        copy.write(_HEADING)
+        for part in data:
+            copy.write(part)
+        copy.write(_END)
 
 
-def _batches(
-    connection: Connection, schema: str, place: Place, unpacker: Unpacker, which: str = "<> ''"
-) -> Iterator[pa.RecordBatch]:
-    query = (
-        "SELECT user_id, kind, relaxed::text, tracks, spares, not_at::text "
-        f"FROM {schema}.playlist_{place.tables} WHERE user_id {which} ORDER BY user_id"
-    )
-    run(connection, "SET LOCAL enable_sort = off", schema)  # through the index, as readers come
-    with connection.cursor("rows", binary=True) as cursor:
-        cursor.execute(query.encode())
-        while rows := cursor.fetchmany(CHUNK_ROWS):
-            yield unpacker.batch([(row[0].decode(), *row[1:]) for row in rows])
+def _copy_out(connection: Connection, query: str) -> Iterator[bytes]:
+    """The frames of a query's rows, in large pieces."""
+    with (
+        connection.cursor() as cursor,
+        cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT binary)".encode()) as copy,
+    ):
+        pieces, held = iter(copy), b""
+        while piece := b"".join(islice(pieces, CHUNK_ROWS)):
+            if held:
+                yield held.removeprefix(_HEADING)
+            held = piece
+        if not held.endswith(_END):
+            raise ValueError("the copy ends too early")
+        yield held.removeprefix(_HEADING).removesuffix(_END)
 
 
-def copy_rows(packed: Packed) -> memoryview:
-    """Rows in the binary format of ``COPY``: a count of fields, then each after its length."""
-    parts: list[Any] = []
-    for column in packed:
-        values = column.cast(pa.binary())
-        parts += [_big_endian(pc.binary_length(values)), values]
-    rows = pc.binary_join_element_wise(pa.scalar(_FIELDS), *parts, pa.scalar(b""))
-    _, ends, data = rows.buffers()
-    stop = np.frombuffer(ends, np.int32)[len(rows)]
-    return memoryview(data)[:stop]
-
-
-def _big_endian(lengths: pa.Array[Any]) -> pa.Array[Any]:
-    data = pa.py_buffer(lengths.to_numpy().astype(">i4"))
-    return pa.Array.from_buffers(pa.binary(4), len(lengths), [None, data]).cast(pa.binary())
-
-
-def _chunks(handed: Handed) -> Iterator[pa.RecordBatch]:
-    yield handed.default
+def _frames(handed: Handed) -> Iterator[Frames]:
     try:
         yield from handed
     except OSError as error:

@@ -7,19 +7,17 @@ shows. Names of tracks, and blocked tracks, are kept from one read to the next.
 
 from __future__ import annotations
 
+import contextlib
 import json
-import struct
-from collections.abc import Set
-from dataclasses import replace
-from datetime import date
+from collections.abc import Iterator, Set
 from typing import Any, Final, NamedTuple
 
 from recsys.errors import StoreError
 from recsys.store._asking import Which, lost
-from recsys.store._edition import TRACK
-from recsys.store._playlist import Playlist, PlaylistTrack, Spare
+from recsys.store._playlist import Playlist, Spare
 from recsys.store._postgres_ledger import check_format
 from recsys.store._postgres_server import MissingTableError, Server
+from recsys.store._value import DAMAGED, LookUp, Names, Values
 
 _READABLE: Final = "e.state IN ('activated', 'superseded') AND NOT e.pruned"
 _SERVED: Final = "e.digest = s.served"
@@ -29,16 +27,13 @@ _BEGUN: Final = (
     'ORDER BY e.edition COLLATE "C" DESC, e.revision DESC LIMIT 1'
 )
 _QUERY: Final = """
-SELECT s.format, s.blocks, f.edition, f.tables, f.valid_from, f.valid_until, f.sources,
-    EXISTS (SELECT FROM {schema}.tombstone WHERE user_id = %(user)s), {whole}, {columns}
+SELECT s.format, s.blocks, f.edition, f.tables, f.forms::text, f.sources::text,
+    EXISTS (SELECT FROM {schema}.tombstone WHERE user_id = %(user)s), {whole}, {value}
 FROM {schema}.store s
 JOIN LATERAL (SELECT * FROM {schema}.edition e WHERE {which}) f ON true {join}
 """
-_COLUMNS: Final = ("kind", "relaxed", "tracks", "spares", "not_at")
 _MOST_GUESSES: Final = 50
 _MOST_EDITIONS: Final = 4
-
-Tracks = dict[int, tuple[str | None, str | None, tuple[str, ...]]]
 
 
 class Found(NamedTuple):
@@ -48,16 +43,11 @@ class Found(NamedTuple):
     blocks: Any
     edition: str
     tables: str | None
-    valid_from: date
-    valid_until: date
-    sources: list[str]
+    forms: str | None
+    sources: str | None
     forgotten: bool
     whole: bool
-    kind: str | None
-    relaxed: list[str]
-    tracks: bytes
-    spares: bytes
-    not_at: list[list[int]]
+    value: bytes | None
 
 
 class Reader:
@@ -66,7 +56,7 @@ class Reader:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._guesses: dict[Which, str] = {}
-        self._names: dict[str, Tracks] = {}
+        self._values: dict[str, Values] = {}
         self._blocked: tuple[Any, frozenset[str]] = (None, frozenset())
 
     def find(self, asked: Which, user_id: str) -> Found | None:
@@ -96,25 +86,22 @@ class Reader:
             guess = None if found is None else found.tables
 
     def playlist(self, found: Found, user_id: str) -> Playlist:
-        """The playlist that was found, as it was made."""
-        return Playlist(
-            edition=found.edition,
-            user_id=user_id,
-            kind=str(found.kind),
-            tracks=self._unpack(found, found.tracks),
-            relaxed=tuple(found.relaxed),
-            valid_from=found.valid_from,
-            valid_until=found.valid_until,
-        )
+        """The playlist that was found, as it was made.
+
+        Raises:
+            StoreError: it is damaged.
+        """
+        with self._explained(found):
+            return self._values_of(found).playlist(user_id, found.value or b"", self._names(found))
 
     def spares(self, found: Found) -> tuple[Spare, ...]:
-        """The spares beside the playlist that was found."""
-        tracks = self._unpack(found, found.spares)
-        not_at = found.not_at or [[]] * len(tracks)
-        return tuple(
-            Spare(replace(track, position=0), tuple(positions))
-            for track, positions in zip(tracks, not_at, strict=True)
-        )
+        """The spares beside the playlist that was found.
+
+        Raises:
+            StoreError: they are damaged.
+        """
+        with self._explained(found):
+            return self._values_of(found).spares(found.value or b"", self._names(found))
 
     def blocked(self, found: Found) -> Set[str]:
         """The blocked tracks, as of ``found`` or later."""
@@ -144,56 +131,45 @@ class Reader:
     def _fetch(self, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
         return self._server.fetch(query.replace("{schema}", self._server.schema), parameters)
 
-    def _unpack(self, found: Found, packed: bytes) -> tuple[PlaylistTrack, ...]:
+    def _values_of(self, found: Found) -> Values:
         tables = str(found.tables)
-        names = self._names.get(tables)
-        if names is None:
-            names = {0: (None, None, ())}  # because of no track
-            while len(self._names) >= _MOST_EDITIONS:
-                self._names.pop(next(iter(self._names)), None)
-            self._names[tables] = names
-        try:
-            entries = list(TRACK.iter_unpack(packed))
-            try:
-                return _named(entries, names, found.sources)
-            except KeyError:
-                codes = {code for entry in entries for code in entry[:2]}
-                self._learn(tables, names, codes.difference(names))
-                return _named(entries, names, found.sources)
-        except (struct.error, LookupError) as error:
-            raise StoreError(
-                f"The playlists of {found.edition} are damaged: one in {tables} cannot be read "
-                f"({error!r}). Drop that table and run the week again."
-            ) from error
+        values = self._values.get(tables)
+        if values is None:
+            names = Names.parse(json.loads(found.forms or ""), json.loads(found.sources or ""))
+            values = Values(found.edition, names)
+            while len(self._values) >= _MOST_EDITIONS:
+                self._values.pop(next(iter(self._values)), None)
+            self._values[tables] = values
+        return values
 
-    def _learn(self, tables: str, names: Tracks, codes: Set[int]) -> None:
+    def _names(self, found: Found) -> LookUp:
         query = (
-            "SELECT code, track_id, track_name, artist_names "
-            f"FROM {{schema}}.track_{tables} WHERE code = ANY(%(codes)s)"
+            f"SELECT names::text FROM {{schema}}.track_{found.tables} "
+            "WHERE code = ANY(%(codes)s) ORDER BY code"
         )
-        for code, track_id, track_name, artist_names in self._fetch(query, codes=sorted(codes)):
-            names[code] = (track_id, track_name, tuple(artist_names))
+        return lambda codes: [text for (text,) in self._fetch(query, codes=codes)]
 
-
-def _named(entries: list[Any], names: Tracks, sources: list[str]) -> tuple[PlaylistTrack, ...]:
-    return tuple(
-        [
-            PlaylistTrack(position, *names[track], score, sources[source], names[because][0])  # type: ignore[arg-type]
-            for position, (track, because, score, source) in enumerate(entries, start=1)
-        ]
-    )
+    @contextlib.contextmanager
+    def _explained(self, found: Found) -> Iterator[None]:
+        try:
+            yield
+        except DAMAGED as error:
+            raise StoreError(
+                f"The playlists of {found.edition} are damaged: one in {found.tables} cannot be "
+                f"read ({error!r}). Drop that table and run the week again."
+            ) from error
 
 
 def _query(asked: Which, guess: str | None) -> str:
     which = _SERVED if asked.edition is None and asked.on is None else _NAMED
     which = _BEGUN if asked.on is not None else which
     if guess is None:
-        whole, columns, join = "NULL", ", ".join(["NULL"] * len(_COLUMNS)), ""
+        whole, value, join = "NULL", "NULL", ""
     else:
         whole = f"EXISTS (SELECT FROM {{schema}}.playlist_{guess} WHERE user_id = '')"
-        columns = ", ".join(f"p.{name}" for name in _COLUMNS)
+        value = "p.playlist"
         join = f"LEFT JOIN {{schema}}.playlist_{guess} p ON p.user_id = %(user)s"
-    parts = {"columns": columns, "which": which, "join": join, "whole": whole}
+    parts = {"value": value, "which": which, "join": join, "whole": whole}
     query = _QUERY
     for name, part in parts.items():
         query = query.replace(f"{{{name}}}", part)

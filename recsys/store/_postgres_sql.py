@@ -36,15 +36,16 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     FROM generate_series(0, length(tracks) / 17 - 1) n
 $$;
 
-CREATE FUNCTION {schema}.named(tables text, sources text[], packed bytea)
+CREATE FUNCTION {schema}.named(tables text, sources json, packed bytea)
 RETURNS TABLE (place int, track text, is_blocked boolean)
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
     RETURN QUERY EXECUTE format(
-        'SELECT u.place, json_build_object(''track_id'', t.track_id, ''track_name'', t.track_name,
-            ''artist_names'', t.artist_names, ''score'', u.score, ''source'', $2[u.source + 1],
-            ''because_track_id'', b.track_id)::text,
-            EXISTS (SELECT FROM {schema}.block k WHERE k.track_id = t.track_id::text)
+        'SELECT u.place, json_build_object(
+            ''track_id'', t.names -> 0, ''track_name'', t.names -> 1,
+            ''artist_names'', t.names -> 2, ''score'', u.score, ''source'', $2 -> u.source,
+            ''because_track_id'', b.names -> 0)::text,
+            EXISTS (SELECT FROM {schema}.block k WHERE k.track_id = (t.names -> 0)::text)
         FROM {schema}.unpacked($1) u
         JOIN {schema}.track_%1$s t ON t.code = u.track
         LEFT JOIN {schema}.track_%1$s b ON b.code = u.because',
@@ -52,11 +53,23 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION {schema}.may_stand(not_at bytea, spare int, place int) RETURNS boolean
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+    SELECT NOT EXISTS (
+        SELECT FROM generate_series(0, length(not_at) / 4 - 1) n
+        WHERE {schema}.little_endian(not_at, 4 * n, 2) = spare - 1
+            AND {schema}.little_endian(not_at, 4 * n + 2, 2) = place
+    )
+$$;
+
 CREATE FUNCTION {schema}.shown(listener bytea, week text, day date) RETURNS json
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
     found_edition record;
-    made record;
+    made bytea;
+    form json;
+    tracks int;
+    spares int;
     listed record;
     spare record;
     used int[] := '{}';
@@ -74,19 +87,24 @@ BEGIN
     ) THEN
         RETURN NULL;
     END IF;
-    EXECUTE format('SELECT * FROM {schema}.playlist_%s WHERE user_id = $1', found_edition.tables)
+    EXECUTE format(
+        'SELECT playlist FROM {schema}.playlist_%s WHERE user_id = $1', found_edition.tables)
         INTO made USING listener;
-    IF made.user_id IS NULL THEN
+    IF made IS NULL THEN
         RETURN NULL;
     END IF;
+    form := found_edition.forms -> {schema}.little_endian(made, 0, 2)::int;
+    tracks := 17 * {schema}.little_endian(made, 2, 2)::int;  -- bytes
+    spares := 17 * {schema}.little_endian(made, 4, 2)::int;
     FOR listed IN SELECT * FROM {schema}.named(
-        found_edition.tables, found_edition.sources, made.tracks) n ORDER BY n.place
+        found_edition.tables, found_edition.sources, substr(made, 7, tracks)) n ORDER BY n.place
     LOOP
         IF listed.is_blocked THEN
             SELECT n.place, n.track INTO spare FROM {schema}.named(
-                found_edition.tables, found_edition.sources, made.spares) n
-            WHERE NOT n.is_blocked AND NOT n.place = ANY (used) AND NOT
-                coalesce(made.not_at -> (n.place - 1), '[]')::jsonb @> to_jsonb(listed.place)
+                found_edition.tables, found_edition.sources,
+                substr(made, 7 + tracks, spares)) n
+            WHERE NOT n.is_blocked AND NOT n.place = ANY (used) AND {schema}.may_stand(
+                substr(made, 7 + tracks + spares), n.place, listed.place)
             ORDER BY n.place LIMIT 1;
             CONTINUE WHEN NOT FOUND;
             used := used || spare.place;
@@ -99,8 +117,8 @@ BEGIN
         RETURN NULL;
     END IF;
     RETURN json_build_object('edition', found_edition.edition,
-        'user_id', convert_from(listener, 'UTF8'), 'kind', made.kind,
-        'tracks', array_to_json(shown), 'relaxed', made.relaxed,
+        'user_id', convert_from(listener, 'UTF8'), 'kind', form -> 0,
+        'tracks', array_to_json(shown), 'relaxed', form -> 1,
         'valid_from', found_edition.valid_from, 'valid_until', found_edition.valid_until);
 END
 $$;

@@ -13,9 +13,10 @@ from recsys.store._asking import Which
 from recsys.store._contract import Action, Edition, History, LedgerEntry, Store
 from recsys.store._playlist import Playlist
 from recsys.store._redis_ledger import Change, Ledger, Record
-from recsys.store._redis_reader import DAMAGED, Rows, RowsReader
+from recsys.store._redis_reader import Rows
 from recsys.store._redis_server import Command, Server
 from recsys.store._rules import Entry, Moves
+from recsys.store._value import DAMAGED, Values
 from recsys.weeks import Week
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class RedisStore(Store):
         """
         self._server = Server(url)
         self._ledger = Ledger(self._server)
-        self._readers: dict[str, RowsReader] = {}
+        self._readers: dict[str, Values] = {}
         self._closed = False
         self._catalogue = self._ledger.catalogue()
 
@@ -53,9 +54,8 @@ class RedisStore(Store):
         *,
         remaining: str | None = None,
     ) -> int:
-        from recsys.store._handed import Handed
+        from recsys.store._handed import Handed, playlists_digest
         from recsys.store._redis_stage import discard, keep_alive, write_rows
-        from recsys.store._rows import playlists_digest
 
         self._check_open()
         week = asking.check_staged(edition, revision)
@@ -304,18 +304,17 @@ class RedisStore(Store):
     ) -> Playlist:
         reader = self._readers.get(rows.prefix)
         if reader is None:
-            reader = RowsReader(record.edition.edition, rows)
+            reader = Values(record.edition.edition, rows.names)
             self._readers[rows.prefix] = reader
             for old in list(self._readers)[:-_READERS_KEPT]:
                 self._readers.pop(old, None)
-        try:
-            playlist = reader.playlist(user_id, value)
-        except KeyError:
-            codes = reader.unknown(value)
-            (texts,) = self._server.ask(("HMGET", rows.tracks_key, *codes))
-            reader.learn(codes, texts)
-            playlist = reader.playlist(user_id, value)
-        return asking.shown(playlist, lambda: reader.spares(value), blocked)
+
+        def look_up(codes: list[int]) -> list[bytes]:
+            found: list[bytes] = self._server.ask(("HMGET", rows.tracks_key, *codes))[0]
+            return found
+
+        playlist = reader.playlist(user_id, value, look_up)
+        return asking.shown(playlist, lambda: reader.spares(value, look_up), blocked)
 
     def _check_whole(self, record: Record, user_id: str | None) -> None:
         """A playlist was not found: make sure that its edition is there."""

@@ -16,7 +16,7 @@ from redis.retry import Retry
 from recsys.errors import StoreError
 
 #: A command and its arguments, as Redis takes them.
-Command = tuple[str | bytes | int, ...]
+Command = tuple[str | bytes | memoryview | int, ...]
 
 _FORM: Final = (
     "expected redis://HOST:PORT/DB?namespace=recsys, or rediss:// for TLS, with USER:PASSWORD@ "

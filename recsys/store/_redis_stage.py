@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from recsys.errors import StoreError
-from recsys.store._handed import Handed
-from recsys.store._pack import RECORD, Packed, Packer, TrackNames, Unpacker
-from recsys.store._redis_reader import DAMAGED, HEADING, Rows
+from recsys.store._arrow import Unpacker
+from recsys.store._frames import Data, Frames
+from recsys.store._handed import Handed, digest_of
+from recsys.store._redis_reader import Rows
 from recsys.store._redis_server import Command, Server
-from recsys.store._rows import CHUNK_ROWS, playlists_digest
+from recsys.store._rows import CHUNK_ROWS
+from recsys.store._value import DAMAGED
 from recsys.weeks import Week
 
 #: How long rows live that no ledger knows: what a killed publisher leaves behind goes by itself.
@@ -26,7 +26,6 @@ SECONDS_UNREGISTERED: Final = 900
 
 _BUCKETS: Final = 128
 _TRACKS_AT_ONCE: Final = 16_384
-_NO_POSITIONS: Final = "[]"
 
 
 def write_rows(
@@ -50,15 +49,14 @@ def write_rows(
     writer = _Writer(server, rows)
     done = False
     try:
-        for chunk in handed:
-            writer.add(chunk)
-        stored = handed.finish(expected)
-        rows = writer.finish(handed.default)
-        if _read_back(server, handed.week, rows) != stored:
+        for frames in handed:
+            writer.add(frames)
+        stored = handed.stored_digest(expected)
+        rows = writer.finish(handed)
+        if _read_back(server, handed.week, rows, handed.rows) != stored:
             raise StoreError(
                 f"The playlists of {handed.week} read back from {server.name} are not those that "
-                "were written: nothing is staged. Either one track has two names, or the server "
-                "is failing."
+                "were written: nothing is staged. The server may be failing."
             )
         done = True
     except OSError as error:
@@ -91,16 +89,22 @@ def read_rows(server: Server, week: Week, rows: Rows) -> Iterator[pa.RecordBatch
         StoreError: rows are missing or damaged.
     """
     with _reading(server, week):
-        yield from _batches(server, rows, _unpacker(server, week, rows))
+        unpacker = Unpacker(week, _tracks(server, rows), rows.names)
+        for users, values in _playlists(server, rows):
+            yield unpacker.batch(users, values)
 
 
-def _read_back(server: Server, week: Week, rows: Rows) -> str:
+def _read_back(server: Server, week: Week, rows: Rows, count: int) -> str:
+    """The digest of the rows as they are stored, if there are so many."""
+
+    def frames() -> Iterator[Data]:
+        yield Frames.of([b""], server.ask(("GET", rows.default_key))).data
+        for users, values in _playlists(server, rows):
+            yield Frames.of(users, values).data
+
     keep_alive(server, rows)
     with _reading(server, week):
-        unpacker = _unpacker(server, week, rows)
-        (value,) = server.ask(("GET", rows.default_key))
-        default = unpacker.batch([_columns(rows, b"", value)])
-        return playlists_digest(_batches(server, rows, unpacker), default)
+        return digest_of(week, frames(), count, _tracks(server, rows), rows.names)
 
 
 @contextlib.contextmanager
@@ -114,26 +118,13 @@ def _reading(server: Server, week: Week) -> Iterator[None]:
         ) from error
 
 
-def _batches(server: Server, rows: Rows, unpacker: Unpacker) -> Iterator[pa.RecordBatch]:
+def _playlists(server: Server, rows: Rows) -> Iterator[tuple[list[bytes], list[bytes]]]:
+    """Users and their packed playlists, some at a time, in user order."""
     parts = server.ask(*(("HKEYS", key) for key in rows.keys[: rows.buckets]))
-    users = pa.chunked_array([pa.array(part, pa.binary()) for part in parts], pa.binary())
-    users = users.take(pc.sort_indices(users))
+    users = sorted(chain.from_iterable(parts))
     for start in range(0, len(users), CHUNK_ROWS):
-        part = users.slice(start, CHUNK_ROWS).to_pylist()
-        values = _values(server, rows, part)
-        yield unpacker.batch([_columns(rows, *row) for row in zip(part, values, strict=True)])
-
-
-def _unpacker(server: Server, week: Week, rows: Rows) -> Unpacker:
-    def tracks() -> Iterator[TrackNames]:
-        for start in range(1, rows.tracks + 1, _TRACKS_AT_ONCE):
-            codes = range(start, min(start + _TRACKS_AT_ONCE, rows.tracks + 1))
-            (texts,) = server.ask(("HMGET", rows.tracks_key, *codes))
-            names = json.loads(b"[%b]" % b",".join(texts))
-            for code, (track_id, name, artists) in zip(codes, names, strict=True):
-                yield TrackNames(code, track_id, name, json.dumps(artists))
-
-    return Unpacker(week, tracks(), list(rows.sources))
+        part = users[start : start + CHUNK_ROWS]
+        yield part, _values(server, rows, part)
 
 
 def _values(server: Server, rows: Rows, users: Sequence[bytes]) -> list[bytes]:
@@ -147,20 +138,16 @@ def _values(server: Server, rows: Rows, users: Sequence[bytes]) -> list[bytes]:
     return [found[user] for user in users]
 
 
-def _columns(rows: Rows, user: bytes, value: bytes) -> tuple[Any, ...]:
-    """A value as the columns of ``Packed``."""
-    form, tracks, spares = HEADING.unpack_from(value)
-    kind, relaxed = rows.forms[form]
-    first_spare = HEADING.size + tracks * RECORD.itemsize
-    end = first_spare + spares * RECORD.itemsize
-    return (
-        user.decode(),
-        kind,
-        json.dumps(relaxed) if relaxed else "[]",
-        value[HEADING.size : first_spare],
-        value[first_spare:end],
-        value[end:].decode() or _NO_POSITIONS,
+def _tracks(server: Server, rows: Rows) -> list[bytes]:
+    """What lies by the codes of tracks, from 1."""
+    starts = range(1, rows.tracks + 1, _TRACKS_AT_ONCE)
+    parts = server.ask(
+        *(
+            ("HMGET", rows.tracks_key, *range(n, min(n + _TRACKS_AT_ONCE, rows.tracks + 1)))
+            for n in starts
+        )
     )
+    return list(chain(*parts))
 
 
 class _Writer:
@@ -169,61 +156,36 @@ class _Writer:
     def __init__(self, server: Server, rows: Rows) -> None:
         self._server = server
         self._rows = rows
-        self._packer = Packer()
-        self._forms: dict[tuple[str, str], int] = {}
-        self._tracks = 0
         self._begun: set[str] = set()
 
-    def add(self, chunk: pa.RecordBatch) -> None:
-        """Write the next playlists."""
-        packed = self._packer.pack(chunk)
-        buckets: dict[str, list[str | bytes]] = {}
-        for user, value in zip(packed.user_id.to_pylist(), self._values(packed), strict=True):
-            buckets.setdefault(self._rows.bucket(user.encode()), []).extend((user, value))
+    def add(self, frames: Frames) -> None:
+        """Write the next playlists; the default playlist comes first, alone."""
+        if not self._begun:
+            (default,) = frames.values()
+            self._server.ask(("SET", self._rows.default_key, default, "EX", SECONDS_UNREGISTERED))
+            self._begun.add(self._rows.default_key)
+            return
+        buckets: dict[str, list[str | bytes | memoryview]] = {}
+        for user, value in self._pairs(frames):
+            buckets.setdefault(self._rows.bucket(user), []).extend((user, value))
         self._write(buckets)
-        self._write_tracks(self._packer.take_tracks())
         self._server.ask(*(("EXPIRE", key, SECONDS_UNREGISTERED) for key in self._begun))
 
-    def finish(self, default: pa.RecordBatch) -> Rows:
-        """Write the default playlist and the rest of the tracks; returns what readers need."""
-        (value,) = self._values(self._packer.pack(default))
-        self._server.ask(("SET", self._rows.default_key, value, "EX", SECONDS_UNREGISTERED))
-        self._write_tracks([*self._packer.take_tracks(), *self._packer.nameless()])
-        return replace(
-            self._rows,
-            tracks=self._tracks,
-            forms=tuple((kind, tuple(json.loads(relaxed))) for kind, relaxed in self._forms),
-            sources=tuple(self._packer.sources),
-        )
-
-    def _values(self, packed: Packed) -> Iterator[bytes]:
-        forms = zip(packed.kind.to_pylist(), packed.relaxed.to_pylist(), strict=True)
-        counts = (
-            (pc.binary_length(column).to_numpy() // RECORD.itemsize).tolist()
-            for column in (packed.tracks, packed.spares)
-        )
-        for form, tracks, spares, *parts, not_at in zip(
-            forms,
-            *counts,
-            packed.tracks.to_pylist(),
-            packed.spares.to_pylist(),
-            packed.not_at.to_pylist(),
-            strict=True,
-        ):
-            code = self._forms.setdefault(form, len(self._forms))
-            end = b"" if not_at == _NO_POSITIONS else not_at.encode()
-            yield b"".join((HEADING.pack(code, tracks, spares), *parts, end))
-
-    def _write_tracks(self, tracks: Sequence[TrackNames]) -> None:
-        self._tracks += len(tracks)
+    def finish(self, handed: Handed) -> Rows:
+        """Write the names of tracks; returns what readers need."""
+        tracks = handed.tracks()
         for start in range(0, len(tracks), _TRACKS_AT_ONCE):
-            fields: list[str | bytes] = []
-            for track in tracks[start : start + _TRACKS_AT_ONCE]:
-                names = json.dumps([track.track_id, track.track_name], ensure_ascii=False)
-                fields += (str(track.code), f"{names[:-1]}, {track.artist_names}]")
+            fields: list[str | bytes | memoryview] = []
+            for code, names in enumerate(tracks[start : start + _TRACKS_AT_ONCE], start + 1):
+                fields += (str(code), names)
             self._write({self._rows.tracks_key: fields})
+        return replace(self._rows, tracks=len(tracks), names=handed.names())
 
-    def _write(self, hashes: dict[str, list[str | bytes]]) -> None:
+    @staticmethod
+    def _pairs(frames: Frames) -> Iterator[tuple[bytes, memoryview]]:
+        return zip(frames.keys(), frames.values(), strict=True)
+
+    def _write(self, hashes: dict[str, list[str | bytes | memoryview]]) -> None:
         """Set fields of hashes; a hash never exists without an expiry."""
         commands: list[Command] = []
         for key, fields in hashes.items():

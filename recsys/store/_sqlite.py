@@ -54,9 +54,8 @@ class SqliteStore(Store):
         *,
         remaining: str | None = None,
     ) -> int:
-        from recsys.store._handed import Handed
+        from recsys.store._handed import Handed, playlists_digest
         from recsys.store._place import placed
-        from recsys.store._rows import playlists_digest
 
         self._check_open()
         week = asking.check_staged(edition, revision)

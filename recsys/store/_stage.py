@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
-
-import pyarrow as pa
+from typing import Final
 
 from recsys.errors import StoreError
 from recsys.store._edition import EDITION_FILE, shard_file, shard_of
 from recsys.store._files import EDITION_ID, EDITION_VERSION, connect, stamp, sync
+from recsys.store._frames import Frames
 from recsys.store._handed import Handed
-from recsys.store._pack import Packer, TrackNames
 from recsys.store._unpack import read_back
 
 _PAGE_BYTES: Final = 8192
 _EDITION_TABLES: Final = (
     "CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE source (code INTEGER PRIMARY KEY, name TEXT NOT NULL)",
-    "CREATE TABLE track (code INTEGER PRIMARY KEY, track_id TEXT NOT NULL, track_name TEXT, "
-    "artist_names TEXT NOT NULL)",
-    "CREATE TABLE default_playlist (kind TEXT NOT NULL, relaxed TEXT NOT NULL, "
-    "tracks BLOB NOT NULL, spares BLOB NOT NULL, not_at TEXT NOT NULL)",
+    "CREATE TABLE track (code INTEGER PRIMARY KEY, names TEXT NOT NULL)",
 )
 _SHARD_TABLES: Final = (
-    "CREATE TABLE playlist (user_id TEXT PRIMARY KEY, kind TEXT NOT NULL, "
-    "relaxed TEXT NOT NULL, tracks BLOB NOT NULL, spares BLOB NOT NULL, not_at TEXT NOT NULL) "
-    "WITHOUT ROWID",
+    "CREATE TABLE playlist (user_id TEXT PRIMARY KEY, playlist BLOB NOT NULL) WITHOUT ROWID",
 )
+
+Rows = Iterable[tuple[str, memoryview]]
 
 
 def write_folder(
@@ -51,12 +46,12 @@ def write_folder(
     """
     writer = _Writer(folder, shards)
     try:
-        for chunk in handed:
-            writer.add(chunk)
-        stored = handed.finish(expected)
-        week = handed.week
+        for frames in handed:
+            writer.add(frames)
+        stored = handed.stored_digest(expected)
+        week, names = handed.week, handed.names()
         writer.finish(
-            handed.default,
+            handed.tracks(),
             {
                 "edition": str(week),
                 "valid_from": week.monday.isoformat(),
@@ -66,6 +61,8 @@ def write_folder(
                 "rows": str(handed.rows),
                 "left_out": str(left_out + handed.left_out),
                 "shards": str(shards),
+                "forms": json.dumps(names.forms),
+                "sources": json.dumps(names.sources),
             },
         )
     finally:
@@ -75,41 +72,34 @@ def write_folder(
     if read_back(folder) != stored:
         raise StoreError(
             f"The playlists of {week} read back from {folder} are not those that were written: "
-            "nothing is staged. Either one track has two names, or the disk is failing."
+            "nothing is staged. The disk may be failing."
         )
 
 
 class _Writer:
-    """Packs playlists into the tables that ``recsys.store._edition`` reads."""
+    """Writes packed playlists into the tables that ``recsys.store._edition`` reads."""
 
     def __init__(self, folder: Path, shards: int) -> None:
         self._edition = _create(folder / EDITION_FILE, _EDITION_TABLES)
         self._shards = [_create(folder / shard_file(n), _SHARD_TABLES) for n in range(shards)]
-        self._packer = Packer()
 
-    def add(self, chunk: pa.RecordBatch) -> None:
+    def add(self, frames: Frames) -> None:
         """Write the next playlists."""
-        rows = self._rows(chunk)
+        users = frames.keys()
+        rows = zip([user.decode() for user in users], frames.values(), strict=True)
         if len(self._shards) == 1:
             self._insert(self._shards[0], rows)
-        else:
-            parts: list[list[tuple[Any, ...]]] = [[] for _ in self._shards]
-            for row in rows:
-                parts[shard_of(row[0].encode(), len(parts))].append(row)
-            for shard, part in zip(self._shards, parts, strict=True):
-                self._insert(shard, part)
-        self._insert_tracks(self._packer.take_tracks())
+            return
+        parts: list[list[tuple[str, memoryview]]] = [[] for _ in self._shards]
+        for user, row in zip(users, rows, strict=True):
+            parts[shard_of(user, len(parts))].append(row)
+        for shard, part in zip(self._shards, parts, strict=True):
+            self._insert(shard, part)
 
-    def finish(self, default: pa.RecordBatch, facts: dict[str, str]) -> None:
-        """Write the default playlist, sources and facts."""
-        self._edition.executemany(
-            "INSERT INTO default_playlist VALUES (?, ?, ?, ?, ?)",
-            [row[1:] for row in self._rows(default)],
-        )
-        self._insert_tracks([*self._packer.take_tracks(), *self._packer.nameless()])
-        self._edition.executemany(
-            "INSERT INTO source VALUES (?, ?)", enumerate(self._packer.sources)
-        )
+    def finish(self, tracks: Iterable[bytes], facts: dict[str, str]) -> None:
+        """Write the names of tracks, and the facts."""
+        texts = (text.decode() for text in tracks)
+        self._edition.executemany("INSERT INTO track VALUES (?, ?)", enumerate(texts, start=1))
         self._edition.executemany("INSERT INTO fact VALUES (?, ?)", facts.items())
         for connection in (self._edition, *self._shards):
             connection.execute("COMMIT")
@@ -119,15 +109,9 @@ class _Writer:
         for connection in (self._edition, *self._shards):
             connection.close()
 
-    def _rows(self, chunk: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
-        return zip(*(column.to_pylist() for column in self._packer.pack(chunk)), strict=True)
-
-    def _insert_tracks(self, tracks: Iterable[TrackNames]) -> None:
-        self._edition.executemany("INSERT INTO track VALUES (?, ?, ?, ?)", tracks)
-
     @staticmethod
-    def _insert(shard: sqlite3.Connection, rows: Iterable[tuple[Any, ...]]) -> None:
-        shard.executemany("INSERT INTO playlist VALUES (?, ?, ?, ?, ?, ?)", rows)
+    def _insert(shard: sqlite3.Connection, rows: Rows) -> None:
+        shard.executemany("INSERT INTO playlist VALUES (?, ?)", rows)
 
 
 def _create(path: Path, tables: Iterable[str]) -> sqlite3.Connection:

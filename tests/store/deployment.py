@@ -121,7 +121,7 @@ class SqliteDeployment(Deployment):
         for shard in self._folder(digest).glob("shard-*.db"):
             connection = sqlite3.connect(shard)
             connection.execute(
-                "UPDATE playlist SET tracks = x'00ff00' WHERE user_id = ?", (user_id,)
+                "UPDATE playlist SET playlist = x'00ff00' WHERE user_id = ?", (user_id,)
             )
             connection.commit()
             connection.close()

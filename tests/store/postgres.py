@@ -20,7 +20,7 @@ import psycopg
 import pytest
 
 from recsys.store import _postgres_ledger, _postgres_load, _postgres_server
-from recsys.store._pack import Packed
+from recsys.store._frames import Frames
 from tests.store.deployment import Deployment, UnavailableError
 
 PASSWORD: Final = "s3cret/p@ss"
@@ -28,7 +28,7 @@ PASSWORD: Final = "s3cret/p@ss"
 _QUOTED: Final = "s3cret%2Fp%40ss"
 _STARTS: Final = 5
 _OPTIONS: Final = (
-    "-c listen_addresses=127.0.0.1 -c fsync=off -c shared_buffers=32MB -c max_connections=60 "
+    "-c listen_addresses=127.0.0.1 -c shared_buffers=32MB -c max_connections=60 "
     "-c password_encryption=scram-sha-256"
 )
 
@@ -40,7 +40,8 @@ class PostgresServer:
         port: where it listens on 127.0.0.1; there it asks for the password.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, fsync: bool = False) -> None:
+        self._options = f"{_OPTIONS} -c fsync={'on' if fsync else 'off'}"
         self._bin = _programs()
         self._user = "postgres" if _has_user("postgres") else "nobody"
         self.folder = Path(tempfile.mkdtemp(prefix="postgres-"))
@@ -79,7 +80,7 @@ class PostgresServer:
         )
 
     def start(self) -> None:
-        options = f"{_OPTIONS} -k {self.folder} -p {self.port}"
+        options = f"{self._options} -k {self.folder} -p {self.port}"
         self._run("pg_ctl", "-w", "-l", str(self.folder / "log"), "-o", options, "start")
 
     def stop(self, mode: str = "fast") -> None:
@@ -113,14 +114,14 @@ def shared_server() -> PostgresServer:
 class PostgresDeployment(Deployment):
     """A schema."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, server: PostgresServer | None = None) -> None:
         self.folder = folder
-        self.server = shared_server()
+        self.server = server or shared_server()
         self.schema = f"test_{uuid.uuid4().hex}"
         self.url = self.server.url(self.schema)
 
     def another(self) -> Self:
-        return type(self)(self.folder)
+        return type(self)(self.folder, self.server)
 
     def wipe(self) -> None:
         self.run(f"DROP SCHEMA IF EXISTS {self.schema} CASCADE")
@@ -133,25 +134,24 @@ class PostgresDeployment(Deployment):
 
     def damage(self, digest: str, user_id: str) -> None:
         table = f"{self.schema}.playlist_{self.tables(digest)}"
-        query = f"UPDATE {table} SET tracks = '\\x00ff00' WHERE user_id = %s"
+        query = f"UPDATE {table} SET playlist = '\\x00ff00' WHERE user_id = %s"
         self.run(query, user_id.encode())
 
     def misplace(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def shifted(packed: Packed) -> Any:
-            order = [*range(1, len(packed.user_id)), 0]
-            others = [column.take(order) for column in packed[1:]]
-            return copy_rows(Packed(packed.user_id, *others))
+        def shifted(frames: Frames) -> memoryview:
+            values = frames.values()
+            return written(Frames.of(frames.keys(), values[1:] + values[:1]))
 
-        copy_rows = _postgres_load.copy_rows
-        monkeypatch.setattr(_postgres_load, "copy_rows", shifted)
+        written = _postgres_load.written
+        monkeypatch.setattr(_postgres_load, "written", shifted)
 
     def lose_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def fewer(packed: Packed) -> Any:
-            count = max(1, len(packed.user_id) - 1)  # the default playlist comes alone
-            return copy_rows(Packed(*[column[:count] for column in packed]))
+        def fewer(frames: Frames) -> memoryview:
+            count = max(1, len(frames.keys()) - 1)  # the default playlist comes alone
+            return written(Frames.of(frames.keys()[:count], frames.values()[:count]))
 
-        copy_rows = _postgres_load.copy_rows
-        monkeypatch.setattr(_postgres_load, "copy_rows", fewer)
+        written = _postgres_load.written
+        monkeypatch.setattr(_postgres_load, "written", fewer)
 
     def set_version(self, version: int) -> None:
         number = version if version > 0 else _postgres_ledger.FORMAT + version

@@ -21,6 +21,7 @@ from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
 from recsys.store import _redis_ledger, _redis_server, _redis_stage
+from recsys.store._frames import Frames
 from recsys.store._redis_reader import Rows
 from tests.store.deployment import Deployment, UnavailableError
 
@@ -110,13 +111,12 @@ class RedisDeployment(Deployment):
         self.admin.hset(self.rows(digest).bucket(user), user, b"\x00\xff\x00")
 
     def misplace(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        values = _redis_stage._Writer._values
 
-        def shifted(writer: Any, packed: Any) -> Iterator[bytes]:
-            right = list(values(writer, packed))
-            return iter(right[1:] + right[:1])
+        def shifted(frames: Frames) -> Iterator[tuple[bytes, Any]]:
+            values = frames.values()
+            return zip(frames.keys(), values[1:] + values[:1], strict=True)
 
-        monkeypatch.setattr(_redis_stage._Writer, "_values", shifted)
+        monkeypatch.setattr(_redis_stage._Writer, "_pairs", staticmethod(shifted))
 
     def lose_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
         write = _redis_stage._Writer._write

@@ -113,7 +113,7 @@ def test_scores_are_exact_in_sql(
 
 
 def _packed(score: float) -> bytes:
-    from recsys.store._edition import TRACK
+    from recsys.store._value import TRACK
 
     return TRACK.pack(7, 4_000_000_000, score, 200)
 

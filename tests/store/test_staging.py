@@ -9,9 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recsys.errors import NoEditionError, StoreError
-from recsys.store import Action, Store, open_store
-from recsys.store._handed import check_rows
-from recsys.weeks import Week
+from recsys.store import Action, Store, open_store, playlists_digest
 from tests.store.making import Made, batch, make, make_default, playlist_row, stored_rows
 
 WEIRD_USERS = (
@@ -185,11 +183,12 @@ IDS = st.lists(st.sampled_from("abcdef"), max_size=4)
 @given(rows=st.lists(st.tuples(IDS.filter(bool), IDS), min_size=1, max_size=5))
 def test_spares_are_told_from_tracks_row_by_row(rows: list[tuple[list[str], list[str]]]) -> None:
     made = []
+    tag = {"track_name": "n", "artist_names": []}
     for n, (tracks, spares) in enumerate(rows):
         row = playlist_row("2026-W47", str(n), "x", tracks=len(tracks), spares=len(spares))
         for name, ids in (("tracks", tracks), ("spares", spares)):
             for entry, track_id in zip(row[name], ids, strict=True):
-                entry["track_id"] = track_id
+                entry.update(track_id=track_id, **tag)
         made.append({**row, "spares": [{**spare, "not_at": [1]} for spare in row["spares"]]})
     bad = [
         n
@@ -198,7 +197,7 @@ def test_spares_are_told_from_tracks_row_by_row(rows: list[tuple[list[str], list
     ]
     message = f"Row {bad[0]} has a spare that is in it already" if bad else ""
     with pytest.raises(StoreError, match=message) if bad else nullcontext():
-        check_rows(batch(made), Week.parse("2026-W47"), 0, None)
+        playlists_digest([batch(made)], make_default("2026-W47"))
 
 
 def test_rows_of_other_columns_are_refused(store: Store) -> None:
