@@ -130,7 +130,8 @@ def test_names_from_the_log_cannot_steer_the_terminal(deployment: Deployment, re
     shard = next((deployment.home / "store" / "editions").glob(f"{NOW}*")) / "edition.db"
     with closing(sqlite3.connect(shard)) as database, database:
         database.execute(
-            "UPDATE track SET track_name = char(27, 155, 8238) || '[2J[red]' || track_name"
+            "UPDATE track SET names = json_set(names, '$[1]', "
+            "char(27, 155, 8238) || '[2J[red]' || json_extract(names, '$[1]'))"
         )
     code, said, _ = recsys("show", "t0m00")
     assert code == 0
@@ -322,7 +323,8 @@ def stored(deployment: Deployment, statement: str) -> None:
 def test_verify_finds_a_playlist_under_another_user(deployment: Deployment, recsys: Call) -> None:
     stored(
         deployment,
-        "UPDATE playlist SET tracks = (SELECT tracks FROM playlist WHERE user_id = 't1m00') "
+        "UPDATE playlist SET playlist = "
+        "(SELECT playlist FROM playlist WHERE user_id = 't1m00') "
         "WHERE user_id = 't0m00'",
     )
     code, said, error = recsys("verify")

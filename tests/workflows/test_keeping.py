@@ -76,7 +76,7 @@ def data_of(deployment: Deployment, week: str) -> dict[str, str]:
     return {
         f"{stage}/{file.name}": file_sha256(file)
         for stage in stages
-        for file in (deployment.edition(week) / stage).iterdir()
+        for file in (deployment.edition(week) / stage).rglob("*.*")
         if file.name not in ("manifest.json", "erasure.json")  # these say when
     }
 

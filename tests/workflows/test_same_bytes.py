@@ -44,7 +44,7 @@ def data_of(deployment: Deployment) -> dict[str, str]:
     return {
         f"{name}/{file.name}": file_sha256(file)
         for name, folder in folders.items()
-        for file in folder.iterdir()
+        for file in folder.rglob("*.*")
         if file.name != "manifest.json"
     }
 
