@@ -8,7 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ import luigi
 import pytest
 
 from recsys.artefact import Artefact
+from recsys.cli import main
 from recsys.home import read_last_run
 from recsys.settings import Settings, load_settings
 from recsys.store import Store, open_store
@@ -129,6 +130,15 @@ class Deployment:
 
     def store(self) -> Store:
         return open_store(self.load().store_url)
+
+    def digest(self, week: str = NOW) -> str:
+        """Of the edition in the store."""
+        with self.store() as store:
+            return next(one.digest for one in store.editions() if one.edition == week)
+
+    def remove_day(self, day: date) -> None:
+        """Take a day out of the log."""
+        shutil.rmtree(self.log / f"date={day}")
 
     def last_run(self) -> Mapping[str, Any]:
         return read_last_run(self.home) or {}
@@ -254,3 +264,12 @@ def serves(deployment: Deployment) -> str:
         playlist = store.playlist("t0m00")
         assert len(playlist.tracks) == 30
         return playlist.edition
+
+
+@pytest.fixture
+def whole_when_over(deployment: Deployment) -> Iterator[None]:
+    """Whatever a test broke, no run that ended by itself leaves a half-written folder."""
+    yield
+    aside = [path for path in deployment.folder.rglob(".*.????????????") if path.is_dir()]
+    assert not aside
+    assert main(["verify"]) == 0
