@@ -13,7 +13,16 @@ from scipy.sparse import csr_matrix
 from recsys.matrix import TasteMatrix
 from recsys.settings import AlsSettings
 
-SETTINGS = AlsSettings(factors=8, iterations=8, warm_iterations=2)
+#: An objective that asks everything of the solver: every weight and exponent counts.
+SETTINGS = AlsSettings(
+    factors=8,
+    iterations=8,
+    warm_iterations=2,
+    alpha=2.0,
+    regularization=0.1,
+    regularization_exponent=0.5,
+    unobserved_weight=0.4,
+)
 
 
 def matrix_of(
