@@ -14,7 +14,7 @@ from recsys.models import ALSModel, check_factors, load, save, train
 from recsys.models._objective import Objective
 from recsys.settings import GatesSettings
 from tests.models.dense import dense_confidence, dense_loss, dense_users
-from tests.models.worlds import SETTINGS, World, matrix_of, sparse_strength, world
+from tests.models.worlds import SETTINGS, World, as_format_1, matrix_of, sparse_strength, world
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +112,20 @@ def test_a_broken_file_is_named(model: ALSModel, tmp_path: Path, broken: str) ->
     else:
         np.save(file, model.item_factors[:-1])
     with pytest.raises(ArtefactError, match=str(tmp_path)):
+        load(tmp_path)
+
+
+def test_a_model_of_format_1_is_of_the_objective_it_was_trained_by(tmp_path: Path) -> None:
+    matrix = matrix_of(sparse_strength(1, 30, 20))
+    settings = dataclasses.replace(SETTINGS, unobserved_weight=1.0, regularization_exponent=0.0)
+    model = train(matrix, settings, seed=1)
+    save(model, tmp_path)
+    as_format_1(tmp_path)
+    back = load(tmp_path)
+    assert back.settings == settings
+    assert back.refolded(matrix).user_factors.tobytes() == model.user_factors.tobytes()
+    (tmp_path / "model.json").write_text('{"format": 3}')
+    with pytest.raises(ArtefactError, match="format 3, and this version reads formats 1 and 2"):
         load(tmp_path)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -104,3 +106,11 @@ def world(seed: int = 1, users: int = 240, songs: int = 200, groups: int = 8) ->
         tracks += [f"track-song{song:05}" for song in chosen[12:]]
     plays = pa.table({"user_id": rows, "track_id": tracks})
     return World(matrix_of(heard), plays, group_of_user, group_of_song)
+
+
+def as_format_1(folder: Path) -> None:
+    """Make a saved model look like one from before the objective had settings of its own."""
+    about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    for name in ("unobserved_weight", "regularization_exponent"):
+        del about["settings"][name]
+    (folder / "model.json").write_text(json.dumps(about | {"format": 1}), encoding="utf-8")
