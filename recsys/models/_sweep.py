@@ -129,8 +129,9 @@ def _solve_rows(  # type: ignore[no-untyped-def]  # pragma: no cover
             continue
         if len(where) <= len(gathered):
             for k in range(len(where)):
+                source, target = columns[where[k]], gathered[k]
                 for j in range(factors):
-                    gathered[k, j] = columns[where[k], j]
+                    target[j] = source[j]
             observed, where = gathered, in_order[: len(where)]
         for j in range(factors):
             diagonal[j] = shared[j] + ridge[row]
