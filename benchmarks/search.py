@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -80,6 +80,15 @@ class Trial:
         return (time.perf_counter() - started) / self.model.iterations
 
 
+@dataclass(frozen=True)
+class Found:
+    """The best of a round, how good it is on what was held back, and what an iteration takes."""
+
+    setting: Setting
+    judgement: Judgement
+    seconds: float
+
+
 class Search:
     """A search; :meth:`run` it once.
 
@@ -105,7 +114,19 @@ class Search:
 
     def run(self, factors: int | None) -> tuple[Setting, Judgement]:
         """The best setting there was time to find, with ``factors`` where they are given."""
-        most = factors or _MOST_FACTORS
+        best: Found | None = None
+        for found in self.doublings(factors or _MOST_FACTORS):
+            gained = best is None or found.judgement.ndcg > best.judgement.ndcg * (1 + _WORTH_IT)
+            if gained or factors is not None:
+                best = found
+            if not gained and factors is None:
+                break
+        assert best is not None
+        setting = best.setting if factors is None else replace(best.setting, factors=factors)
+        return setting, best.judgement
+
+    def doublings(self, most: int) -> Iterator[Found]:
+        """The best setting for few factors, twice as many, and so on, while there is time."""
         now = min(_FEW_FACTORS, most)
         grid = itertools.product(
             (0.001, 0.003, 0.01, 0.03),
@@ -114,21 +135,17 @@ class Search:
             (0.5, 3.0) if self._weighted else (1.0,),
         )
         best, seconds = self._compete(self._trial(now, *values) for values in grid)
+        yield Found(best.setting, best.best, seconds)
         while now < most:
             following = min(2 * now, most)
             seconds *= _DOUBLING ** np.log2(following / now)
             tries = _neighbours(best)
-            affordable = self._fit_seconds > seconds * best.setting.iterations
-            if time.perf_counter() + 4 * len(tries) * seconds > self._until or not affordable:
-                if factors is not None:
-                    best.setting = replace(best.setting, factors=factors)
-                break
+            in_time = time.perf_counter() + _RUNGS[0] * len(tries) * seconds < self._until
+            if not in_time or seconds * best.setting.iterations > self._fit_seconds:
+                return
             now = following
-            larger, seconds = self._compete(self._trial(now, *one) for one in tries)
-            if factors is None and larger.best.ndcg < best.best.ndcg * (1 + _WORTH_IT):
-                break
-            best = larger
-        return best.setting, best.best
+            best, seconds = self._compete(self._trial(now, *one) for one in tries)
+            yield Found(best.setting, best.best, seconds)
 
     def _trial(self, factors: int, pull: float, exponent: float, w0: float, alpha: float) -> Trial:
         setting = Setting(
