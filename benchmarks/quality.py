@@ -58,7 +58,7 @@ def quality(
             "does not know, or is in it already."
         )
     search = Search(known.strength, k=k, weighted=known.weighted, seed=seed, seconds=budget)
-    setting, found = search.run(factors)
+    setting, path = search.run(factors)
     chosen = time.perf_counter()
     model = trained(known.strength, setting, seed)
     fitted = time.perf_counter()
@@ -72,7 +72,15 @@ def quality(
             "fit": round(fitted - chosen, 1),
             "all": round(time.perf_counter() - started, 1),
         },
-        "validation": {f"recall_at_{k}": found.recall, f"ndcg_at_{k}": found.ndcg},
+        "validation": [
+            {
+                "factors": one.setting.factors,
+                f"recall_at_{k}": one.judgement.recall,
+                f"ndcg_at_{k}": one.judgement.ndcg,
+                "seconds_per_iteration": round(one.seconds, 3),
+            }
+            for one in path
+        ],
         "trials": search.trials,
         "users": int((np.diff(wanted.indptr) > 0).sum()),
         "unknown_pairs": unknown,

@@ -36,7 +36,7 @@ _RUNGS: Final = (4, 8, 16)
 #: Share of the budget for the search; the rest is for the fit and the verdict.
 _SEARCHING: Final = 0.6
 #: Doubling the factors costs at most so many times as much.
-_DOUBLING: Final = 4.0
+_DOUBLING: Final = 3.0
 #: The least relative gain in nDCG for which the factors are doubled again.
 _WORTH_IT: Final = 0.003
 
@@ -112,18 +112,20 @@ class Search:
         self._users = np.sort(rng.permutation(users)[:_USERS_JUDGED]).astype(np.int32)
         self.trials = 0
 
-    def run(self, factors: int | None) -> tuple[Setting, Judgement]:
-        """The best setting there was time to find, with ``factors`` where they are given."""
-        best: Found | None = None
+    def run(self, factors: int | None) -> tuple[Setting, list[Found]]:
+        """The setting to take, and the best of each number of factors there was time for.
+
+        Where ``factors`` are given the setting has so many, tried or not; else as many as paid.
+        """
+        path: list[Found] = []
         for found in self.doublings(factors or _MOST_FACTORS):
-            gained = best is None or found.judgement.ndcg > best.judgement.ndcg * (1 + _WORTH_IT)
-            if gained or factors is not None:
-                best = found
-            if not gained and factors is None:
-                break
-        assert best is not None
-        setting = best.setting if factors is None else replace(best.setting, factors=factors)
-        return setting, best.judgement
+            path.append(found)
+            if factors is None and len(path) > 1:
+                before = path[-2]
+                if found.judgement.ndcg < before.judgement.ndcg * (1 + _WORTH_IT):
+                    return before.setting, path
+        last = path[-1].setting
+        return (last if factors is None else replace(last, factors=factors)), path
 
     def doublings(self, most: int) -> Iterator[Found]:
         """The best setting for few factors, twice as many, and so on, while there is time."""

@@ -65,6 +65,7 @@ def test_a_budget_that_is_spent_at_once_still_gives_a_line(
     assert called(tmp_path, monkeypatch, *pairs(), "--budget", "0.001", "--factors", "70") == 0
     line = json.loads(capsys.readouterr().out)
     assert line["settings"]["factors"] == 70
+    assert [one["factors"] for one in line["validation"]] == [64]
     assert line["recall_at_20"] > line["popularity"]["recall_at_20"]
 
 

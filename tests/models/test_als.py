@@ -13,7 +13,7 @@ from recsys.evaluation import Interval, paired, recommend, recommend_popular, sc
 from recsys.models import ALSModel, check_factors, load, save, train
 from recsys.models._objective import Objective
 from recsys.settings import GatesSettings
-from tests.models.dense import dense_confidence, dense_loss, dense_users
+from tests.models.dense import dense_confidence, dense_loss, dense_parts, dense_users
 from tests.models.worlds import SETTINGS, World, as_format_1, matrix_of, sparse_strength, world
 
 
@@ -217,6 +217,20 @@ def test_many_factors_work(clear: World) -> None:
     np.testing.assert_allclose(
         model.user_factors[:2], dense_users(clear.base, model, 2), rtol=1e-6, atol=1e-8
     )
+
+
+def test_to_implicit_and_its_methods(clear: World, model: ALSModel) -> None:
+    theirs = model.implicit
+    confidence = model.confidences(clear.base.strength)
+    ids, scores = theirs.recommend(5, confidence[5], N=4)
+    exact = model.user_factors[5] @ model.item_factors[ids].T
+    np.testing.assert_allclose(scores, exact, atol=1e-5)
+    total, parts, _ = theirs.explain(5, confidence, ids[0])
+    assert total == pytest.approx(exact[0], abs=1e-9)
+    dense = dense_parts(clear.base, model, 5, ids[0])
+    assert parts[0] == (int(dense.argmax()), pytest.approx(dense.max(), abs=1e-9))
+    same = clear.group_of_song[theirs.similar_items(9, N=6)[0]] == clear.group_of_song[9]
+    assert same.mean() > 0.8
 
 
 def against_popularity(model: ALSModel, clear: World) -> Interval:
