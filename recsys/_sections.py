@@ -79,8 +79,11 @@ class AlsSettings:
     #: Iterations when going on from last week's model.
     warm_iterations: int = setting.of(setting.integer(1, 1000), 3)
     regularization: float = setting.of(setting.number(0, 1e6), 2.0)
-    #: Confidence is 1 + alpha x strength (Hu, Koren, Volinsky 2008).
-    alpha: float = setting.of(setting.number(1e-6, 1e6), 2.0)
+    #: A row of n pairs among N is regularized by (n + unobserved_weight x N) ** this.
+    regularization_exponent: float = setting.of(setting.number(0, 2), 0.0)
+    #: Of a song the listener does not hold to, where one held to has 1 + alpha x strength.
+    unobserved_weight: float = setting.of(setting.number(1e-6, 1), 1.0)
+    alpha: float = setting.of(setting.number(0, 1e6), 2.0)
     #: A model is trained from nothing at least every so many weeks.
     cold_every_weeks: int = setting.of(setting.integer(1, 520), 4)
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -30,13 +31,33 @@ def one_blas_thread() -> Iterator[None]:
         yield
 
 
-def over_blocks(work: Callable[[int, int], Result], rows: int, height: int) -> Iterator[Result]:
-    """Call ``work(start, stop)`` on blocks of rows, one thread a core, and yield in row order.
+@dataclass(frozen=True)
+class Workers:
+    """Threads that share out blocks of rows among them; from :func:`workers`."""
 
-    The blocks are ``height`` rows high (the last may be shorter) however many threads there are;
-    so each row meets the same arithmetic on one core and on many. ``work`` should spend its time
-    where the GIL is free.
-    """
-    starts = range(0, rows, height)
-    with one_blas_thread(), ThreadPoolExecutor(cores()) as pool:
-        yield from pool.map(lambda start: work(start, min(start + height, rows)), starts)
+    pool: ThreadPoolExecutor
+
+    def over_blocks(
+        self, work: Callable[[int, int], Result], rows: int, height: int
+    ) -> Iterator[Result]:
+        """Call ``work(start, stop)`` on blocks of rows, and yield in row order.
+
+        The blocks are ``height`` rows high (the last may be shorter) however many threads there
+        are; so each row meets the same arithmetic on one core and on many. ``work`` should spend
+        its time where the GIL is free.
+        """
+        starts = range(0, rows, height)
+        return self.pool.map(lambda start: work(start, min(start + height, rows)), starts)
+
+
+@contextlib.contextmanager
+def workers(threads: int = 0) -> Iterator[Workers]:
+    """So many threads, 0 for one a core, each with one BLAS thread."""
+    with one_blas_thread(), ThreadPoolExecutor(threads or cores()) as pool:
+        yield Workers(pool)
+
+
+def over_blocks(work: Callable[[int, int], Result], rows: int, height: int) -> Iterator[Result]:
+    """:meth:`Workers.over_blocks` on one thread a core."""
+    with workers() as threads:
+        yield from threads.over_blocks(work, rows, height)

@@ -24,8 +24,8 @@ def reasons(model: ALSModel, matrix: TasteMatrix, picks: Picks) -> npt.NDArray[n
     """
     listed = np.where(picks.personal, picks.songs, -1).astype(np.int32)
     entries = strongest(
-        model.whitened(),
-        matrix.strength,
+        model.rotated(),
+        model.confidences(matrix.strength),
         picks.users,
         picks.offsets,
         listed,

@@ -190,7 +190,7 @@ def test_what_was_saved_and_never_played_is_no_candidate() -> None:
     played, excluded = matrix.played_track.copy(), matrix.excluded.toarray()
     played[entry], excluded[3, saved] = -1, False
     matrix = dataclasses.replace(matrix, played_track=played, excluded=csr_matrix(excluded))
-    model = train(matrix, SETTINGS, seed=1)
+    model = train(matrix, dataclasses.replace(SETTINGS, factors=30), seed=1)
     found = find_candidates(model, matrix, np.arange(40, dtype=np.int32))
     songs = [[song for song, _ in of_user(found, k)] for k in range(40)]
     scores = model.user_factors[3] @ model.item_factors.T

@@ -4,16 +4,14 @@ import dataclasses
 import os
 
 import numpy as np
-import numpy.typing as npt
 import pytest
-from implicit.cpu.als import AlternatingLeastSquares
-from threadpoolctl import threadpool_limits
 
 from recsys.candidates import find_candidates
 from recsys.matrix import TasteMatrix
 from recsys.models import ALSModel, train
 from recsys.playlists import Picks
 from recsys.reasons import reasons
+from tests.models.dense import dense_parts
 from tests.models.worlds import SETTINGS, matrix_of, sparse_strength, world
 
 
@@ -29,17 +27,6 @@ def lists_of(model: ALSModel, matrix: TasteMatrix, count: int = 6) -> Picks:
     )
 
 
-def contributions(
-    model: ALSModel, matrix: TasteMatrix, user: int, song: int
-) -> npt.NDArray[np.float64]:
-    """Section 5 of the paper, dense: one value per song, zero for what is not held to."""
-    items = model.item_factors.astype(np.float64)
-    strength = matrix.strength.toarray()[user].astype(np.float64)
-    c = 1 + model.settings.alpha * strength
-    system = (items.T * c) @ items + model.settings.regularization * np.eye(items.shape[1])
-    return np.where(strength > 0, items[song] @ np.linalg.solve(system, items.T * c), 0.0)
-
-
 @pytest.mark.parametrize("factors", [3, 64])  # fewer and more than songs held to
 def test_the_largest_part_of_a_score_that_adds_up(factors: int) -> None:
     matrix = matrix_of(sparse_strength(1, 60, 120, 0.12))
@@ -49,31 +36,10 @@ def test_the_largest_part_of_a_score_that_adds_up(factors: int) -> None:
     assert found.dtype == np.int32
     for k, user in enumerate(lists.users):
         for place in range(lists.offsets[k], lists.offsets[k + 1]):
-            parts = contributions(model, matrix, user, lists.songs[place])
+            parts = dense_parts(matrix, model, user, lists.songs[place])
             assert parts.sum() == pytest.approx(lists.scores[place], abs=2e-6)
             # One track per song here, so the row of the track is the song.
             assert parts[found[place]] == pytest.approx(parts[parts != 0].max(), abs=2e-9)
-
-
-def test_as_implicit_explains_it() -> None:
-    clear = world(users=60)
-    matrix, settings = clear.base, SETTINGS
-    model = train(matrix, settings, seed=1)
-    lists = lists_of(model, matrix)
-    found = reasons(model, matrix, lists)
-    confidence = matrix.strength.copy()
-    confidence.data = 1 + np.float32(settings.alpha) * confidence.data
-    with threadpool_limits(1, "blas"):
-        theirs = AlternatingLeastSquares(
-            factors=settings.factors, regularization=settings.regularization
-        )
-    theirs.item_factors = model.item_factors
-    for k, user in enumerate(lists.users):
-        for place in range(lists.offsets[k], lists.offsets[k + 1]):
-            total, top, _ = theirs.explain(user, confidence, lists.songs[place], N=2)
-            assert total == pytest.approx(lists.scores[place], abs=1e-3)
-            if top[0][1] - top[1][1] > 1e-4:
-                assert found[place] == top[0][0]
 
 
 def test_a_reason_is_of_the_listeners_own_taste() -> None:
@@ -108,7 +74,7 @@ def test_what_was_saved_but_never_played_is_no_reason() -> None:
         model, dataclasses.replace(matrix, played_track=np.where(never, -1, matrix.played_track)
                                    .astype(np.int32)), lists
     )  # fmt: skip
-    parts = contributions(model, matrix, int(lists.users[0]), int(lists.songs[0]))
+    parts = dense_parts(matrix, model, int(lists.users[0]), int(lists.songs[0]))
     assert found[0] == np.argsort(-parts)[1]
     np.testing.assert_array_equal(found[usual != usual[0]], usual[usual != usual[0]])
 

@@ -93,7 +93,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
         ("listens", "columns", '{"a": "event", "b": "event"}', "each of ours named once"),
         ("edition", "lead_hours", "12", "a multiple of 24"),
         ("als", "regularization", "inf", "a number from 0"),
-        ("als", "alpha", "0", "a number from 1e-06"),
+        ("als", "unobserved_weight", "0", "a number from 1e-06 to 1"),
         ("playlists", "length", "0", "a whole number from 1 to 200"),
         ("store", "url", "/srv/store", "sqlite:///DIR"),
     ],

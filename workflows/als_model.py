@@ -19,6 +19,7 @@ class AlsModel(EditionStage):
     """Trained cold, or gone on from the plan's parent; logged to MLflow."""
 
     stage = "als_model"
+    version = 2
     resources = ONE_AT_A_TIME
 
     def requires(self) -> dict[str, luigi.Task]:

@@ -19,7 +19,7 @@ from recsys.errors import ArtefactError, PlanError
 from recsys.fresh import new_songs, older_tracks
 from recsys.home import Home
 from recsys.matrix import TasteMatrix
-from recsys.models import ALSModel, WhitenedSongs
+from recsys.models import ALSModel, RotatedItems
 from recsys.plan import Plan, pinned_playlists
 from recsys.playlists import Artists, artist_codes, popular_songs
 from recsys.settings import PlaylistsSettings
@@ -57,9 +57,9 @@ class MadeEdition:
     new: npt.NDArray[np.bool_] | None
 
     @cached_property
-    def whitened(self) -> WhitenedSongs:
+    def rotated(self) -> RotatedItems:
         """The item factors, made ready for taking scores apart."""
-        return self.model.whitened()
+        return self.model.rotated()
 
     @cached_property
     def artists(self) -> Artists:

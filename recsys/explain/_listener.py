@@ -68,9 +68,8 @@ class Listener:
         tracks = self.row["tracks"] if self.row else []
         songs = self._listed
         made = {track["track_id"] for track in self._made_row["tracks"]} if self._made_row else ()
-        parts = contributions(
-            self._edition.whitened, self._edition.matrix.strength, self._row, songs
-        )
+        held = self._edition.model.confidences(self._edition.matrix.strength[self._row])
+        parts = contributions(self._edition.rotated, held, songs)
         return tuple(
             Listed(
                 position=track["position"],

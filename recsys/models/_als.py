@@ -1,41 +1,38 @@
-"""Alternating least squares on implicit feedback, by `implicit`, as a model of ours."""
+"""A trained model of the weekly run: factors under song keys and user ids."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from implicit.cpu.als import AlternatingLeastSquares
 from implicit.recommender_base import ModelFitError
 from scipy.sparse import csr_matrix
 
 from recsys import columns as c
-from recsys._threads import cores, one_blas_thread
 from recsys.errors import GateRefusedError, MissingDataError, RecsysError
 from recsys.matrix import TasteMatrix
-from recsys.models._fold_in import WhitenedSongs, fold_in, whiten
-from recsys.models._loss import loss
+from recsys.models._fold_in import RotatedItems, fold_in, rotate
+from recsys.models._implicit_als import ImplicitALS
+from recsys.models._objective import Objective, confidences
 from recsys.settings import AlsSettings
 
 #: Called after each iteration with its number (from 0), the loss, and the seconds it took.
 OnIteration = Callable[[int, float, float], None]
-
-_FIRST_FACTORS: Final = 0.01
 
 
 @dataclass(frozen=True, eq=False)
 class ALSModel:
     """Factors of users and songs; the score of a song for a user is their product.
 
-    The objective is that of Hu, Koren and Volinsky (2008), equation 3: confidence ``1 + alpha *
-    strength`` on what was heard with pleasure, 1 on everything else, and ``regularization`` on the
-    squared norms. The user factors are the exact minimum for the item factors, so a score is the
-    sum of what each heard song adds to it (:func:`recsys.reasons.reasons`).
+    The objective is that of :class:`recsys.models.ImplicitALS`, with the confidence ``1 + alpha *
+    strength`` on what was heard with pleasure. The user factors are the exact minimum for the item
+    factors, so a score is the sum of what each heard song adds to it
+    (:func:`recsys.reasons.reasons`).
 
     Attributes:
         item_factors: float32 ``[songs, factors]``; zero for a song nobody has strength for.
@@ -45,7 +42,7 @@ class ALSModel:
         settings: what it was trained with.
         seed: of the first factors.
         warm: whether training went on from a parent.
-        loss: after each iteration, as :func:`recsys.models._loss.loss` defines it.
+        loss: after each iteration, as :meth:`recsys.models.ImplicitALS.loss` defines it.
     """
 
     item_factors: npt.NDArray[np.float32]
@@ -67,13 +64,21 @@ class ALSModel:
         nobody = np.zeros((0, self.settings.factors))
         return replace(self, user_factors=nobody, user_ids=pa.array([], pa.string()))
 
-    def whitened(self) -> WhitenedSongs:
+    @property
+    def implicit(self) -> ImplicitALS:
+        """An `implicit` model of the same factors, users and songs by their rows here."""
+        model = _implicit(self.settings, self.seed)
+        model.user_factors = self.user_factors.astype(np.float32)
+        model.item_factors = self.item_factors
+        return model
+
+    def confidences(self, strength: csr_matrix) -> csr_matrix:
+        """What the model makes of a matrix of strengths; beside its entries."""
+        return confidences(strength, self.settings.alpha)
+
+    def rotated(self) -> RotatedItems:
         """The item factors, made ready for folding in users and for giving reasons."""
-        return whiten(
-            self.item_factors,
-            regularization=self.settings.regularization,
-            alpha=self.settings.alpha,
-        )
+        return rotate(self.item_factors, Objective.of(self.settings))
 
     def refolded(self, matrix: TasteMatrix) -> ALSModel:
         """The same item factors under the songs of another matrix, its users folded in exactly.
@@ -85,7 +90,9 @@ class ALSModel:
             self, item_factors=items, song_keys=strings(matrix.songs, c.SONG_KEY),
             user_ids=strings(matrix.users, c.USER_ID),
         )  # fmt: skip
-        return replace(model, user_factors=fold_in(model.whitened(), matrix.strength))
+        return replace(
+            model, user_factors=fold_in(model.rotated(), model.confidences(matrix.strength))
+        )
 
 
 def train(
@@ -123,21 +130,36 @@ def train(
             "Check that the log holds listens before the edition's cutoff."
         )
     song_keys, user_ids = strings(matrix.songs, c.SONG_KEY), strings(matrix.users, c.USER_ID)
-    user_factors = np.zeros((users, settings.factors), np.float32)
-    if parent is None:
-        rng = np.random.default_rng(seed)
-        item_factors = rng.random((songs, settings.factors), np.float32) * np.float32(
-            _FIRST_FACTORS
-        )
-    else:
+    als = _implicit(settings, seed, None if parent is None else settings.warm_iterations)
+    als.user_factors = np.zeros((users, settings.factors), np.float32)
+    if parent is not None:
         _check_parent(parent, settings)
-        item_factors = aligned(parent.item_factors, parent.song_keys, song_keys)
-        user_factors = aligned(parent.user_factors, parent.user_ids, user_ids).astype(np.float32)
-    iterations = settings.iterations if parent is None else settings.warm_iterations
-    losses = _sweep(matrix.strength, user_factors, item_factors, settings, iterations, on_iteration)
-    model = ALSModel(
-        item_factors=item_factors,
-        user_factors=np.zeros((users, settings.factors)),
+        als.item_factors = aligned(parent.item_factors, parent.song_keys, song_keys)
+        als.user_factors = aligned(parent.user_factors, parent.user_ids, user_ids).astype(
+            np.float32
+        )
+    losses: list[float] = []
+
+    def after(iteration: int, seconds: float, loss: float | None) -> None:
+        assert loss is not None
+        losses.append(loss)
+        if on_iteration is not None:
+            on_iteration(iteration, loss, seconds)
+
+    confidence = confidences(matrix.strength, settings.alpha)
+    if confidence.nnz:
+        try:
+            als.fit(confidence, show_progress=False, callback=after)
+        except ModelFitError as error:
+            raise GateRefusedError(
+                f"Training ended with factors that are not finite ({error}). Try a higher "
+                "[als] regularization or a lower alpha."
+            ) from error
+    else:
+        als.item_factors = np.zeros((songs, settings.factors), np.float32)
+    return ALSModel(
+        item_factors=als.item_factors,
+        user_factors=fold_in(rotate(als.item_factors, als.objective), confidence),
         song_keys=song_keys,
         user_ids=user_ids,
         settings=settings,
@@ -145,7 +167,6 @@ def train(
         warm=parent is not None,
         loss=tuple(losses),
     )
-    return replace(model, user_factors=fold_in(model.whitened(), matrix.strength))
 
 
 def _check_parent(parent: ALSModel, settings: AlsSettings) -> None:
@@ -156,47 +177,17 @@ def _check_parent(parent: ALSModel, settings: AlsSettings) -> None:
         )
 
 
-def _sweep(
-    strength: csr_matrix,
-    user_factors: npt.NDArray[np.float32],
-    item_factors: npt.NDArray[np.float32],
-    settings: AlsSettings,
-    iterations: int,
-    on_iteration: OnIteration | None,
-) -> list[float]:
-    """Run ALS on the factors, in place, and return the loss after each iteration."""
-    if not strength.nnz:
-        item_factors[:] = 0
-        return []
-    confidence = strength.astype(np.float32)
-    confidence.data = 1 + np.float32(settings.alpha) * strength.data
-    losses: list[float] = []
-
-    def told(iteration: int, seconds: float, _: Any) -> None:
-        losses.append(
-            loss(strength, user_factors, item_factors, settings.alpha, settings.regularization)
-        )
-        if on_iteration is not None:
-            on_iteration(iteration, losses[-1], seconds)
-
-    with one_blas_thread():
-        # Confidence is ours to make: implicit takes its data as c itself, with p = 1.
-        solver = AlternatingLeastSquares(
-            factors=settings.factors,
-            regularization=settings.regularization,
-            alpha=1.0,
-            iterations=iterations,
-            num_threads=cores(),
-        )
-        solver.user_factors, solver.item_factors = user_factors, item_factors
-        try:
-            solver.fit(confidence, show_progress=False, callback=told)
-        except ModelFitError as error:
-            raise GateRefusedError(
-                f"Training ended with factors that are not finite ({error}). Try a higher "
-                "[als] regularization or a lower alpha."
-            ) from error
-    return losses
+def _implicit(settings: AlsSettings, seed: int, iterations: int | None = None) -> ImplicitALS:
+    """With ``alpha`` 1: the confidences are made by :func:`confidences`."""
+    return ImplicitALS(
+        factors=settings.factors,
+        regularization=settings.regularization,
+        unobserved_weight=settings.unobserved_weight,
+        regularization_exponent=settings.regularization_exponent,
+        iterations=iterations or settings.iterations,
+        calculate_training_loss=True,
+        random_state=seed,
+    )
 
 
 def strings(table: pa.Table, name: str) -> pa.StringArray:

@@ -20,6 +20,7 @@ from recsys.models._known import (
     list_overlaps,
     popularity_recall,
 )
+from recsys.models._objective import Objective
 from recsys.settings import GatesSettings
 from recsys.verdict import DOUBT, ENOUGH_LISTENERS, MOST_SAMPLES, SOFT, Check, Verdict
 
@@ -214,8 +215,8 @@ def _telling(
     )
 
 
-def _shape(model: ALSModel) -> tuple[float, ...]:
-    return model.settings.factors, model.settings.alpha, model.settings.regularization
+def _shape(model: ALSModel) -> tuple[int, float, Objective]:
+    return model.settings.factors, model.settings.alpha, Objective.of(model.settings)
 
 
 def _finite(model: ALSModel) -> list[Check]:

@@ -17,7 +17,9 @@ from recsys.errors import ArtefactError
 from recsys.models._als import ALSModel, strings
 from recsys.settings import AlsSettings
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
+#: What format 1 did not name: it weighed the unobserved as 1, and regularized all rows alike.
+_FORMAT_1: Final[dict[str, Any]] = {"unobserved_weight": 1.0, "regularization_exponent": 0.0}
 #: The files that hold nothing of any user.
 ITEM_FILES: Final = ("item_factors.npy", "songs.parquet", "model.json")
 
@@ -46,17 +48,18 @@ def load(folder: Path) -> ALSModel:
     """
     try:
         about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        if about["format"] != _FORMAT:
+        if about["format"] not in (1, _FORMAT):
             raise ArtefactError(
                 f"{folder / 'model.json'} is of format {about['format']}, and this version reads "
-                f"format {_FORMAT}. Start the model cold."
+                f"formats 1 and {_FORMAT}. Use the version that wrote it, or a newer one."
             )
+        before = _FORMAT_1 if about["format"] == 1 else {}
         model = ALSModel(
             item_factors=_matrix(folder / "item_factors.npy"),
             user_factors=_matrix(folder / "user_factors.npy"),
             song_keys=strings(pq.read_table(folder / "songs.parquet"), c.SONG_KEY),
             user_ids=strings(pq.read_table(folder / "users.parquet"), c.USER_ID),
-            settings=AlsSettings(**about["settings"]),
+            settings=AlsSettings(**before, **about["settings"]),
             seed=about["seed"],
             warm=about["warm"],
             loss=tuple(about["loss"]),

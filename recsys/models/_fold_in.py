@@ -1,16 +1,18 @@
-"""Exact user factors for given item factors, and what each heard song adds to a score.
+"""Exact user factors for given item factors, and what each observed item adds to a score.
 
-For a user with confidences ``c`` on the songs heard, the factors that minimise the objective are
-``x = (Y'CY + rI)^-1 Y'c`` (Hu, Koren, Volinsky 2008, equation 4), and the score of song ``i`` is
-``y_i'x = sum over j of  y_i' (Y'CY + rI)^-1 y_j c_j``: what song ``j`` adds (section 5).
+For a user with confidences ``c`` the factors that minimise the objective are ``x = (w0 Y'Y + ridge
+I + Y'EY)^-1 Y'c`` over the items observed, ``E`` the diagonal of ``c - w0``
+(:mod:`recsys.models._objective`), and the score of item ``i`` is ``y_i'x = sum over j of  y_i' (w0
+Y'Y + ridge I + Y'EY)^-1 y_j c_j``: what item ``j`` adds (Hu, Koren, Volinsky 2008, section 5).
 
-The part that all users share, ``Y'Y + rI = LL'``, is taken out once: with ``Z = YL'^-1`` (the
-*whitened* songs), ``V = sqrt(c - 1) Z`` of the ``n`` songs heard, and ``w = L'x``,
+The part that all users share is taken out once: ``Y'Y = Q L Q'``, and the items in the basis ``Q``
+are ``YQ``. The ridge is the user's own; so each user scales the basis by ``d = (w0 L +
+ridge)^(-1/2)``, and with ``Z = YQ diag(d)`` of the ``n`` items observed and ``V = sqrt(E) Z``
 
-    w = (I + V'V)^-1 V'q = V' (I + VV')^-1 q,    q = c / sqrt(c - 1)
+    x = Q diag(d) (I + V'V)^-1 Z'c = Q diag(d) V' (I + VV')^-1 q,    q = c / sqrt(c - w0)
 
-and a user costs a system of ``min(n, factors)`` equations that is never ill-conditioned. All in
-float64, each user by itself: the result does not depend on the number of threads.
+a system of ``min(n, factors)`` equations that is never ill-conditioned. All in float64, each user
+by itself: the result does not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -21,42 +23,50 @@ from typing import Any, Final
 import numba
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg import eigh
 from scipy.sparse import csr_matrix
 
 from recsys._threads import one_blas_thread, over_blocks
 from recsys.errors import GateRefusedError
+from recsys.models._objective import Objective, index_arrays
 
 Floats = npt.NDArray[np.float64]
 
 _USERS_AT_ONCE: Final = 256
-_SONGS_AT_ONCE: Final = 4096
+_ITEMS_AT_ONCE: Final = 4096
 #: Contributions are compared in steps of this; what is closer is a tie.
 _STEPS: Final = 1e9
 
 
 @dataclass(frozen=True)
-class WhitenedSongs:
-    """Item factors made ready for folding users in.
+class RotatedItems:
+    """Item factors made ready for folding users in; from :func:`rotate`.
 
     Attributes:
-        songs: float64 ``[songs, factors]``, ``Z`` above.
-        lower: float64 ``[factors, factors]``, ``L`` above.
-        alpha: the confidence of a strength ``s`` is ``1 + alpha * s``.
+        items: float64 ``[items, factors]``, ``YQ`` above.
+        basis: float64 ``[factors, factors]``, ``Q`` above.
+        shared: float64 ``[factors]``, ``w0 L`` above.
+        floor: what a ridge is held above.
+        objective: what is minimised.
     """
 
-    songs: Floats
-    lower: Floats
-    alpha: float
+    items: Floats
+    basis: Floats
+    shared: Floats
+    floor: float
+    objective: Objective
+
+    def ridge(self, indptr: npt.NDArray[np.int64]) -> Floats:
+        """float64 ``[users]``: the ridge of each row of a CSR matrix."""
+        ridge: Floats = np.maximum(self.objective.ridge(indptr, len(self.items)), self.floor)
+        return ridge
 
 
-def whiten(
-    item_factors: npt.NDArray[np.floating[Any]], *, regularization: float, alpha: float
-) -> WhitenedSongs:
-    """Factorise what all users share; costs ``songs * factors ** 2``.
+def rotate(item_factors: npt.NDArray[np.floating[Any]], objective: Objective) -> RotatedItems:
+    """Decompose what all users share; costs ``2 * items * factors ** 2``.
 
-    Without regularization the shared matrix is singular where there are fewer songs than factors;
-    it is then held a hair (1e-10 of its mean diagonal) above that.
+    Without regularization the shared matrix is singular where there are fewer items than factors;
+    the ridge is then held a hair (1e-10 of the mean diagonal) above that.
 
     Raises:
         GateRefusedError: the item factors are not finite.
@@ -66,52 +76,53 @@ def whiten(
             "The model has item factors that are not finite, so no user can be folded in. "
             "Train it again, with a higher [als] regularization or a lower alpha."
         )
-    factors = item_factors.shape[1]
     shared = gram(item_factors)
-    floor = max(1e-10 * np.trace(shared) / factors, np.finfo(np.float64).tiny ** 0.5)
-    shared[np.diag_indices(factors)] += max(regularization, floor)
     with one_blas_thread():
-        lower = cholesky(shared, lower=True)
-    whitened = np.empty(item_factors.shape)
+        eigenvalues, basis = eigh(shared, driver="evd")
+    rotated = np.empty(item_factors.shape)
 
     def block(start: int, stop: int) -> None:
-        songs = item_factors[start:stop].astype(np.float64)
-        whitened[start:stop] = solve_triangular(lower, songs.T, lower=True).T
+        np.matmul(item_factors[start:stop].astype(np.float64), basis, out=rotated[start:stop])
 
-    for _ in over_blocks(block, len(item_factors), _SONGS_AT_ONCE):
+    for _ in over_blocks(block, len(item_factors), _ITEMS_AT_ONCE):
         pass
-    return WhitenedSongs(whitened, lower, alpha)
+    eigenvalues = objective.unobserved_weight * np.maximum(eigenvalues, 0)
+    floor = max(1e-10 * float(eigenvalues.mean()), np.finfo(np.float64).tiny ** 0.5)
+    return RotatedItems(rotated, basis, eigenvalues, floor, objective)
 
 
 def gram(factors: npt.NDArray[np.floating[Any]]) -> Floats:
     """``F'F`` in float64, added up in one order."""
-    total = np.zeros((factors.shape[1], factors.shape[1]))
-    with one_blas_thread():
-        for start in range(0, len(factors), _SONGS_AT_ONCE):
-            block = factors[start : start + _SONGS_AT_ONCE].astype(np.float64)
-            total += block.T @ block
-    return total
+
+    def block(start: int, stop: int) -> Floats:
+        part = factors[start:stop].astype(np.float64)
+        return np.asarray(part.T @ part)
+
+    size = factors.shape[1]
+    return sum(over_blocks(block, len(factors), _ITEMS_AT_ONCE), np.zeros((size, size)))
 
 
-def fold_in(songs: WhitenedSongs, strength: csr_matrix) -> Floats:
-    """The exact factors of each row of ``strength``; zero for a row without any.
+def fold_in(items: RotatedItems, confidence: csr_matrix) -> Floats:
+    """The exact factors of each row of ``confidence``; zero for a row without any.
 
     Args:
-        songs: from :func:`whiten`.
-        strength: ``[users, songs]``, positive only.
+        items: from :func:`rotate`.
+        confidence: ``[users, items]``, positive only.
 
     Returns:
         float64 ``[users, factors]``.
     """
-    users = strength.shape[0]
-    found = np.zeros((users, songs.songs.shape[1]))
-    indptr, indices = index_arrays(strength)
-    data = strength.data.astype(np.float32, copy=False)
+    users = confidence.shape[0]
+    found = np.zeros((users, items.items.shape[1]))
+    indptr, indices = index_arrays(confidence)
+    ridge = items.ridge(indptr)
 
     def block(start: int, stop: int) -> None:
-        whitened = found[start:stop]
-        _fold(indptr[start : stop + 1], indices, data, songs.songs, songs.alpha, whitened)
-        whitened[:] = solve_triangular(songs.lower, whitened.T, lower=True, trans="T").T
+        _fold(
+            indptr[start : stop + 1], indices, confidence.data, items.items,
+            items.shared, ridge[start:stop], items.objective.unobserved_weight, found[start:stop],
+        )  # fmt: skip
+        found[start:stop] = found[start:stop] @ items.basis.T
 
     for _ in over_blocks(block, users, _USERS_AT_ONCE):
         pass
@@ -119,36 +130,37 @@ def fold_in(songs: WhitenedSongs, strength: csr_matrix) -> Floats:
 
 
 def strongest(
-    songs: WhitenedSongs,
-    strength: csr_matrix,
+    items: RotatedItems,
+    confidence: csr_matrix,
     users: npt.NDArray[np.int32],
     offsets: npt.NDArray[np.int64],
     listed: npt.NDArray[np.int32],
     *,
     among: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.int64]:
-    """The song held to that adds most to the score of each listed one.
+    """The item observed that adds most to the score of each listed one.
 
     Args:
-        songs: from :func:`whiten`.
-        strength: ``[users, songs]``, positive only.
-        users: int32 ``[n]``, rows of ``strength``.
-        offsets: int64 ``[n + 1]``: the songs of ``users[k]`` are
+        items: from :func:`rotate`.
+        confidence: ``[users, items]``, positive only.
+        users: int32 ``[n]``, rows of ``confidence``.
+        offsets: int64 ``[n + 1]``: the items of ``users[k]`` are
             ``listed[offsets[k]:offsets[k + 1]]``.
-        listed: int32, columns of ``strength``; -1 is passed over.
-        among: bool, beside ``strength.data``: which songs may be named.
+        listed: int32, columns of ``confidence``; -1 is passed over.
+        among: bool, beside ``confidence.data``: which items may be named.
 
     Returns:
-        int64, beside ``listed``: a position in ``strength.data``, or -1 where there is none. Ties
-        go to the lower song.
+        int64, beside ``listed``: a position in ``confidence.data``, or -1 where there is none. Ties
+        go to the lower item.
     """
     found = np.full(len(listed), -1, np.int64)
-    indptr, indices = index_arrays(strength)
-    data = strength.data.astype(np.float32, copy=False)
+    indptr, indices = index_arrays(confidence)
+    ridge = items.ridge(indptr)
 
     def block(start: int, stop: int) -> None:
         _attribute(
-            indptr, indices, data, songs.songs, songs.alpha,
+            indptr, indices, confidence.data, items.items,
+            items.shared, ridge, items.objective.unobserved_weight,
             users[start:stop], offsets[start : stop + 1], listed, among, found,
         )  # fmt: skip
 
@@ -158,57 +170,55 @@ def strongest(
 
 
 def contributions(
-    songs: WhitenedSongs,
-    strength: csr_matrix,
-    user: int,
-    listed: npt.NDArray[np.int32],
+    items: RotatedItems, confidence: csr_matrix, listed: npt.NDArray[np.int32]
 ) -> Floats:
-    """What each song that one user holds to adds to the scores of some others.
+    """What each item that one user has observed adds to the scores of some others.
 
     Args:
-        songs: from :func:`whiten`.
-        strength: ``[users, songs]``, positive only.
-        user: a row of ``strength``.
-        listed: int32 ``[n]``, columns of ``strength``.
+        items: from :func:`rotate`.
+        confidence: ``[1, items]``, positive only: the user's.
+        listed: int32 ``[n]``, columns of ``confidence``.
 
     Returns:
-        float64 ``[held to, n]``, row by row beside the user's entries in ``strength``; a column
-        adds up to the score of its song.
+        float64 ``[observed, n]``, row by row beside the entries of ``confidence``; a column adds up
+        to the score of its item.
     """
-    indptr, indices = index_arrays(strength)
-    mine = slice(indptr[user], indptr[user + 1])
-    data = strength.data[mine].astype(np.float32, copy=False)
-    if not len(data):
+    indptr, indices = index_arrays(confidence)
+    if not len(indices):
         return np.zeros((0, len(listed)))
+    scale = (items.shared + items.ridge(indptr)) ** -0.5
     with one_blas_thread():
-        v, q, lower = _share(indices[mine], data, songs.songs, songs.alpha)
-        parts: Floats = _added(v, q, lower, np.ascontiguousarray(songs.songs[listed].T))
+        left, right, lower, by_items = _system(
+            indices, confidence.data, items.items, scale, items.objective.unobserved_weight
+        )
+        targets = np.ascontiguousarray((items.items[listed] * scale).T)
+        parts: Floats = _added(left, right, lower, by_items, targets)
     return parts
 
 
-def index_arrays(matrix: csr_matrix) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-    """``indptr`` as int64 and ``indices`` as int32, which the compiled code is made for."""
-    return (
-        matrix.indptr.astype(np.int64, copy=False),
-        matrix.indices.astype(np.int32, copy=False),
-    )
-
-
 @numba.njit(cache=True, nogil=True)
-def _share(indices, data, whitened, alpha):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """``V``, ``q``, and the Cholesky factor of the smaller of ``I + VV'`` and ``I + V'V``."""
-    heard, factors = len(indices), whitened.shape[1]
-    v = np.empty((heard, factors))
-    q = np.empty(heard)
-    for k in range(heard):
-        extra = alpha * np.float64(data[k])
-        root = np.sqrt(extra)
-        q[k] = (1.0 + extra) / root
-        v[k] = root * whitened[indices[k]]
-    system = np.dot(v, v.T) if heard < factors else np.dot(v.T, v)
+def _system(indices, confidence, items, scale, unobserved):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """``left``, ``right``, the Cholesky factor, and whether it is of ``I + VV'``.
+
+    ``(I + V'V)^-1 Z'c = left' A^-1 right`` for the smaller ``A`` of ``I + VV'`` (``V``, ``q``) and
+    ``I + V'V`` (``Z``, ``c``). The first divides by ``c - w0``.
+    """
+    observed, factors = len(indices), items.shape[1]
+    left = np.empty((observed, factors))
+    right = np.empty(observed)
+    excess = np.empty(observed)
+    for k in range(observed):
+        left[k] = items[indices[k]] * scale
+        right[k] = confidence[k]
+        excess[k] = right[k] - unobserved
+    by_items = observed < factors and excess.min() > 0
+    weighted = left * (np.sqrt(excess) if by_items else excess).reshape(-1, 1)
+    if by_items:
+        left, right = weighted, right / np.sqrt(excess)
+    system = np.dot(left, left.T) if by_items else np.dot(left.T, weighted)
     for k in range(len(system)):
         system[k, k] += 1.0
-    return v, q, np.linalg.cholesky(system)
+    return left, right, np.linalg.cholesky(system), by_items
 
 
 @numba.njit(cache=True, nogil=True)
@@ -231,50 +241,55 @@ def _solve(lower, columns):  # type: ignore[no-untyped-def]  # pragma: no cover
 
 
 @numba.njit(cache=True, nogil=True)
-def _fold(indptr, indices, data, whitened, alpha, out):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _fold(indptr, indices, confidence, items, shared, ridge, unobserved, out):  # type: ignore[no-untyped-def]  # pragma: no cover
     for user in range(len(out)):
-        start, stop = indptr[user], indptr[user + 1]
-        if start == stop:
+        own = slice(indptr[user], indptr[user + 1])
+        if own.start == own.stop:
             continue
-        v, q, lower = _share(indices[start:stop], data[start:stop], whitened, alpha)
-        column = q.reshape(-1, 1)
-        if len(q) < v.shape[1]:
-            out[user] = np.dot(v.T, _solve(lower, column))[:, 0]
+        scale = 1.0 / np.sqrt(shared + ridge[user])
+        left, right, lower, by_items = _system(
+            indices[own], confidence[own], items, scale, unobserved
+        )
+        column = right.reshape(-1, 1)
+        if by_items:
+            found = np.dot(left.T, _solve(lower, column))
         else:
-            out[user] = _solve(lower, np.dot(v.T, column))[:, 0]
+            found = _solve(lower, np.dot(left.T, column))
+        out[user] = found[:, 0] * scale
 
 
 @numba.njit(cache=True, nogil=True)
-def _added(v, q, lower, targets):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """What each song held to adds to each column of ``targets``, which is overwritten."""
-    if len(q) < v.shape[1]:
-        parts = _solve(lower, np.dot(v, targets))
+def _added(left, right, lower, by_items, targets):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """What each item observed adds to each column of ``targets``, which is overwritten."""
+    if by_items:
+        parts = _solve(lower, np.dot(left, targets))
     else:
-        parts = np.dot(v, _solve(lower, targets))
-    for row in range(len(q)):
-        for column in range(parts.shape[1]):
-            parts[row, column] *= q[row]
-    return parts
+        parts = np.dot(left, _solve(lower, targets))
+    return parts * right.reshape(-1, 1)
 
 
 @numba.njit(cache=True, nogil=True)
-def _attribute(indptr, indices, data, whitened, alpha, users, offsets, listed, among, found):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _attribute(  # type: ignore[no-untyped-def]  # pragma: no cover
+    indptr, indices, confidence, items, shared, ridge, unobserved,
+    users, offsets, listed, among, found,
+):  # fmt: skip
     for k in range(len(users)):
         start, stop = indptr[users[k]], indptr[users[k] + 1]
         if start == stop or offsets[k] == offsets[k + 1]:
             continue
-        v, q, lower = _share(indices[start:stop], data[start:stop], whitened, alpha)
-        targets = np.zeros((v.shape[1], offsets[k + 1] - offsets[k]))
+        scale = 1.0 / np.sqrt(shared + ridge[users[k]])
+        system = _system(indices[start:stop], confidence[start:stop], items, scale, unobserved)
+        targets = np.zeros((len(scale), offsets[k + 1] - offsets[k]))
         for column in range(targets.shape[1]):
-            song = listed[offsets[k] + column]
-            if song >= 0:
-                targets[:, column] = whitened[song]
-        parts = _added(v, q, lower, targets)
+            item = listed[offsets[k] + column]
+            if item >= 0:
+                targets[:, column] = items[item] * scale
+        parts = _added(system[0], system[1], system[2], system[3], targets)
         for column in range(targets.shape[1]):
             if listed[offsets[k] + column] < 0:
                 continue
             best, most = -1, -np.inf
-            for row in range(len(q)):
+            for row in range(stop - start):
                 part = np.rint(parts[row, column] * _STEPS)
                 if among[start + row] and part > most:
                     best, most = start + row, part

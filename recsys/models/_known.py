@@ -16,8 +16,9 @@ from scipy.sparse import csr_matrix
 from recsys import columns as c
 from recsys.matrix import TasteMatrix
 from recsys.models._als import ALSModel, aligned, strings
-from recsys.models._fold_in import Floats, fold_in, whiten
+from recsys.models._fold_in import Floats, fold_in, rotate
 from recsys.models._loss import loss
+from recsys.models._objective import Objective, confidences
 from recsys.models._rank import Ranking, rank
 from recsys.settings import AlsSettings
 
@@ -102,13 +103,15 @@ def knowledge(items: npt.NDArray[np.float32], sample: Sample, settings: AlsSetti
         sample: the listeners.
         settings: confidence and regularization by which they are folded in.
     """
-    songs = whiten(items, regularization=settings.regularization, alpha=settings.alpha)
-    factors = fold_in(songs, sample.strength)
-    found = _best(fold_in(songs, sample.shown), items, sample.shown)
+    objective = Objective.of(settings)
+    songs = rotate(items, objective)
+    confidence = confidences(sample.strength, settings.alpha)
+    factors = fold_in(songs, confidence)
+    shown = fold_in(songs, confidences(sample.shown, settings.alpha))
     return Knowledge(
         factors=factors,
-        loss=loss(sample.strength, factors, items, settings.alpha, settings.regularization),
-        recall=_recall(found, sample.hidden),
+        loss=loss(confidence, factors, items, objective),
+        recall=_recall(_best(shown, items, sample.shown), sample.hidden),
         lists=_best(factors, items, sample.excluded),
     )
 

@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix
 
 from recsys._threads import over_blocks
 from recsys.errors import GateRefusedError
-from recsys.models._fold_in import index_arrays
+from recsys.models._objective import index_arrays
 from recsys.progress import progress
 
 #: Users scored in one product. Constant: blocks of another height round differently.

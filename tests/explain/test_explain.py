@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from recsys.errors import NoSuchUserError
@@ -15,6 +14,7 @@ from recsys.explain import Answer, Listener, MadeEdition, Reason
 from recsys.settings import PlaylistsSettings
 from recsys.store import PlaylistTrack
 from tests.explain.worlds import AWAY, NEWCOMER, SATED, SAVER, SKIPPER, World
+from tests.models.dense import dense_parts
 from tests.reranking import slow_rerank
 
 RULES = {
@@ -178,16 +178,6 @@ def test_the_worlds_hold_every_reason_and_each_names_what_it_speaks_of(folder: P
     assert all(one.position and one.tracks for one in found[Reason.SAME_SONG])
 
 
-def dense_parts(edition: MadeEdition, user: int, song: int) -> npt.NDArray[np.float64]:
-    """Section 5 of Hu, Koren and Volinsky (2008), by one inverse."""
-    items = edition.model.item_factors.astype(np.float64)
-    strength = edition.matrix.strength.toarray()[user].astype(np.float64)
-    confidence = 1 + edition.model.settings.alpha * strength
-    system = (items.T * confidence) @ items
-    system += edition.model.settings.regularization * np.eye(items.shape[1])
-    return np.where(strength > 0, items[song] @ np.linalg.solve(system, items.T * confidence), 0.0)
-
-
 @pytest.mark.parametrize("rules", ["plain", "tail first", "longer than can be"])
 def test_weights_are_those_of_the_paper_and_add_up_to_the_score(folder: Path, rules: str) -> None:
     world, edition = made(folder, rules)
@@ -202,7 +192,9 @@ def test_weights_are_those_of_the_paper_and_add_up_to_the_score(folder: Path, ru
                 assert one.parts == ()
                 continue
             assert sum(part.weight for part in one.parts) == pytest.approx(one.score, abs=2e-6)
-            exact = dense_parts(edition, user, world.track_ids[one.track.track_id])
+            exact = dense_parts(
+                edition.matrix, edition.model, user, world.track_ids[one.track.track_id]
+            )
             assert [part.weight for part in one.parts] == pytest.approx(
                 sorted(exact[world.strength[user] > 0], reverse=True), abs=1e-9
             )

@@ -5,20 +5,16 @@ import os
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
-from implicit.cpu.als import AlternatingLeastSquares
-from threadpoolctl import threadpool_limits
 
 from recsys.candidates import find_candidates
 from recsys.errors import ArtefactError, GateRefusedError, MissingDataError, RecsysError
 from recsys.evaluation import Interval, paired, recommend, recommend_popular, score, truth
-from recsys.matrix import TasteMatrix
 from recsys.models import ALSModel, check_factors, load, save, train
+from recsys.models._objective import Objective
 from recsys.settings import GatesSettings
-from tests.models.worlds import SETTINGS, World, matrix_of, sparse_strength, world
-
-Floats = npt.NDArray[np.float64]
+from tests.models.dense import dense_confidence, dense_loss, dense_parts, dense_users
+from tests.models.worlds import SETTINGS, World, as_format_1, matrix_of, sparse_strength, world
 
 
 @pytest.fixture(scope="module")
@@ -29,27 +25,6 @@ def clear() -> World:
 @pytest.fixture(scope="module")
 def model(clear: World) -> ALSModel:
     return train(clear.base, SETTINGS, seed=3)
-
-
-def exact_users(matrix: TasteMatrix, model: ALSModel, users: int) -> Floats:
-    """Equation 4 of the paper, one dense system a user."""
-    items = model.item_factors.astype(np.float64)
-    found = np.zeros((users, items.shape[1]))
-    ridge = model.settings.regularization * np.eye(items.shape[1])
-    for user, row in enumerate(matrix.strength[:users].toarray().astype(np.float64)):
-        c = 1 + model.settings.alpha * row
-        system = (items.T * c) @ items + ridge
-        if row.any():
-            found[user] = np.linalg.solve(system, items.T @ (c * (row > 0)))
-    return found
-
-
-def objective(matrix: TasteMatrix, users: Floats, model: ALSModel) -> float:
-    items, s = model.item_factors.astype(np.float64), model.settings
-    strength = matrix.strength.toarray().astype(np.float64)
-    c = 1 + s.alpha * strength
-    errors = (c * ((strength > 0) - users @ items.T) ** 2).sum()
-    return float((errors + s.regularization * ((users**2).sum() + (items**2).sum())) / c.sum())
 
 
 def same_bytes(a: ALSModel, b: ALSModel) -> bool:
@@ -66,16 +41,14 @@ def test_user_factors_are_the_exact_minimum(clear: World, factors: int) -> None:
     model = train(clear.base, settings, seed=1)
     assert model.item_factors.dtype == np.float32
     np.testing.assert_allclose(
-        model.user_factors[:20], exact_users(clear.base, model, 20), rtol=1e-7, atol=1e-9
+        model.user_factors[:20], dense_users(clear.base, model, 20), rtol=1e-7, atol=1e-9
     )
 
 
 def test_a_heavy_listener_is_solved_exactly_too() -> None:
     matrix = matrix_of(sparse_strength(2, 12, 400, share=0.7))
     model = train(matrix, dataclasses.replace(SETTINGS, factors=5), seed=1)
-    np.testing.assert_allclose(
-        model.user_factors, exact_users(matrix, model, 12), rtol=1e-7, atol=1e-9
-    )
+    np.testing.assert_allclose(model.user_factors, dense_users(matrix, model), rtol=1e-7, atol=1e-9)
 
 
 def test_loss_is_the_objective_and_falls(clear: World) -> None:
@@ -88,29 +61,13 @@ def test_loss_is_the_objective_and_falls(clear: World) -> None:
     assert all(row[2] >= 0 for row in told)
     assert all(b <= a * 1.001 for a, b in zip(model.loss, model.loss[1:], strict=False))
     # Exact user factors can only lie below the last sweep's.
-    exact = objective(clear.base, model.user_factors, model)
+    exact = dense_loss(
+        dense_confidence(clear.base, SETTINGS),
+        model.user_factors,
+        model.item_factors,
+        Objective.of(SETTINGS),
+    )
     assert exact <= model.loss[-1] <= exact * 1.05
-
-
-def test_loss_agrees_with_implicit(clear: World) -> None:
-    """One iteration from the same first factors, with implicit's own measure of it."""
-    settings = dataclasses.replace(SETTINGS, iterations=1)
-    model = train(clear.base, settings, seed=3)
-    with threadpool_limits(1, "blas"):
-        solver = AlternatingLeastSquares(
-            factors=settings.factors, regularization=settings.regularization, iterations=1,
-            num_threads=1, calculate_training_loss=True,
-        )  # fmt: skip
-        shape = (clear.base.strength.shape[1], settings.factors)
-        first = np.random.default_rng(3).random(shape, np.float32) * np.float32(0.01)
-        solver.item_factors = first
-        solver.user_factors = np.zeros((clear.base.strength.shape[0], settings.factors), "float32")
-        losses: list[float] = []
-        confidence = clear.base.strength.copy()
-        confidence.data = 1 + np.float32(settings.alpha) * confidence.data
-        solver.fit(confidence, show_progress=False, callback=lambda *a: losses.append(a[2]))
-    np.testing.assert_array_equal(model.item_factors, solver.item_factors)
-    assert model.loss[0] == pytest.approx(losses[0], rel=1e-4)
 
 
 def test_same_bytes_for_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,6 +112,20 @@ def test_a_broken_file_is_named(model: ALSModel, tmp_path: Path, broken: str) ->
     else:
         np.save(file, model.item_factors[:-1])
     with pytest.raises(ArtefactError, match=str(tmp_path)):
+        load(tmp_path)
+
+
+def test_a_model_of_format_1_is_of_the_objective_it_was_trained_by(tmp_path: Path) -> None:
+    matrix = matrix_of(sparse_strength(1, 30, 20))
+    settings = dataclasses.replace(SETTINGS, unobserved_weight=1.0, regularization_exponent=0.0)
+    model = train(matrix, settings, seed=1)
+    save(model, tmp_path)
+    as_format_1(tmp_path)
+    back = load(tmp_path)
+    assert back.settings == settings
+    assert back.refolded(matrix).user_factors.tobytes() == model.user_factors.tobytes()
+    (tmp_path / "model.json").write_text('{"format": 3}')
+    with pytest.raises(ArtefactError, match="format 3, and this version reads formats 1 and 2"):
         load(tmp_path)
 
 
@@ -226,7 +197,7 @@ def test_one_user_and_one_track(factors: int) -> None:
 
 def test_training_that_is_no_longer_finite_says_what_to_do() -> None:
     with pytest.raises(GateRefusedError, match=r"higher \[als\] regularization"):
-        train(matrix_of([[np.nan, 1.0], [1.0, 1.0]]), SETTINGS, seed=1)
+        train(matrix_of([[1e37, 1.0], [1.0, 1.0]]), SETTINGS, seed=1)
 
 
 def test_songs_and_users_without_strength_have_zero_factors() -> None:
@@ -244,8 +215,22 @@ def test_many_factors_work(clear: World) -> None:
     model = train(clear.base, settings, seed=1)
     assert model.user_factors.shape == (240, 1024)
     np.testing.assert_allclose(
-        model.user_factors[:2], exact_users(clear.base, model, 2), rtol=1e-6, atol=1e-8
+        model.user_factors[:2], dense_users(clear.base, model, 2), rtol=1e-6, atol=1e-8
     )
+
+
+def test_to_implicit_and_its_methods(clear: World, model: ALSModel) -> None:
+    theirs = model.implicit
+    confidence = model.confidences(clear.base.strength)
+    ids, scores = theirs.recommend(5, confidence[5], N=4)
+    exact = model.user_factors[5] @ model.item_factors[ids].T
+    np.testing.assert_allclose(scores, exact, atol=1e-5)
+    total, parts, _ = theirs.explain(5, confidence, ids[0])
+    assert total == pytest.approx(exact[0], abs=1e-9)
+    dense = dense_parts(clear.base, model, 5, ids[0])
+    assert parts[0] == (int(dense.argmax()), pytest.approx(dense.max(), abs=1e-9))
+    same = clear.group_of_song[theirs.similar_items(9, N=6)[0]] == clear.group_of_song[9]
+    assert same.mean() > 0.8
 
 
 def against_popularity(model: ALSModel, clear: World) -> Interval:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +15,16 @@ from scipy.sparse import csr_matrix
 from recsys.matrix import TasteMatrix
 from recsys.settings import AlsSettings
 
-SETTINGS = AlsSettings(factors=8, iterations=8, warm_iterations=2)
+#: An objective that asks everything of the solver: every weight and exponent counts.
+SETTINGS = AlsSettings(
+    factors=8,
+    iterations=8,
+    warm_iterations=2,
+    alpha=2.0,
+    regularization=0.1,
+    regularization_exponent=0.5,
+    unobserved_weight=0.4,
+)
 
 
 def matrix_of(
@@ -95,3 +106,11 @@ def world(seed: int = 1, users: int = 240, songs: int = 200, groups: int = 8) ->
         tracks += [f"track-song{song:05}" for song in chosen[12:]]
     plays = pa.table({"user_id": rows, "track_id": tracks})
     return World(matrix_of(heard), plays, group_of_user, group_of_song)
+
+
+def as_format_1(folder: Path) -> None:
+    """Make a saved model look like one from before the objective had settings of its own."""
+    about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    for name in ("unobserved_weight", "regularization_exponent"):
+        del about["settings"][name]
+    (folder / "model.json").write_text(json.dumps(about | {"format": 1}), encoding="utf-8")
