@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 from scipy.sparse import csr_matrix
 
+from recsys.evaluation._kernel import any_stored, similarity_within, stored
 from recsys.evaluation._metrics import Scores, positions
 from recsys.evaluation._rankers import known_songs
 from recsys.matrix import TasteMatrix
 from recsys.models import Ranking
+from recsys.models._fold_in import index_arrays
 
 #: Lists looked at for the diversity within them.
 _DIVERSITY_LISTS: Final = 1000
@@ -49,15 +51,22 @@ class BeyondAccuracy:
         listeners = base.songs["listeners"].to_numpy()
         holders = max(np.count_nonzero(np.diff(base.strength.indptr)), 1)
         self._information = -np.log2(np.maximum(listeners, 1) / holders)
-        self._artists = _artists(base)
-        self._heard_artists = _keys((base.excluded[users].astype(np.int32) @ self._artists).tocsr())
+        artists = _artists(base)
+        self._artists = index_arrays(artists)
+        self._heard_artists = _sorted(base.excluded[users].astype(np.int32) @ artists)
         self._listeners = base.strength.tocsc()
-        self._popular = np.sort(self._pairs(popular))
-        self._previous = None if previous is None else _keys(previous.tocsr())
-        self._had_previous = None if previous is None else np.diff(previous.indptr) > 0
+        lists = (np.ones(len(popular.songs), bool), popular.songs, popular.offsets)
+        self._popular = _sorted(csr_matrix(lists, (self._users, self._songs)))
+        self._previous = None if previous is None else _sorted(previous)
 
-    def of(self, ranking: Ranking) -> dict[str, float | None]:
+    def of(
+        self, ranking: Ranking, by_listener: Mapping[str, Scores] | None = None
+    ) -> dict[str, float | None]:
         """Measure lists, one per user.
+
+        Args:
+            ranking: the lists.
+            by_listener: from :meth:`by_listener`, where it is at hand.
 
         Returns:
             - ``coverage``: songs that are in any list, over the songs that anybody holds to
@@ -79,7 +88,8 @@ class BeyondAccuracy:
             Where all lists are empty, ``novelty`` and ``popularity_overlap`` are 0.
         """
         times = np.bincount(ranking.songs, minlength=self._songs)[self._known]
-        means = {name: _mean(values) for name, values in self.by_listener(ranking).items()}
+        each = self.by_listener(ranking) if by_listener is None else by_listener
+        means = {name: _mean(values) for name, values in each.items()}
         return {
             "coverage": _rounded(np.count_nonzero(times) / max(len(times), 1)),
             "gini": _rounded(gini(times)),
@@ -91,21 +101,18 @@ class BeyondAccuracy:
     def by_listener(self, ranking: Ranking) -> dict[str, Scores]:
         """What :meth:`of` takes the mean of: float64 ``[users]``, NaN for a list without."""
         row, _ = positions(ranking)
-        pairs = self._pairs(ranking)
         previous = np.full(self._users, np.nan)
-        if self._previous is not None and self._had_previous is not None:
-            had = self._had_previous[row]
-            previous = self._means(row[had], _among(pairs[had], self._previous))
+        if self._previous is not None:
+            had = np.diff(self._previous[0])[row] > 0
+            again = stored(*self._previous, row[had], ranking.songs[had])
+            previous = self._means(row[had], again)
         return {
             "novelty": self._means(row, self._information[ranking.songs]),
             "unheard_artists": self._unheard_artists(row, ranking.songs),
             "intra_list_diversity": self._diversity(ranking),
             "overlap_previous": previous,
-            "popularity_overlap": self._means(row, _among(pairs, self._popular)),
+            "popularity_overlap": self._means(row, stored(*self._popular, row, ranking.songs)),
         }
-
-    def _pairs(self, ranking: Ranking) -> npt.NDArray[np.int64]:
-        return positions(ranking)[0] * self._songs + ranking.songs
 
     def _means(self, row: npt.NDArray[np.int64], values: npt.NDArray[np.generic]) -> Scores:
         """The mean over each user's values; NaN without any."""
@@ -116,24 +123,19 @@ class BeyondAccuracy:
         return means
 
     def _unheard_artists(self, row: npt.NDArray[np.int64], songs: npt.NDArray[np.int32]) -> Scores:
-        credited = self._artists[songs]
-        many = np.diff(credited.indptr)
-        keys = np.repeat(row, many) * credited.shape[1] + credited.indices
-        place = np.repeat(np.arange(len(row)), many)
-        heard = np.bincount(place, _among(keys, self._heard_artists), minlength=len(row)) > 0
-        some = many > 0
-        return self._means(row[some], ~heard[some])
+        starts, artists = self._artists
+        some = np.diff(starts)[songs] > 0
+        row, songs = row[some], songs[some]
+        return self._means(row, ~any_stored(*self._heard_artists, row, starts, artists, songs))
 
     def _diversity(self, ranking: Ranking) -> Scores:
         step = max(-(-self._users // _DIVERSITY_LISTS), 1)
-        by_song = self._listeners
-        similarity = _similarity_within(
+        similarity = similarity_within(
             ranking.offsets[:-1][::step],
             ranking.offsets[1:][::step],
             ranking.songs,
-            by_song.indptr.astype(np.int64),
-            by_song.indices,
-            by_song.shape[0],
+            *index_arrays(self._listeners),
+            self._listeners.shape[0],
         )
         found = np.full(self._users, np.nan)
         found[::step] = 1 - similarity
@@ -164,19 +166,9 @@ def _artists(base: TasteMatrix) -> csr_matrix:
     return csr_matrix((np.ones(len(artists), np.int32), artists, indptr), shape)
 
 
-def _keys(matrix: csr_matrix) -> npt.NDArray[np.int64]:
-    """Row and column of each stored entry as one number, ascending."""
-    matrix.sort_indices()
-    row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    return np.asarray(row * matrix.shape[1] + matrix.indices)
-
-
-def _among(keys: npt.NDArray[np.int64], known: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Which of ``keys`` are among ``known``, which is ascending."""
-    if not len(known):
-        return np.zeros(len(keys), bool)
-    place = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-    return np.asarray(known[place] == keys)
+def _sorted(matrix: csr_matrix) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+    """The index arrays of a matrix, each row's columns ascending."""
+    return index_arrays(matrix.tocsr().sorted_indices())
 
 
 def _mean(values: Scores) -> float | None:
@@ -186,29 +178,3 @@ def _mean(values: Scores) -> float | None:
 
 def _rounded(value: float) -> float:
     return round(float(value), 6)
-
-
-@numba.njit(cache=True, nogil=True)
-def _similarity_within(begins, ends, songs, indptr, indices, users):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Mean cosine of the listeners of any two songs of each list; NaN for a list under two.
-
-    With ``v`` the sum of the songs' unit vectors over listeners, the cosines of all ordered pairs
-    of ``m`` songs add up to ``|v|^2 - m``.
-    """
-    found = np.full(len(begins), np.nan)
-    total = np.zeros(users)
-    for n in range(len(begins)):
-        counted = 0
-        for place in range(begins[n], ends[n]):
-            first, last = indptr[songs[place]], indptr[songs[place] + 1]
-            counted += last > first
-            for entry in range(first, last):
-                total[indices[entry]] += 1 / np.sqrt(last - first)
-        square = 0.0
-        for place in range(begins[n], ends[n]):
-            for entry in range(indptr[songs[place]], indptr[songs[place] + 1]):
-                square += total[indices[entry]] ** 2
-                total[indices[entry]] = 0.0
-        if counted > 1:
-            found[n] = (square - counted) / (counted * (counted - 1))
-    return found

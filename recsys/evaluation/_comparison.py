@@ -139,14 +139,13 @@ def compare(
     }
     sure = _intervals(scored | differences, seed)
     lists = BeyondAccuracy(base, heard.users, popular=rankings[POPULARITY], previous=previous)
+    beyond = {name: lists.by_listener(ranking) for name, ranking in rankings.items()}
     return Comparison(
         k=k,
         listeners=len(heard.users),
         metrics={name: sure[name] for name in scored},
-        beyond={name: lists.of(ranking) for name, ranking in rankings.items()},
-        beyond_intervals=_where_known(
-            {name: lists.by_listener(ranking) for name, ranking in rankings.items()}, seed
-        ),
+        beyond={name: lists.of(ranking, beyond[name]) for name, ranking in rankings.items()},
+        beyond_intervals=_where_known(beyond, seed),
         segments={
             name: Segment(int(users), _intervals(values, seed))
             for name, (users, values) in segments.items()

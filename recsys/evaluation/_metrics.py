@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from recsys.evaluation._kernel import stored
 from recsys.evaluation._truth import Truth
 from recsys.models import CUTOFF as CUTOFF
 from recsys.models import Ranking
+from recsys.models._fold_in import index_arrays
 
 Scores = npt.NDArray[np.float64]
 
@@ -61,11 +63,10 @@ def score(ranking: Ranking, truth: Truth, k: int = CUTOFF) -> Metrics:
     >>> {name: round(float(values[0]), 4) for name, values in metrics.named().items()}
     {'recall_at_30': 0.5, 'ndcg_at_30': 0.3869, 'hit_rate_at_30': 1.0, 'map_at_30': 0.25}
     """
-    users, songs = truth.songs.shape
+    users = truth.songs.shape[0]
     row, position = positions(ranking)
     wanted = np.diff(truth.songs.indptr)
-    keys = np.repeat(np.arange(users), wanted) * songs + truth.songs.indices
-    hit = (position < k) & np.isin(row * songs + ranking.songs, keys)
+    hit = (position < k) & stored(*index_arrays(truth.songs), row, ranking.songs)
     row, position = row[hit], position[hit]
 
     gain = 1 / np.log2(np.arange(k) + 2)

@@ -17,10 +17,12 @@ from implicit.cpu.als import AlternatingLeastSquares
 from implicit.nearest_neighbours import ItemItemRecommender
 from scipy.sparse import csr_matrix
 
-from recsys._threads import cores, one_blas_thread
+from recsys._threads import cores, one_blas_thread, over_blocks
+from recsys.evaluation._kernel import best_neighbours, first_unheard
 from recsys.evaluation._metrics import CUTOFF
 from recsys.matrix import TasteMatrix
 from recsys.models import ALSModel, Ranking, rank
+from recsys.models._fold_in import index_arrays
 
 POPULARITY: Final = "popularity"
 
@@ -96,18 +98,20 @@ def recommend_popular(
     """
     if popularity is None:
         popularity = base.songs["popularity"].to_numpy()
-    order = np.lexsort((np.arange(len(popularity)), -popularity))
+    order = np.lexsort((np.arange(len(popularity)), -popularity)).astype(np.int32)
+    ranked = order[((popularity > 0) & known_songs(base))[order]]
     standing = np.empty(len(order))
     standing[order] = np.arange(len(order), 0, -1)
-    return rank(
-        np.ones((len(users), 1)),
-        standing[:, None],
-        limits=np.full(len(users), k),
-        allowed=(popularity > 0) & known_songs(base),
-        excluded=base.excluded,
-        rows=users,
-        what="Scoring popularity",
-    )
+    songs = np.zeros((len(users), min(k, len(ranked))), np.int32)
+    counts = np.zeros(len(users), np.int64)
+    heard = index_arrays(base.excluded)
+
+    def block(start: int, stop: int) -> None:
+        first_unheard(ranked, *heard, users[start:stop], songs[start:stop], counts[start:stop])
+
+    for _ in over_blocks(block, len(users), _USERS_AT_ONCE):
+        pass
+    return _ranking(songs, standing[songs], counts)
 
 
 def recommend_neighbours(base: TasteMatrix, users: Users, k: int = CUTOFF) -> Ranking:
@@ -126,12 +130,23 @@ def recommend_neighbours(base: TasteMatrix, users: Users, k: int = CUTOFF) -> Ra
     )
     model = ItemItemRecommender(num_threads=cores())
     model.fit(unit, show_progress=False)
-    lists = []
-    for start in range(0, len(users), _USERS_AT_ONCE):
-        rows = users[start : start + _USERS_AT_ONCE]
-        scores = (strength[rows] @ model.similarity).tocsr()
-        lists.append(_best(scores, base.excluded[rows], k))
-    return _one_below_the_other(lists)
+    similarity = (*index_arrays(model.similarity), model.similarity.data)
+    held = (*index_arrays(strength), strength.data)
+    excluded = index_arrays(base.excluded)
+    width = min(k, strength.shape[1])
+    songs = np.zeros((len(users), width), np.int32)
+    scores = np.zeros((len(users), width))
+    counts = np.zeros(len(users), np.int64)
+
+    def block(start: int, stop: int) -> None:
+        own = slice(start, stop)
+        best_neighbours(
+            held, excluded, similarity, users[own], songs[own], scores[own], counts[own]
+        )
+
+    for _ in over_blocks(block, len(users), _USERS_AT_ONCE):
+        pass
+    return _ranking(songs, scores, counts)
 
 
 def recommend_als_defaults(
@@ -163,25 +178,10 @@ def known_songs(base: TasteMatrix) -> npt.NDArray[np.bool_]:
     return np.asarray(base.songs["listeners"].to_numpy() > 0)
 
 
-def _best(scores: csr_matrix, excluded: csr_matrix, k: int) -> Ranking:
-    """The ``k`` largest positive scores of each row that are not excluded; equal ones by song."""
-    users, songs = scores.shape
-    row = np.repeat(np.arange(users), np.diff(scores.indptr))
-    heard = np.repeat(np.arange(users), np.diff(excluded.indptr)) * songs + excluded.indices
-    kept = (scores.data > 0) & ~np.isin(row * songs + scores.indices, heard)
-    row, song, value = row[kept], scores.indices[kept], scores.data[kept].round(6)
-    order = np.lexsort((song, -value, row))
-    row, song, value = row[order], song[order], value[order]
-    counts = np.bincount(row, minlength=users)
-    first = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts) < k
-    offsets = np.concatenate([[0], np.cumsum(np.minimum(counts, k))])
-    return Ranking(offsets, song[first].astype(np.int32), value[first])
-
-
-def _one_below_the_other(lists: list[Ranking]) -> Ranking:
-    lengths = np.concatenate([np.zeros(0, np.int64), *(np.diff(one.offsets) for one in lists)])
-    return Ranking(
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        songs=np.concatenate([np.zeros(0, np.int32), *(one.songs for one in lists)]),
-        scores=np.concatenate([np.zeros(0), *(one.scores for one in lists)]),
-    )
+def _ranking(
+    songs: npt.NDArray[np.int32], scores: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]
+) -> Ranking:
+    """The first ``counts`` of each row, one below the other."""
+    filled = np.arange(songs.shape[1]) < counts[:, None]
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    return Ranking(offsets, songs[filled], scores[filled])

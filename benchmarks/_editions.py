@@ -1,0 +1,32 @@
+"""Whole editions, as an operator makes them, and where their seconds go."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from benchmarks._logs import Log
+from benchmarks._measure import Run, run
+
+
+def make_edition(log: Log, home: Path, week: str) -> Run:
+    """Make one week's edition in ``home``: everything from the log to the store."""
+    config = home.parent / f"{home.name}.cfg"
+    config.write_text(
+        f"[recsys]\nhome = {home}\n[listens]\nsource = {log.source}\nformat = parquet\n"
+    )
+    luigi = [sys.executable, "-m", "luigi", "--module", "workflows", "WeeklyPlaylists"]
+    done = run([*luigi, "--local-scheduler", "--week", week], {"LUIGI_CONFIG_PATH": str(config)})
+    record = json.loads((_folder(home, week) / "record" / "record.json").read_text())
+    done.said["steps"] = record["seconds"]
+    return done
+
+
+def playlists(home: Path, week: str) -> Path:
+    """The playlists of an edition."""
+    return _folder(home, week) / "playlists" / "playlists.parquet"
+
+
+def _folder(home: Path, week: str) -> Path:
+    return home / "editions" / week / "r1"

@@ -1,0 +1,116 @@
+"""Spark's ALS on one machine. It cannot leave out what was heard, so more is asked for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+os.environ["PYSPARK_PYTHON"] = sys.executable
+
+from pyspark.ml.feature import StringIndexer
+from pyspark.ml.recommendation import ALS
+from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import functions as f
+
+from benchmarks.peers._steps import (
+    ACTIVE_DAYS,
+    ALPHA,
+    FACTORS,
+    ITERATIONS,
+    LENGTH,
+    REGULARIZATION,
+    Steps,
+)
+
+
+def main(log: Path, cutoff: str, out: Path) -> None:
+    """Read, count, train, recommend, write."""
+    steps = Steps()
+    spark = (
+        SparkSession.builder.master("local[*]")
+        .config("spark.driver.memory", "8g")
+        .config("spark.sql.shuffle.partitions", 2 * (os.cpu_count() or 1))
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.session.timeZone", "UTC")
+        .getOrCreate()
+    )
+    spark.sparkContext.setLogLevel("ERROR")
+    steps.done("start")
+
+    counts = (
+        spark.read.parquet(str(log))
+        .where(f.col("date") < f.lit(cutoff).cast("date"))
+        .dropna(subset=["user_id", "track_id", "listened_at"])
+        .where((f.col("event") == "play") & ~f.coalesce(f.col("private"), f.lit(False)))
+        .groupBy("user_id", "track_id")
+        .agg(f.count("*").alias("listens"), f.max("listened_at").alias("last"))
+    )
+    indexer = StringIndexer(inputCols=["user_id", "track_id"], outputCols=["user", "track"])
+    indexed = indexer.fit(counts)
+    counts = (
+        indexed.transform(counts)
+        .withColumn("user", f.col("user").cast("int"))
+        .withColumn("track", f.col("track").cast("int"))
+        .withColumn("strength", f.log1p("listens"))
+        .cache()
+    )
+    counts.count()
+    steps.done("read and count")
+
+    als = ALS(
+        rank=FACTORS,
+        maxIter=ITERATIONS,
+        regParam=REGULARIZATION / 100,  # Spark multiplies it by the listener's number of tracks
+        alpha=ALPHA,
+        implicitPrefs=True,
+        userCol="user",
+        itemCol="track",
+        ratingCol="strength",
+        seed=1,
+    )
+    model = als.fit(counts)
+    steps.done("train")
+
+    since = f.lit(cutoff).cast("timestamp") - f.expr(f"INTERVAL {ACTIVE_DAYS} DAYS")
+    per_user = counts.groupBy("user").agg(f.count("*").alias("heard"), f.max("last").alias("last"))
+    active = per_user.where(f.col("last") >= since).cache()
+    most = active.approxQuantile("heard", [0.95], 0.0)[0]
+    heard = counts.select("user", "track")
+    few = active.where(f.col("heard") <= most)
+    many = active.where(f.col("heard") > most)
+    top = active.agg(f.max("heard")).first()[0]
+    found = _unheard(model.recommendForUserSubset(few, LENGTH + int(most)), heard)
+    found = found.union(_unheard(model.recommendForUserSubset(many, LENGTH + int(top)), heard))
+    names = [spark.createDataFrame(enumerate(labels), [column, name]) for labels, column, name in (
+        (indexed.labelsArray[0], "user", "user_id"), (indexed.labelsArray[1], "track", "track_id"),
+    )]  # fmt: skip
+    lists = (
+        found.join(names[0], "user")
+        .join(f.broadcast(names[1]), "track")
+        .groupBy("user_id")
+        .agg(f.array_sort(f.collect_list(f.struct("place", "track_id"))).alias("listed"))
+        .select("user_id", f.col("listed.track_id").alias("track_ids"))
+    )
+    lists.coalesce(1).write.mode("overwrite").parquet(f"{out}.parts")
+    next(Path(f"{out}.parts").glob("part-*.parquet")).rename(out)
+    steps.done("recommend and write")
+    steps.tell()
+    spark.stop()
+
+
+def _unheard(recommended: DataFrame, heard: DataFrame) -> DataFrame:
+    """The first 30 of each listener that were not heard: user, track, place."""
+    place = Window.partitionBy("user").orderBy(f.desc("score"), "track")
+    return (
+        recommended.select("user", f.explode("recommendations").alias("one"))
+        .select("user", f.col("one.track").alias("track"), f.col("one.rating").alias("score"))
+        .join(heard, ["user", "track"], "left_anti")
+        .withColumn("place", f.row_number().over(place))
+        .where(f.col("place") <= LENGTH)
+        .select("user", "track", "place")
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))

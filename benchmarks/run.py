@@ -1,0 +1,284 @@
+"""The product beside what people would use instead: ``make bench``.
+
+    python -m benchmarks.run [--size smoke|S|M] [--rounds N] [--only NAME ...]
+
+All contenders of a benchmark run in turn, each as a process of its own, round after round; the
+ratio within a round is what counts. Results go to ``benchmarks/latest.json`` and, with plots, into
+``docs/benchmarks.md``; ``--size smoke`` judges no time and writes neither.
+
+A contender whose package is not installed is left out, and said so. Spark, lenskit and RecTools ask
+for packages that ours do not go with: ``python -m benchmarks.peers.install NAME`` gives each an
+environment of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import json
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from datetime import timedelta
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks import _page
+from benchmarks._editions import make_edition, playlists
+from benchmarks._logs import CUTOFF, FOLLOWING, SIZES, WEEK, Log, open_log
+from benchmarks._measure import Ratio, Run, median_of, python, run
+from benchmarks._quality import check_lists, recall
+from benchmarks.stages import prepare
+
+CACHE: Final = Path("data/bench")
+LATEST: Final = Path("benchmarks/latest.json")
+
+Record = dict[str, Any]
+Contenders = dict[str, Callable[[], Run]]
+
+
+def peers_work(log: Log, work: Path, rounds: int) -> Iterator[Record]:
+    """First run, the peers' work only: read, count, train, recommend unheard, write."""
+
+    def of(name: str, module: str) -> Callable[[], Run]:
+        out = work / f"{name}.parquet"
+        return lambda: run(python(module, log.source, CUTOFF, out))
+
+    contenders = {
+        "ours": of("ours", "benchmarks.ours"),
+        "pandas + implicit": of("pandas + implicit", "benchmarks.peers.pandas_implicit"),
+    }
+    if _installed("polars"):
+        contenders["polars + implicit"] = of(
+            "polars + implicit", "benchmarks.peers.polars_implicit"
+        )
+    if log.name == "S" and _installed("pyspark"):
+        contenders["spark"] = of("spark", "benchmarks.peers.spark_als")
+
+    def quality(name: str) -> Record:
+        check_lists(log, CUTOFF, work / f"{name}.parquet")
+        return recall(log, work / f"{name}.parquet")
+
+    same = _same_bytes(work / "ours.parquet")
+    yield from _compared("first run, the peers' work", log, contenders, rounds, quality, same)
+
+
+def everything(log: Log, work: Path, rounds: int) -> Iterator[Record]:
+    """First run and following week, everything; beside the peer doing only its own work."""
+    homes = iter(range(2 * rounds))
+
+    def first() -> Run:
+        home = work / f"home-{next(homes)}"
+        done = make_edition(log, home, WEEK)
+        shutil.copy(playlists(home, WEEK), work / "ours.parquet")
+        first.home = home  # type: ignore[attr-defined]
+        return done
+
+    def following() -> Run:
+        home: Path = first.home  # type: ignore[attr-defined]
+        done = make_edition(log, home, FOLLOWING)
+        shutil.rmtree(home)
+        return done
+
+    def peer(cutoff: object) -> Callable[[], Run]:
+        out = work / "peer.parquet"
+        return lambda: run(python("benchmarks.peers.pandas_implicit", log.source, cutoff, out))
+
+    def quality(name: str) -> Record:
+        return recall(log, work / ("ours.parquet" if name == "ours" else "peer.parquet"))
+
+    same = _same_bytes(work / "ours.parquet")
+    week_later = CUTOFF + timedelta(days=7)
+    both: dict[str, Contenders] = {
+        "first run, everything": {"ours": first, "pandas + implicit": peer(CUTOFF)},
+        "following week, everything": {
+            "ours": following,
+            "pandas + implicit": peer(week_later),
+        },
+    }
+    runs: dict[str, dict[str, list[Run]]] = {
+        stage: {name: [] for name in contenders} for stage, contenders in both.items()
+    }
+    qualities: dict[str, Record] = {}
+    for _ in range(rounds):
+        for stage, contenders in both.items():
+            for name, work_of in contenders.items():
+                runs[stage][name].append(work_of())
+                if stage == "first run, everything":
+                    qualities[name] = quality(name)
+                    if name == "ours":
+                        same()
+    for stage, found in runs.items():
+        yield from _records(stage, log, found, qualities if "first" in stage else {})
+
+
+def overhead(_: Log, work: Path, rounds: int) -> Iterator[Record]:
+    """Imports, Luigi, MLflow: an edition of a log so small that there is nothing else to do."""
+    tiny = open_log("tiny", CACHE)
+    homes = iter(range(2 * rounds))
+
+    def once(home: Path) -> Run:
+        done = make_edition(tiny, home, WEEK)
+        shutil.rmtree(home)
+        return done
+
+    once(work / "warm-up")
+    contenders = {"ours": lambda: once(work / f"tiny-{next(homes)}")}
+    yield from _compared("fixed overhead", tiny, contenders, rounds)
+
+
+def aggregation(log: Log, _: Path, rounds: int) -> Iterator[Record]:
+    """Listens to plays per listener and track; beside it, merely reading the same columns."""
+    names = ["ours", "pandas", *(["polars"] if _installed("polars") else []), "reading"]
+    yield from _stage("aggregate", "aggregation", names, log, log.source, rounds)
+
+
+def training(log: Log, _: Path, rounds: int) -> Iterator[Record]:
+    """Five iterations at 64 and at 128 factors."""
+    folder = prepare(log, CACHE / f"{log.name}-model")
+    for factors in (64, 128):
+        yield from _stage(
+            "training", f"training, {factors} factors", ["ours", "implicit"], log, folder, rounds,
+            "--factors", factors,
+        )  # fmt: skip
+
+
+def candidates(log: Log, _: Path, rounds: int) -> Iterator[Record]:
+    """The best 200 unheard, at the log's own catalogue and at a wider one."""
+    folder = prepare(log, CACHE / f"{log.name}-model")
+    names = ["ours", "implicit", "product"]
+    for tracks, listeners in ((None, 20_000), (100_000, 4_000)):
+        size = f"{tracks:,} tracks" if tracks else "the log's own tracks"
+        wide = ("--tracks", tracks) if tracks else ()
+        yield from _stage(
+            "candidates", f"candidates, {size}", names, log, folder, rounds,
+            "--listeners", listeners, *wide,
+        )  # fmt: skip
+
+
+BENCHMARKS: Final = {
+    "peers-work": peers_work,
+    "everything": everything,
+    "overhead": overhead,
+    "aggregation": aggregation,
+    "training": training,
+    "candidates": candidates,
+}
+#: What the smoke test runs: `everything` is what tests/workflows are for.
+SMOKE: Final = ("peers-work", "aggregation", "training", "candidates")
+
+
+def _stage(
+    name: str, title: str, contenders: list[str], log: Log, given: Path, rounds: int, *more: object
+) -> Iterator[Record]:
+    works: Contenders = {
+        one: (lambda one=one: run(python("benchmarks.stages", name, one, given, *more)))
+        for one in contenders
+    }
+    yield from _compared(title, log, works, rounds)
+
+
+def _compared(
+    stage: str,
+    log: Log,
+    contenders: Contenders,
+    rounds: int,
+    quality: Callable[[str], Record] | None = None,
+    after_ours: Callable[[], None] = lambda: None,
+) -> Iterator[Record]:
+    runs: dict[str, list[Run]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, work in contenders.items():
+            runs[name].append(work())
+            if name == "ours":
+                after_ours()
+    qualities = {name: quality(name) for name in contenders} if quality else {}
+    yield from _records(stage, log, runs, qualities)
+
+
+def _records(
+    stage: str, log: Log, runs: dict[str, list[Run]], qualities: dict[str, Record]
+) -> Iterator[Record]:
+    """One record per contender; ratios over one are in our favour."""
+    for name, done in runs.items():
+        record: Record = {"stage": stage, "size": log.name, "contender": name, **median_of(done)}
+        if name != "ours":
+            ours = runs["ours"]
+            record["ratio"] = asdict(Ratio.of([r.seconds for r in ours], [r.seconds for r in done]))
+            record["cpu_ratio"] = asdict(
+                Ratio.of([r.cpu_seconds for r in ours], [r.cpu_seconds for r in done])
+            )
+            record["memory_ratio"] = asdict(
+                Ratio.of([r.peak_mb for r in ours], [r.peak_mb for r in done])
+            )
+        checked = {k: v for k, v in done[-1].said.items() if k not in ("seconds", "cpu", "steps")}
+        yield {**record, "quality": qualities.get(name, {}), "checked": checked}
+
+
+def _same_bytes(out: Path) -> Callable[[], None]:
+    """A check that every run wrote the same.
+
+    Raises:
+        RuntimeError: it did not.
+    """
+    seen: set[str] = set()
+
+    def check() -> None:
+        seen.add(hashlib.sha256(out.read_bytes()).hexdigest())
+        if len(seen) > 1:
+            raise RuntimeError(f"{out}: two runs on one log wrote different bytes")
+
+    return check
+
+
+def _installed(package: str) -> bool:
+    if importlib.util.find_spec(package):
+        return True
+    print(f"{package} is not installed and is left out")
+    return False
+
+
+def about(size: str, rounds: int) -> Record:
+    """The machine, the versions and the command."""
+    packages = ("duckdb", "implicit", "numba", "numpy", "pandas", "polars", "pyarrow", "pyspark")
+    found = {dist.metadata["Name"].lower(): dist.version for dist in metadata.distributions()}
+    return {
+        "command": f"python -m benchmarks.run --size {size} --rounds {rounds}",
+        "machine": _page.machine(),
+        "python": platform.python_version(),
+        "packages": {name: found[name] for name in packages if name in found},
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run them."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--size", choices=[name for name in SIZES if name != "tiny"], default="S")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", choices=BENCHMARKS, help="of the benchmarks")
+    given = parser.parse_args(arguments)
+    smoke = given.size == "smoke"
+    names = given.only or (SMOKE if smoke else BENCHMARKS)
+    log = open_log(given.size, CACHE)
+    work = CACHE / "work"
+    results = json.loads(LATEST.read_text()) if LATEST.exists() else {"records": []}
+    for name in names:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        records = list(BENCHMARKS[name](log, work.absolute(), given.rounds))
+        print(_page.table(records), file=sys.stderr if smoke else sys.stdout)
+        stages = {(record["stage"], record["size"]) for record in records}
+        kept = [r for r in results["records"] if (r["stage"], r["size"]) not in stages]
+        results = {"about": about(given.size, given.rounds), "records": kept + records}
+        if not smoke:
+            LATEST.write_text(json.dumps(results, indent=1) + "\n")
+            _page.write(results)
+    shutil.rmtree(work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""One stage by one contender, timed without what it needs to begin.
+
+    python -m benchmarks.stages STAGE CONTENDER FOLDER [--tracks N]
+
+FOLDER is what :func:`prepare` made of a log. Prints JSON: ``seconds``, ``cpu``, and what is
+checked beside them, which must be the same for every contender of a stage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # implicit asks for it
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_matrix, load_npz, save_npz
+
+from benchmarks._logs import CUTOFF, Log
+
+COLUMNS = ["user_id", "track_id", "listened_at", "event", "private"]
+COUNT = 200
+Work = Callable[[], Any]
+
+
+def prepare(log: Log, folder: Path) -> Path:
+    """Count a log and train on it: what the stages begin with."""
+    from benchmarks.ours import read
+    from recsys.models import train
+    from recsys.settings import AlsSettings
+
+    if not (folder / "items.npy").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        matrix = read(log.source, str(CUTOFF))
+        model = train(matrix, AlsSettings(), seed=1)
+        save_npz(folder / "strength.npz", matrix.strength)
+        np.save(folder / "users.npy", model.user_factors)
+        np.save(folder / "items.npy", model.item_factors)
+    return folder
+
+
+def aggregate(contender: str, log: Path, _: argparse.Namespace) -> tuple[Work, Work]:
+    """Plays per listener and track of the days before the cutoff; or merely reading these rows."""
+    days = sorted(day for day in log.glob("date=*") if day.name < f"date={CUTOFF}")
+    files = [day / "listens.parquet" for day in days]
+
+    def ours() -> tuple[int, int]:
+        from benchmarks.ours import read
+
+        matrix = read(log, str(CUTOFF))
+        return matrix.strength.nnz, round(float(np.expm1(matrix.strength.data).sum()))
+
+    def by_pandas() -> tuple[int, int]:
+        import pandas as pd
+
+        listens = pd.concat(pd.read_parquet(file, columns=COLUMNS) for file in files)
+        listens = listens.dropna(subset=["user_id", "track_id", "listened_at"])
+        listens = listens[(listens["event"] == "play") & ~listens["private"].fillna(False)]
+        counts = listens.groupby(["user_id", "track_id"]).size()
+        return len(counts), int(counts.sum())
+
+    def by_polars() -> tuple[int, int]:
+        import polars as pl
+
+        counts = (
+            pl.scan_parquet(files)
+            .drop_nulls(["user_id", "track_id", "listened_at"])
+            .filter(pl.col("event") == "play", ~pl.col("private").fill_null(value=False))
+            .group_by("user_id", "track_id")
+            .agg(pl.len().alias("listens"), pl.col("listened_at").max())
+            .collect(engine="streaming")
+        )
+        return len(counts), int(counts["listens"].sum())
+
+    def reading() -> None:
+        import pyarrow.parquet as pq
+
+        for file in files:
+            pq.ParquetFile(file).read(COLUMNS)
+
+    works = {"ours": ours, "pandas": by_pandas, "polars": by_polars, "reading": reading}
+    return _after_imports(works[contender], contender), lambda found: {"pairs and plays": found}
+
+
+def _after_imports(work: Work, contender: str) -> Work:
+    if contender in ("pandas", "polars"):
+        __import__(contender)
+    elif contender == "ours":
+        __import__("benchmarks.ours")
+    __import__("pyarrow.parquet")
+    return work
+
+
+def training(contender: str, folder: Path, given: argparse.Namespace) -> tuple[Work, Work]:
+    """Five iterations from the same kind of beginning; the loss afterwards."""
+    from implicit.cpu.als import AlternatingLeastSquares
+
+    from recsys.models._loss import loss
+    from recsys.settings import AlsSettings
+
+    strength = load_npz(folder / "strength.npz")
+    settings = AlsSettings(factors=given.factors, iterations=5)
+
+    def ours() -> float:
+        from recsys.models._als import _sweep
+
+        rng = np.random.default_rng(1)
+        items = rng.random((strength.shape[1], settings.factors), np.float32) * np.float32(0.01)
+        users = np.zeros((strength.shape[0], settings.factors), np.float32)
+        return _sweep(strength, users, items, settings, settings.iterations, None)[-1]
+
+    def theirs() -> float:
+        confidence = strength.astype(np.float32)
+        confidence.data = 1 + np.float32(settings.alpha) * strength.data
+        model = AlternatingLeastSquares(
+            factors=settings.factors,
+            regularization=settings.regularization,
+            alpha=1.0,
+            iterations=settings.iterations,
+            random_state=1,
+        )
+        model.fit(confidence, show_progress=False)
+        alpha, regularization = settings.alpha, settings.regularization
+        return loss(strength, model.user_factors, model.item_factors, alpha, regularization)
+
+    return {"ours": ours, "implicit": theirs}[contender], lambda found: {"loss": round(found, 6)}
+
+
+def candidates(contender: str, folder: Path, given: argparse.Namespace) -> tuple[Work, Work]:
+    """The best 200 unheard of every listener; or the product of the factors alone."""
+    from implicit.cpu.als import AlternatingLeastSquares
+
+    from recsys.models import rank
+
+    users, items, heard = catalogue(folder, given.tracks, given.listeners)
+    rows = np.arange(len(users), dtype=np.int32)
+
+    def ours() -> npt.NDArray[np.int32]:
+        found = rank(
+            users,
+            items,
+            limits=np.full(len(users), COUNT),
+            allowed=np.ones(len(items), bool),
+            excluded=heard,
+            rows=rows,
+        )
+        return found.songs.reshape(len(users), COUNT)
+
+    def theirs() -> npt.NDArray[np.int32]:
+        model = AlternatingLeastSquares(factors=items.shape[1])
+        model.user_factors, model.item_factors = users.astype(np.float32), items
+        ids, _ = model.recommend(rows, heard, N=COUNT, filter_already_liked_items=True)
+        return np.asarray(ids)
+
+    def product() -> npt.NDArray[np.int32]:
+        from recsys._threads import over_blocks
+
+        left = users.astype(np.float32)
+        own = threading.local()
+
+        def block(start: int, stop: int) -> None:
+            if not hasattr(own, "scores"):
+                own.scores = np.empty((128, len(items)), np.float32)
+            np.matmul(left[start:stop], items.T, out=own.scores[: stop - start])
+
+        for _ in over_blocks(block, len(users), 128):
+            pass
+        return np.zeros((1, COUNT), np.int32)
+
+    if contender == "ours":  # what compiling costs is shown apart
+        rank(
+            users[:1],
+            items,
+            limits=np.full(1, COUNT),
+            allowed=np.ones(len(items), bool),
+            excluded=heard,
+            rows=rows[:1],
+        )
+    works = {"ours": ours, "implicit": theirs, "product": product}
+    return works[contender], lambda found: {"first": np.sort(found[0]).tolist()[:5]}
+
+
+def catalogue(
+    folder: Path, tracks: int, listeners: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32], csr_matrix]:
+    """Trained factors, under a catalogue of any size: songs are repeated, each a little different.
+
+    So lengths and directions of the factors are spread as they are in a model, and no two songs
+    are the same.
+    """
+    users, items = np.load(folder / "users.npy"), np.load(folder / "items.npy")
+    strength = load_npz(folder / "strength.npz")
+    held = np.flatnonzero(np.diff(strength.indptr))[:listeners]
+    if tracks == len(items):
+        return users[held], items, strength[held]
+    rng = np.random.default_rng(1)
+    which = rng.integers(0, len(items), tracks)
+    noise = rng.standard_normal((tracks, items.shape[1]), np.float32)
+    wide = items[which] + 0.2 * noise * np.linalg.norm(items[which], axis=1)[:, None] / 8
+    heard = strength[held]
+    columns = (heard.indices.astype(np.int64) * 7919 + 13) % tracks
+    moved = csr_matrix((heard.data, columns.astype(np.int32), heard.indptr), (len(held), tracks))
+    moved.sum_duplicates()
+    return users[held], wide.astype(np.float32), moved
+
+
+STAGES = {"aggregate": aggregate, "training": training, "candidates": candidates}
+
+
+def main() -> None:
+    """Run one stage by one contender."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("contender")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--tracks", type=int, default=20_000)
+    parser.add_argument("--listeners", type=int, default=20_000)
+    parser.add_argument("--factors", type=int, default=64)
+    given = parser.parse_args()
+    work, check = STAGES[given.stage](given.contender, given.folder, given)
+    began, cpu = time.perf_counter(), time.process_time()
+    found = work()
+    seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+    print(json.dumps({"seconds": seconds, "cpu": cpu, **check(found)}))
+
+
+if __name__ == "__main__":
+    main()
