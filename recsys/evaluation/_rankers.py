@@ -142,11 +142,9 @@ def recommend_als_defaults(
     It is given the decayed, weighted events of each listener and song as they are, which is what
     its own tutorial does with play counts.
     """
-    events = base.strength.astype(np.float32)
-    events.data = np.expm1(base.strength.data)
     with one_blas_thread():
         model = AlternatingLeastSquares(random_state=seed, num_threads=cores())
-        model.fit(events, show_progress=False)
+        model.fit(events(base), show_progress=False)
     return rank(
         model.user_factors[users].astype(np.float64),
         model.item_factors,
@@ -156,6 +154,13 @@ def recommend_als_defaults(
         rows=users,
         what="Scoring implicit's ALS",
     )
+
+
+def events(base: TasteMatrix) -> csr_matrix:
+    """The decayed, weighted events behind each strength: float32 ``[users, songs]``."""
+    found = base.strength.astype(np.float32)
+    found.data = np.expm1(base.strength.data)
+    return found
 
 
 def known_songs(base: TasteMatrix) -> npt.NDArray[np.bool_]:
