@@ -196,9 +196,28 @@ class Edition:
             refused = self.folder / "refused" / f"{gate}.json"
             for path in (said, refused):
                 if path.exists():
-                    found[gate] = Verdict.from_dict(json.loads(path.read_text(encoding="utf-8")))
+                    found[gate] = Verdict.from_dict(_read_json(path))
                     break
         return found
+
+    @property
+    def trials(self) -> Rows:
+        """The trials of ``TuneModel`` for this week: state, score on each rung, values."""
+        return Rows([self._tuning().file("trials.parquet")])
+
+    @property
+    def tuning(self) -> Mapping[str, Any]:
+        """What ``TuneModel`` found for this week, and the evidence (docs/tuning.md)."""
+        return _read_json(self._tuning().file("evidence.json"))
+
+    def _tuning(self) -> Artefact:
+        folder = self.home.tuning(self.week)
+        if artefact.exists(folder):
+            return Artefact.open(folder)
+        raise ArtefactError(
+            f"Nothing was tuned for {self.week} yet. It is by: luigi --module workflows TuneModel "
+            f"--local-scheduler --week {self.week}"
+        )
 
     @property
     def hindsight(self) -> Mapping[str, Any]:
@@ -211,9 +230,7 @@ class Edition:
         return self._json("record")
 
     def _json(self, stage: str) -> Mapping[str, Any]:
-        path = self.artefact(stage).file(f"{stage}.json")
-        document: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return document
+        return _read_json(self.artefact(stage).file(f"{stage}.json"))
 
     # --- looking into it ---------------------------------------------------------------------
 
@@ -296,3 +313,8 @@ class Edition:
         weakref.finalize(trial, shutil.rmtree, folder, ignore_errors=True)
         make_trial(self.home, self.folder, model, self.settings, folder)
         return trial
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
+    document: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return document

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import shutil
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -37,6 +39,9 @@ trials = 4
 """
 
 
+_LUIGI = {"local_scheduler": True, "log_level": "WARNING", "logging_conf_file": ""}
+
+
 @pytest.fixture(scope="session")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``simulation``, ``home`` and the ``overlay.cfg`` that names them: read only.
@@ -56,6 +61,18 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tuned(simulated: Path) -> Path:
+    """The same folder, tuned for the newest week."""
+    from workflows import TuneModel
+
+    with (simulated.parent / "simulated.lock").open("w") as lock, working_in(simulated):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (simulated / "home" / "tuning").exists():
+            assert luigi.build([TuneModel(week=SIMULATED_WEEKS[-1])], **_LUIGI)
+    return simulated
+
+
 def _make(folder: Path) -> None:
     from recsys.simulate import World, simulate
     from workflows import BackfillPlaylists
@@ -65,12 +82,17 @@ def _make(folder: Path) -> None:
     )
     folder.mkdir()
     simulate(world).write(folder / "simulation", "jsonl")
-    config = folder / "overlay.cfg"
-    config.write_text(_OVERLAY.format(folder=folder), encoding="utf-8")
+    (folder / "overlay.cfg").write_text(_OVERLAY.format(folder=folder), encoding="utf-8")
+    with working_in(folder):
+        weeks = BackfillPlaylists(first=SIMULATED_WEEKS[0], last=SIMULATED_WEEKS[-1])
+        assert luigi.build([weeks], **_LUIGI)
+
+
+@contextlib.contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    """In the folder, with its settings."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv("LUIGI_CONFIG_PATH", str(config))
+        patch.setenv("LUIGI_CONFIG_PATH", str(folder / "overlay.cfg"))
         patch.setitem(luigi.configuration.get_config()["worker"], "keep_alive", "false")
-        weeks = BackfillPlaylists(first=SIMULATED_WEEKS[0], last=SIMULATED_WEEKS[-1])
-        options = {"log_level": "WARNING", "logging_conf_file": ""}
-        assert luigi.build([weeks], local_scheduler=True, **options)
+        yield

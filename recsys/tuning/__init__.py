@@ -2,7 +2,7 @@
 
 from recsys.tuning._outcome import BETTER, NONE_BETTER, NOT_SHOWN, Outcome
 from recsys.tuning._search import FAILED, FINISHED, STOPPED, Tried
-from recsys.tuning._space import SPACE, Between, Dimension, Steps, Times
+from recsys.tuning._space import SPACE, Between, Dimension, Steps, Times, with_values
 from recsys.tuning._tune import search_name, tune
 from recsys.tuning._weeks import TuningWeeks
 
@@ -23,4 +23,5 @@ __all__ = [
     "TuningWeeks",
     "search_name",
     "tune",
+    "with_values",
 ]
