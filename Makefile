@@ -6,12 +6,25 @@ BIN := .venv/bin
 DEMO_WEEK := 2026-W47
 DEMO := LUIGI_CONFIG_PATH=configs/demo.cfg
 
-.PHONY: playlists test soak lint types layers check lock clean
+NOTEBOOKS := LUIGI_CONFIG_PATH=configs/notebooks.cfg
+
+.PHONY: playlists notebooks test soak lint types layers check lock clean
 
 playlists: .venv/installed
 	$(BIN)/python -m recsys.simulate data/demo --if-missing
 	$(DEMO) $(BIN)/luigi --module workflows WeeklyPlaylists --local-scheduler --week $(DEMO_WEEK)
 	$(DEMO) $(BIN)/recsys summary --edition $(DEMO_WEEK)
+
+# Executed as a person would run them, into data/notebooks/*.html.
+notebooks: .venv/installed-dev
+	$(BIN)/python -m recsys.simulate data/demo --if-missing
+	$(NOTEBOOKS) $(BIN)/luigi --module workflows BackfillPlaylists --local-scheduler --first 2026-W44 --last $(DEMO_WEEK)
+	$(NOTEBOOKS) $(BIN)/luigi --module workflows TuneModel --local-scheduler --week $(DEMO_WEEK)
+	for notebook in notebooks/*.py; do \
+		$(BIN)/jupytext --quiet --to ipynb --output - $$notebook | $(NOTEBOOKS) PATH="$(BIN):$$PATH" $(BIN)/jupyter nbconvert \
+			--stdin --execute --ExecutePreprocessor.kernel_name=python3 --to html \
+			--output-dir data/notebooks --output $$(basename $$notebook .py) || exit 1; \
+	done
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -q -n auto -m "not soak"

@@ -1,1 +1,19 @@
 """Weekly playlists from listening logs: implicit-feedback ranking and the making of playlists."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recsys.loading import load
+
+__all__ = ["load"]
+
+
+def __getattr__(name: str) -> Any:
+    # What it needs is heavy, and a reader of playlists does not need it.
+    if name == "load":
+        from recsys.loading import load
+
+        return load
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

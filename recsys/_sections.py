@@ -199,3 +199,13 @@ class MlflowSettings:
     """``[mlflow]``: where runs are tracked. Empty: a SQLite file under home."""
 
     tracking_uri: str = setting.of(setting.anything, "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningSettings:
+    """``[tuning]``: how long better settings of the model are looked for."""
+
+    #: The search ends after so many trials; whatever runs before counts.
+    trials: int = setting.of(setting.integer(1, 100_000), 60)
+    #: No trial is begun so many minutes after the run began; 0 for no limit.
+    minutes: float = setting.of(setting.number(0, 100_000), 0.0)

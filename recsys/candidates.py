@@ -8,10 +8,14 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from scipy.sparse import csr_matrix
 
+from recsys.eligibility import barred_songs, cooling_songs, eligible_users
+from recsys.home import Home
 from recsys.matrix import TasteMatrix
 from recsys.models import ALSModel, Ranking, rank
+from recsys.plan import Plan, cooling_playlists
 
 #: A song held to vouches for at most so many candidates.
 PER_KNOWN_SONG: Final = 10
@@ -37,6 +41,25 @@ class Candidates:
         """Write it as npy files into ``folder``."""
         for field in fields(self):
             np.save(folder / f"{field.name}.npy", getattr(self, field.name))
+
+    def to_arrow(self, matrix: TasteMatrix) -> pa.Table:
+        """One row a candidate: user_id, rank (from 1), track_id, track_name, song_key, score.
+
+        Args:
+            matrix: the edition's, for the names.
+        """
+        counts = np.diff(self.offsets)
+        songs = matrix.songs.select(["track_id", "track_name", "song_key"]).take(self.songs)
+        users = matrix.users["user_id"].take(np.repeat(self.users, counts))
+        ranks = np.arange(1, len(self.songs) + 1) - np.repeat(self.offsets[:-1], counts)
+        return pa.table(
+            {
+                "user_id": users,
+                "rank": pa.array(ranks, pa.int32()),
+                **dict(zip(songs.schema.names, songs.columns, strict=True)),
+                "score": self.scores,
+            }
+        )
 
     @classmethod
     def load(cls, folder: Path) -> Candidates:
@@ -70,6 +93,28 @@ def find_candidates(
     limits = np.minimum(count, PER_KNOWN_SONG * known)
     ranking = rank_unheard(model, matrix, users, limits, barred=barred, cooling=cooling)
     return Candidates(users, ranking.offsets, ranking.songs, ranking.scores)
+
+
+def edition_candidates(
+    plan: Plan, home: Home, model: ALSModel, matrix: TasteMatrix, *, spill: Path
+) -> Candidates:
+    """Find the candidates of everyone who is eligible in an edition.
+
+    Args:
+        plan: the edition's; it says what is blocked, and which playlists rest.
+        home: the home that it is in.
+        model: trained on ``matrix``.
+        matrix: the edition's.
+        spill: a folder for what does not fit into memory.
+    """
+    users = eligible_users(matrix)
+    return find_candidates(
+        model,
+        matrix,
+        users,
+        barred=barred_songs(matrix, plan.blocked),
+        cooling=cooling_songs(matrix, users, cooling_playlists(plan, home), spill=spill),
+    )
 
 
 def rank_unheard(

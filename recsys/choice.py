@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from recsys.evaluation import Interval
+from recsys.evaluation import POPULARITY, Interval
 from recsys.settings import GatesSettings
 from recsys.verdict import DOUBT, ENOUGH_LISTENERS, NOTE, SOFT, Check, Verdict
 
@@ -126,12 +126,34 @@ def choose(
     else:
         name, before = "parent", "grandparent"
         popularity, predecessor = evidence.parent_popularity, evidence.parent_grandparent
-    verdict = (
-        _against_popularity(name, popularity, quality.get(name), gates)
-        .also(_against_predecessor(name, before, predecessor, quality.get(before), gates))
-        .also(_way_told(evidence))
+    found = {f"{name}_over_{POPULARITY}": popularity, f"{name}_over_{before}": predecessor}
+    paired = {pair: interval for pair, interval in found.items() if interval is not None}
+    verdict = judge(name, quality=quality, paired=paired, gates=gates, before=before)
+    return Choice(way, because, log.also(verdict).also(_way_told(evidence)))
+
+
+def judge(
+    name: str,
+    *,
+    quality: Mapping[str, Quality],
+    paired: Mapping[str, Interval],
+    gates: GatesSettings,
+    before: str = "parent",
+) -> Verdict:
+    """Judge a model by the rules that the one that ships is judged by.
+
+    Args:
+        name: of the model.
+        quality: of each model that was scored, by name.
+        paired: ``one_over_other`` -> difference of ndcg@30.
+        gates: what is allowed.
+        before: the model that it would replace.
+    """
+    popularity = paired.get(f"{name}_over_{POPULARITY}")
+    predecessor = paired.get(f"{name}_over_{before}")
+    return _against_popularity(name, popularity, quality.get(name), gates).also(
+        _against_predecessor(name, before, predecessor, quality.get(before), gates)
     )
-    return Choice(way, because, log.also(verdict))
 
 
 def _way(evidence: Evidence) -> tuple[str, str]:

@@ -85,6 +85,14 @@ class Home:
         """There when artefacts of an edition were removed because nothing needed them any more."""
         return edition / "cleaned.json"
 
+    def tuning(self, week: Week) -> Path:
+        """The settings that were found for an edition, with the evidence."""
+        return self.root / "tuning" / str(week)
+
+    def trials(self, week: Week) -> Path:
+        """The trials of the searches for an edition: Optuna's SQLite database."""
+        return self.root / "tuning" / f"{week}.db"
+
     def revisions(self, week: Week) -> list[int]:
         """The revisions of a week that have a plan, oldest first."""
         folders = (self.root / "editions" / str(week)).glob("r*")
@@ -119,6 +127,7 @@ class Home:
         for kind in _KINDS:
             for folder in (self.root / kind).glob("*/*"):
                 artefact.tidy(folder)
+        artefact.tidy(self.root / "tuning")
 
 
 def admit(root: Path, unread: int = 0) -> None:

@@ -346,6 +346,12 @@ def pinned_model(home: Home, pin: Mapping[str, Any]) -> Artefact:
     return open_pinned(home.edition(week, pin["revision"]) / "als_model", pin["digest"])
 
 
+def pinned_models(home: Home, plan: Plan) -> dict[str, Artefact]:
+    """``parent`` and ``grandparent``, where the plan pinned them."""
+    pins = {"parent": plan.parent, "grandparent": plan.grandparent}
+    return {name: pinned_model(home, pin) for name, pin in pins.items() if pin is not None}
+
+
 def open_pinned(folder: Path, digest: str) -> Artefact:
     """Open an artefact that a plan pinned.
 

@@ -11,7 +11,7 @@ import configparser
 import dataclasses
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -35,6 +35,7 @@ from recsys._sections import (
     PlaylistsSettings,
     RecsysSettings,
     StoreSettings,
+    TuningSettings,
 )
 from recsys.errors import SettingsError
 from recsys.store._url import redacted
@@ -59,6 +60,7 @@ __all__ = [
     "RecsysSettings",
     "Settings",
     "StoreSettings",
+    "TuningSettings",
     "default_paths",
     "load_settings",
 ]
@@ -70,7 +72,7 @@ _LUIGI_SECTIONS: Final = frozenset(
 
 
 #: Luigi keeps the parameters of a task in a section named after it.
-_TASK_SECTIONS: Final = frozenset({"BackfillPlaylists", "WeeklyPlaylists"})
+_TASK_SECTIONS: Final = frozenset({"BackfillPlaylists", "TuneModel", "WeeklyPlaylists"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +90,7 @@ class Settings:
     gates: GatesSettings
     store: StoreSettings
     mlflow: MlflowSettings
+    tuning: TuningSettings
 
     @property
     def home(self) -> Path:
@@ -114,8 +117,26 @@ class Settings:
             }
         return {name: values for name, values in kept.items() if values}
 
+    @classmethod
+    def shaped(cls, shaping: Mapping[str, Mapping[str, Any]], home: Path) -> Settings:
+        """The settings that an edition was shaped by, in the home it is in now.
 
-#: Where things are and how long they are kept, not what they are: a plan does not pin these.
+        Args:
+            shaping: what :meth:`shaping` said then. A key that there was not yet has its default,
+                and one that there is no more is left out.
+            home: the folder that everything is kept under.
+        """
+        given = {**shaping, "recsys": {**shaping.get("recsys", {}), "home": home}}
+        parts: dict[str, Any] = {}
+        for name, part in _PART_TYPES.items():
+            known = {field.name for field in dataclasses.fields(part)}
+            values = given.get(name, {})
+            parts[name] = part(**{key: value for key, value in values.items() if key in known})
+        return cls(**parts)
+
+
+#: Where things are, how long they are kept, and how settings are looked for; not what an edition
+#: is: a plan does not pin these.
 _PLACES: Final = {
     ("recsys", "home"),
     ("exposures", "source"),
@@ -123,6 +144,8 @@ _PLACES: Final = {
     ("store", "keep_weeks"),
     ("store", "erase_days"),
     ("mlflow", "tracking_uri"),
+    ("tuning", "trials"),
+    ("tuning", "minutes"),
 }
 
 
@@ -184,6 +207,7 @@ _PART_TYPES: Final[dict[str, type[Any]]] = {
     "gates": GatesSettings,
     "store": StoreSettings,
     "mlflow": MlflowSettings,
+    "tuning": TuningSettings,
 }
 
 Part = TypeVar("Part")

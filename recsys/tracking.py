@@ -15,12 +15,17 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT: Final = "weekly-playlists"
+#: The experiment of searches for settings.
+TUNING: Final = "weekly-playlists-tuning"
 #: The registered model.
 MODEL: Final = "weekly-playlists"
 CHALLENGER: Final = "challenger"
 CHAMPION: Final = "champion"
 #: The tag that names a version's artefact.
 ARTEFACT: Final = "artefact"
+
+#: MLflow's own tag that names the run above.
+_PARENT: Final = "mlflow.parentRunId"
 
 # An unreachable server is given up on within seconds, not minutes.
 _MLFLOW_ENVIRONMENT: Final = {
@@ -63,16 +68,7 @@ def log_training(
         client = _client(uri)
         from mlflow.entities import Metric, Param, RunTag
 
-        experiment = client.get_experiment_by_name(EXPERIMENT)
-        experiment_id = (
-            experiment.experiment_id
-            if experiment is not None
-            else client.create_experiment(
-                EXPERIMENT,
-                artifact_location=local_files.as_uri() if uri.startswith("sqlite:") else None,
-            )
-        )
-        run = client.create_run(experiment_id, run_name=name)
+        run = client.create_run(_experiment(client, uri, EXPERIMENT, local_files), run_name=name)
         run_id = run.info.run_id
         now = run.info.start_time
         client.log_batch(
@@ -97,6 +93,80 @@ def log_training(
     except Exception as error:  # noqa: BLE001 - whatever ails the tracking, the run goes on
         return _said(error)
     return None
+
+
+class SearchLog:
+    """A search for settings in MLflow: one parent run, and under it a run for every trial.
+
+    A search that goes on finds its runs again, and trials that could not be logged before are
+    logged then. What fails is kept in ``failure``, and nothing more is tried.
+    """
+
+    def __init__(
+        self, uri: str, *, name: str, search: str, tags: Mapping[str, str], local_files: Path
+    ) -> None:
+        """Find or begin the parent run.
+
+        Args:
+            uri: of the tracking store.
+            name: of the parent run.
+            search: what names the search for good; a tag of its runs.
+            tags: what else is to be said of it.
+            local_files: where files would go when the tracking store is a local database.
+        """
+        self.failure: str | None = None
+        self._logged: set[str] = set()
+        try:
+            self._client = _client(uri)
+            self._experiment = _experiment(self._client, uri, TUNING, local_files)
+            runs = self._client.search_runs([self._experiment], f"tags.search = '{search}'")
+            parents = [run for run in runs if _PARENT not in run.data.tags]
+            parent = parents[0] if parents else self._client.create_run(
+                self._experiment, run_name=name, tags={**tags, "search": search}
+            )  # fmt: skip
+            self._search, self._parent = search, parent.info.run_id
+            if parents:
+                self._client.update_run(self._parent, status="RUNNING")
+            self._logged = {run.data.tags["trial"] for run in runs if _PARENT in run.data.tags}
+        except Exception as error:  # noqa: BLE001 - whatever ails the tracking, the run goes on
+            self.failure = _said(error)
+
+    def trial(self, number: int, values: Mapping[str, float], scores: Sequence[float]) -> None:
+        """Log a trial, unless it was.
+
+        Args:
+            number: of the trial.
+            values: ``section.key`` -> value.
+            scores: ndcg@30 on each rung that it reached.
+        """
+        if self.failure is not None or str(number) in self._logged:
+            return
+        try:
+            from mlflow.entities import Metric, Param
+
+            tags = {_PARENT: self._parent, "search": self._search, "trial": str(number)}
+            run = self._client.create_run(self._experiment, run_name=f"trial {number}", tags=tags)
+            now = run.info.start_time
+            self._client.log_batch(
+                run.info.run_id,
+                metrics=[Metric("ndcg_at_30", one, now, step) for step, one in enumerate(scores)],
+                params=[Param(key, str(value)) for key, value in values.items()],
+            )
+            self._client.set_terminated(run.info.run_id)
+            self._logged.add(str(number))
+        except Exception as error:  # noqa: BLE001 - whatever ails the tracking, the run goes on
+            self.failure = _said(error)
+
+    def close(self, metrics: Mapping[str, float]) -> None:
+        """End the parent run, with what came out."""
+        if self.failure is not None:
+            return
+        try:
+            for key, value in metrics.items():
+                self._client.log_metric(self._parent, key, value)
+            self._client.set_terminated(self._parent)
+        except Exception as error:  # noqa: BLE001 - whatever ails the tracking, the run goes on
+            self.failure = _said(error)
 
 
 def make_champion(uri: str, artefact: str) -> str | None:
@@ -132,6 +202,15 @@ def _register(client: MlflowClient, run_id: str, source: str, tags: Mapping[str,
         client.create_registered_model(MODEL)
     version = client.create_model_version(MODEL, source, run_id, tags=dict(tags))
     client.set_registered_model_alias(MODEL, CHALLENGER, version.version)
+
+
+def _experiment(client: MlflowClient, uri: str, name: str, local_files: Path) -> str:
+    """The id of an experiment, which is made where there is none."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None:
+        return str(experiment.experiment_id)
+    place = local_files.as_uri() if uri.startswith("sqlite:") else None
+    return str(client.create_experiment(name, artifact_location=place))
 
 
 def _client(uri: str) -> MlflowClient:

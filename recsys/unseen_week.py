@@ -17,8 +17,8 @@ played for the first time in the week from there to the cutoff is the truth. Why
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -36,7 +36,9 @@ from recsys.eligibility import cooling_songs
 from recsys.errors import ArtefactError
 from recsys.evaluation import (
     POPULARITY,
+    Comparison,
     Interval,
+    Truth,
     compare,
     paired,
     recommend,
@@ -45,7 +47,8 @@ from recsys.evaluation import (
     truth,
 )
 from recsys.home import Home
-from recsys.matrix import TasteMatrix
+from recsys.matrix import TasteMatrix, build_matrix
+from recsys.models import Ranking
 from recsys.plan import Plan, open_pinned
 from recsys.settings import BASELINES, Settings
 from recsys.weeks import Week
@@ -68,6 +71,74 @@ _PAIRS: Final = (
     *_DECISIVE,
     *((one, other) for one in ("parent", "challenger") for other in BASELINES[1:]),
 )
+
+
+@dataclass(frozen=True)
+class UnseenWeek:
+    """A week, and what was known before it.
+
+    Attributes:
+        base: the matrix before the week.
+        plays: who played what for the first time in it (:func:`plays_of`).
+        begin: its first day.
+        end: the day after its last.
+        recent: int64 ``[songs]`` (:func:`recent_listeners`).
+        previous: playlists of an earlier edition (:func:`earlier_playlists`).
+    """
+
+    base: TasteMatrix
+    plays: pa.Table
+    begin: date
+    end: date
+    recent: npt.NDArray[np.int64]
+    previous: Sequence[Path] = ()
+
+
+def open_unseen_week(
+    plan: Plan,
+    home: Home,
+    settings: Settings,
+    *,
+    base: Artefact,
+    catalogue: Artefact,
+    scored: Collection[Artefact],
+    spill: Path,
+) -> UnseenWeek:
+    """The week before an edition's cutoff, and the base that models are judged on.
+
+    Args:
+        plan: the edition's.
+        home: the home that it is in.
+        settings: it was made by.
+        base: the taste state one week back.
+        catalogue: the edition's.
+        scored: models of earlier editions that are to be judged.
+        spill: a folder for what does not fit into memory.
+
+    Raises:
+        ArtefactError: the base was made from other days than the plan's before its cutoff.
+    """
+    begin = unseen_since(base, plan, scored)
+    taste = base.file("taste.parquet")
+    matrix = build_matrix(
+        taste,
+        catalogue.file("catalogue.parquet"),
+        cutoff=plan.base_cutoff,
+        active_days=settings.edition.active_days,
+        weights=settings.listens,
+        forgotten=plan.forgotten,
+        spill=spill,
+    )
+    days = plan.days_between(plan.base_cutoff, plan.cutoff)
+    plays = [Artefact.open(home.plays(day)).file("plays.parquet") for day in days]
+    return UnseenWeek(
+        base=matrix,
+        plays=plays_of(plays, begin, plan.cutoff, spill),
+        begin=begin,
+        end=plan.cutoff,
+        recent=recent_listeners(matrix, taste, plan.base_cutoff, spill),
+        previous=earlier_playlists(plan, home),
+    )
 
 
 def unseen_since(base: Artefact, plan: Plan, scored: Iterable[Artefact]) -> date:
@@ -166,14 +237,9 @@ def earlier_playlists(plan: Plan, home: Home) -> list[Path]:
 
 
 def evaluate_week(
-    base: TasteMatrix,
-    plays: pa.Table,
+    unseen: UnseenWeek,
     *,
-    begin: date,
-    end: date,
     week: Week,
-    recent: npt.NDArray[np.int64],
-    previous: Sequence[Path],
     pinned: Mapping[str, Artefact],
     settings: Settings,
     out: Path,
@@ -181,13 +247,8 @@ def evaluate_week(
     """Score parent, grandparent and the baselines, and a challenger where one is needed.
 
     Args:
-        base: the matrix one week before the edition's cutoff.
-        plays: who played what for the first time since (:func:`plays_of`).
-        begin: the first day that nobody has seen (:func:`unseen_since`).
-        end: the edition's cutoff.
+        unseen: the week before the edition's cutoff.
         week: the edition.
-        recent: int64 ``[songs]`` (:func:`recent_listeners`).
-        previous: playlists of an earlier edition (:func:`earlier_playlists`).
         pinned: the models of earlier editions, ``parent`` and ``grandparent``, where there are any.
         settings: of the run.
         out: the folder of the evaluation. A challenger's item factors are kept in ``challenger/``;
@@ -197,16 +258,10 @@ def evaluate_week(
         ``evaluation.json``, as docs/evaluation.md describes it.
 
     Raises:
-        ArtefactError: somebody in the base has heard something on or after ``begin``.
+        ArtefactError: somebody in the base has heard something in the week.
     """
-    _refuse_leak(base, begin)
-    seed = settings.recsys.seed
-    found = truth(base, plays)
-    heard = found.sample(settings.evaluation.listeners, seed)
-    baselines = settings.evaluation.baseline_names if len(heard.users) else ()
-    rankings = recommend_baselines(baselines, base, heard.users, recent=recent, seed=seed)
-    for name, artefact in pinned.items():
-        rankings[name] = recommend(models.load(artefact.path), base, heard.users)
+    base, seed = unseen.base, settings.recsys.seed
+    found, heard, rankings = rank_known(unseen, pinned, settings)
 
     def compared(evidence: Evidence) -> Evidence:
         intervals: dict[str, Any] = {
@@ -226,17 +281,55 @@ def evaluate_week(
         (out / CHALLENGER).mkdir()
         models.save(challenger.without_users(), out / CHALLENGER)
         evidence = compared(evidence)
-    earlier = cooling_songs(base, heard.users, previous, spill=out) if previous else None
-    comparison = compare(base, heard, rankings, pairs=_PAIRS, seed=seed, previous=earlier)
+    comparison = compare_rankings(unseen, heard, rankings, pairs=_PAIRS, seed=seed, spill=out)
     return {
         "listeners": len(heard.users),
         "of_listeners": len(found.users),
-        "week": {"begin": str(begin), "end": str(end)},
+        "week": {"begin": str(unseen.begin), "end": str(unseen.end)},
         "dropped": heard.dropped,
         "challenger": why,
         "evidence": asdict(evidence),
         **comparison.to_dict(),
     }
+
+
+def rank_known(
+    unseen: UnseenWeek, pinned: Mapping[str, Artefact], settings: Settings
+) -> tuple[Truth, Truth, dict[str, Ranking]]:
+    """What is to be predicted, the part of it that is scored, and who is there to predict it.
+
+    Returns:
+        The truth, the sample of it, and the rankings of the baselines and of ``pinned``.
+
+    Raises:
+        ArtefactError: somebody in the base has heard something in the week.
+    """
+    _refuse_leak(unseen.base, unseen.begin)
+    seed = settings.recsys.seed
+    found = truth(unseen.base, unseen.plays)
+    heard = found.sample(settings.evaluation.listeners, seed)
+    baselines = settings.evaluation.baseline_names if len(heard.users) else ()
+    rankings = recommend_baselines(
+        baselines, unseen.base, heard.users, recent=unseen.recent, seed=seed
+    )
+    for name, artefact in pinned.items():
+        rankings[name] = recommend(models.load(artefact.path), unseen.base, heard.users)
+    return found, heard, rankings
+
+
+def compare_rankings(
+    unseen: UnseenWeek,
+    heard: Truth,
+    rankings: Mapping[str, Ranking],
+    *,
+    pairs: Sequence[tuple[str, str]],
+    seed: int,
+    spill: Path,
+) -> Comparison:
+    """Measure rankings on the week (:func:`recsys.evaluation.compare`)."""
+    base, previous = unseen.base, unseen.previous
+    earlier = cooling_songs(base, heard.users, previous, spill=spill) if previous else None
+    return compare(base, heard, rankings, pairs=pairs, seed=seed, previous=earlier)
 
 
 def evidence_of(evaluation: Mapping[str, Any]) -> Evidence:

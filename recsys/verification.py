@@ -9,17 +9,35 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys import models
 from recsys.artefact import Artefact
 from recsys.errors import StoreError
 from recsys.gate import check_playlists
 from recsys.home import Home
-from recsys.plan import Plan, cooling_playlists, pinned_playlists
+from recsys.models import ALSModel
+from recsys.plan import Plan, cooling_playlists, pinned_model, pinned_playlists
 from recsys.publishing import playlist_batches
 from recsys.schemas import PLAYLISTS
 from recsys.settings import PlaylistsSettings, Settings
 from recsys.shares import check_shares
 from recsys.store import Store
+from recsys.unseen_week import CHALLENGER
 from recsys.verdict import Verdict
+
+
+def models_beside(home: Home, edition: Path) -> tuple[ALSModel | None, ALSModel | None]:
+    """What an edition's factors are held against: the parent, and the challenger of a week back.
+
+    Args:
+        home: the home that the edition is in.
+        edition: the edition's folder.
+    """
+    pin = Plan.load(edition / "plan").parent
+    tried = edition / "evaluation" / CHALLENGER
+    return (
+        models.load(pinned_model(home, pin).path) if pin else None,
+        models.load(tried) if tried.exists() else None,
+    )
 
 
 def check_edition(home: Home, edition: Path, settings: PlaylistsSettings) -> Verdict:

@@ -14,7 +14,7 @@ from recsys import home
 from recsys.errors import AlreadyRunningError, PlanError, RecsysError, SettingsError
 from recsys.weeks import Week
 from workflows._log_checks import check_exposures, check_log, unread_bytes
-from workflows._run import LOG, Run, current
+from workflows._run import LOG, current
 
 #: What Luigi exits with when a stage failed, whatever it failed of.
 TASK_FAILED: Final = 30
@@ -47,7 +47,7 @@ def begin(week: Week, revision: int, *, backfill: bool, command: str) -> None:
     run = current()
     root = run.home.root
     hold()
-    _open_record(run, week, revision, command)
+    open_record(week, revision, command)
     run.list_again()
     home.admit(root, unread_bytes(run, week))
     check_log(run, week)
@@ -128,8 +128,9 @@ def fail(error: BaseException, stage: str) -> None:
     home.record_run(current().home.root, **facts)
 
 
-def _open_record(run: Run, week: Week, revision: int, command: str) -> None:
-    root = run.home.root
+def open_record(week: Week, revision: int, command: str) -> None:
+    """Leave word that a run has begun; it is closed when this process ends, however it ends."""
+    root = current().home.root
     home.record_run(
         root,
         command=command,

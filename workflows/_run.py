@@ -114,6 +114,30 @@ def settle(week_text: str, revision: int) -> tuple[Week, int]:
         MissingDataError: the week's cutoff has not passed.
         PlanError: the settings are not those of the plan.
     """
+    week = settle_week(week_text)
+    run = current()
+    revisions = run.home.revisions(week)
+    if revision < 0 or (revision > 1 and revision > max(revisions, default=0) + 1):
+        raise SettingsError(
+            f"--revision {revision}: expected at most {max(revisions, default=0) + 1}; "
+            f"edition {week} has {len(revisions)} planned."
+        )
+    revision = revision or max(revisions, default=1)
+    if revision in revisions:
+        plan.check_plan(Plan.load(run.home.edition(week, revision) / "plan"), run.settings)
+    return week, revision
+
+
+def settle_week(week_text: str) -> Week:
+    """Read the settings afresh and say which week is asked for.
+
+    Args:
+        week_text: ``YYYY-Www``, or empty for the newest week whose cutoff has passed.
+
+    Raises:
+        SettingsError: the settings or the week are not usable.
+        MissingDataError: the week's cutoff has not passed.
+    """
     global _current
     settings = load_settings()
     if _current is None or _current.settings != settings:
@@ -129,13 +153,4 @@ def settle(week_text: str, revision: int) -> tuple[Week, int]:
             f"Edition {week} closes its books at {cutoff:%Y-%m-%d %H:%M} UTC, which is still to "
             f"come. The newest edition that can be made is {newest}."
         )
-    revisions = _current.home.revisions(week)
-    if revision < 0 or (revision > 1 and revision > max(revisions, default=0) + 1):
-        raise SettingsError(
-            f"--revision {revision}: expected at most {max(revisions, default=0) + 1}; "
-            f"edition {week} has {len(revisions)} planned."
-        )
-    revision = revision or max(revisions, default=1)
-    if revision in revisions:
-        plan.check_plan(Plan.load(_current.home.edition(week, revision) / "plan"), settings)
-    return week, revision
+    return week

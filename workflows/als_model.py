@@ -36,16 +36,13 @@ class AlsModel(EditionStage):
         from recsys import models
         from recsys.matrix import TasteMatrix
         from recsys.plan import pinned_model
-        from recsys.unseen_week import CHALLENGER
+        from recsys.verification import models_beside
 
+        home, plan = _run.current().home, self.plan
         made = self.artefacts()
-        plan = self.plan
-        tried = made["evaluation"].path / CHALLENGER
-        challenger = models.load(tried) if tried.exists() else None
+        last_week, challenger = models_beside(home, self.edition)
         way = made["choice"].facts["way"]
-        before = pinned_model(_run.current().home, plan.parent) if plan.parent else None
-        last_week = models.load(before.path) if before else None
-        parent = before if way == "continue" else None
+        parent = pinned_model(home, plan.parent) if plan.parent and way == "continue" else None
         matrix = TasteMatrix.load(made["matrix"].path)
         try:
             model = models.train(

@@ -28,26 +28,19 @@ class Candidates(EditionStage):
     def run(self) -> None:
         """Find them."""
         from recsys import models
-        from recsys.candidates import find_candidates
-        from recsys.eligibility import barred_songs, cooling_songs, eligible_users
+        from recsys.candidates import edition_candidates
         from recsys.matrix import TasteMatrix
-        from recsys.plan import cooling_playlists
 
-        home = _run.current().home
         made = self.artefacts()
-        plan = self.plan
-        matrix = TasteMatrix.load(made["matrix"].path)
-        users = eligible_users(matrix)
         with self.draft() as draft:
-            cooling = cooling_songs(matrix, users, cooling_playlists(plan, home), spill=draft.path)
-            candidates = find_candidates(
+            found = edition_candidates(
+                self.plan,
+                _run.current().home,
                 models.load(made["model"].path),
-                matrix,
-                users,
-                barred=barred_songs(matrix, plan.blocked),
-                cooling=cooling,
+                TasteMatrix.load(made["matrix"].path),
+                spill=draft.path,
             )
-            candidates.save(draft.path)
+            found.save(draft.path)
             draft.inputs = digests(made)
-            draft.rows = {"users": len(users), "candidates": len(candidates.songs)}
-        self.tell(f"{len(candidates.songs)} candidates for {len(users)} eligible users")
+            draft.rows = {"users": len(found.users), "candidates": len(found.songs)}
+        self.tell(f"{len(found.songs)} candidates for {len(found.users)} eligible users")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import luigi
 
 from recsys import artefact
-from recsys.artefact import Artefact
 from workflows import _run
 from workflows._stage import ONE_AT_A_TIME, EditionStage, digests
 from workflows.edition_catalogue import EditionCatalogue
@@ -31,44 +30,24 @@ class ModelEvaluation(EditionStage):
     def run(self) -> None:
         """Score every model that could ship or could be gone on from, and the baselines."""
         from recsys import unseen_week
-        from recsys.matrix import build_matrix
-        from recsys.plan import pinned_model
+        from recsys.plan import pinned_models
 
         home = _run.current().home
         made = self.artefacts()
         plan = self.plan
-        pinned = {
-            name: pinned_model(home, one)
-            for name, one in (("parent", plan.parent), ("grandparent", plan.grandparent))
-            if one is not None
-        }
-        begin = unseen_week.unseen_since(made["base"], plan, pinned.values())
-        taste = made["base"].file("taste.parquet")
+        pinned = pinned_models(home, plan)
         with self.draft() as draft:
-            base = build_matrix(
-                taste,
-                made["catalogue"].file("catalogue.parquet"),
-                cutoff=plan.base_cutoff,
-                active_days=self.settings.edition.active_days,
-                weights=self.settings.listens,
-                forgotten=plan.forgotten,
+            unseen = unseen_week.open_unseen_week(
+                plan,
+                home,
+                self.settings,
+                base=made["base"],
+                catalogue=made["catalogue"],
+                scored=pinned.values(),
                 spill=draft.path,
             )
-            days = [
-                Artefact.open(home.plays(day)).file("plays.parquet")
-                for day in plan.days_between(plan.base_cutoff, plan.cutoff)
-            ]
             evaluation = unseen_week.evaluate_week(
-                base,
-                unseen_week.plays_of(days, begin, plan.cutoff, draft.path),
-                begin=begin,
-                end=plan.cutoff,
-                week=plan.week,
-                recent=unseen_week.recent_listeners(base, taste, plan.base_cutoff, draft.path),
-                previous=unseen_week.earlier_playlists(plan, home),
-                pinned=pinned,
-                settings=self.settings,
-                out=draft.path,
+                unseen, week=plan.week, pinned=pinned, settings=self.settings, out=draft.path
             )
             artefact.write_json(draft.path / "evaluation.json", evaluation)
             metrics = unseen_week.means_of(evaluation)

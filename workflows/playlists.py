@@ -31,24 +31,18 @@ class Playlists(EditionStage):
         """Make them."""
         from recsys import models
         from recsys.candidates import Candidates as Found
-        from recsys.fresh import older_tracks
         from recsys.matrix import TasteMatrix
-        from recsys.plan import cooling_playlists
-        from recsys.playlists.making import make_playlists
+        from recsys.playlists.making import edition_playlists
 
-        home = _run.current().home
         made = self.artefacts()
-        plan = self.plan
         with self.draft() as draft:
-            facts = make_playlists(
-                TasteMatrix.load(made["matrix"].path),
+            facts = edition_playlists(
+                self.plan,
+                _run.current().home,
                 models.load(made["model"].path),
+                TasteMatrix.load(made["matrix"].path),
                 Found.load(made["candidates"].path),
-                cooling=cooling_playlists(plan, home),
-                blocked=plan.blocked,
-                week=plan.week,
                 settings=self.settings.playlists,
-                older=older_tracks(plan, home, self.settings.playlists),
                 out=draft.path,
             )
             draft.inputs = digests(made)

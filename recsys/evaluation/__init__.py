@@ -7,11 +7,12 @@ songs, so that two of them can be compared listener by listener.
 """
 
 from recsys.evaluation._comparison import Comparison, Segment, compare
-from recsys.evaluation._evaluate import Model, evaluate
+from recsys.evaluation._evaluate import Model, evaluate, fit_and_recommend
 from recsys.evaluation._intervals import Interval, intervals, paired
 from recsys.evaluation._metrics import CUTOFF, Metrics, score
 from recsys.evaluation._rankers import (
     POPULARITY,
+    events,
     recommend,
     recommend_als_defaults,
     recommend_baselines,
@@ -33,6 +34,8 @@ __all__ = [
     "Truth",
     "compare",
     "evaluate",
+    "events",
+    "fit_and_recommend",
     "intervals",
     "paired",
     "recommend",

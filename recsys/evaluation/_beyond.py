@@ -15,7 +15,7 @@ from recsys.evaluation._metrics import Scores, positions
 from recsys.evaluation._rankers import known_songs
 from recsys.matrix import TasteMatrix
 from recsys.models import Ranking
-from recsys.models._fold_in import index_arrays
+from recsys.models._objective import index_arrays
 
 #: Lists looked at for the diversity within them.
 _DIVERSITY_LISTS: Final = 1000

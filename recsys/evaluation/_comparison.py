@@ -59,6 +59,29 @@ class Comparison:
         document: dict[str, Any] = _rounded(asdict(self))
         return {part: value for part, value in document.items() if part not in ("k", "listeners")}
 
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Comparison:
+        """Read ``evaluation.json``: ``listeners``, and what :meth:`to_dict` wrote."""
+
+        def sure(metrics: Mapping[str, Any]) -> dict[str, Interval]:
+            return {name: Interval(**one) for name, one in metrics.items()}
+
+        def by_model(of: Mapping[str, Any]) -> ByModel:
+            return {model: sure(metrics) for model, metrics in of.items()}
+
+        return cls(
+            k=CUTOFF,
+            listeners=value["listeners"],
+            metrics=by_model(value["metrics"]),
+            beyond=value["beyond"],
+            beyond_intervals=by_model(value["beyond_intervals"]),
+            segments={
+                name: Segment(one["listeners"], by_model(one["metrics"]))
+                for name, one in value["segments"].items()
+            },
+            paired=sure(value["paired"]),
+        )
+
     def to_arrow(self) -> pa.Table:
         """One row per segment (``all`` first), model and measure: mean, low, high, users.
 

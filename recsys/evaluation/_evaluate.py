@@ -18,8 +18,8 @@ from recsys.errors import MissingDataError, SettingsError
 from recsys.evaluation._comparison import Comparison, compare
 from recsys.evaluation._metrics import CUTOFF
 from recsys.evaluation._rankers import recommend, recommend_baselines
-from recsys.evaluation._split import Frame, Split, split_listens
-from recsys.evaluation._truth import Truth, truth
+from recsys.evaluation._split import Frame, split_listens
+from recsys.evaluation._truth import truth
 from recsys.models import Ranking
 from recsys.settings import BASELINES, AlsSettings
 
@@ -155,7 +155,7 @@ def evaluate(
             trained = ours.train(split.base, model, seed)
             rankings[name] = recommend(trained, split.base, heard.users, k)
         else:
-            rankings[name] = _fit_and_recommend(model, split, heard, k)
+            rankings[name] = fit_and_recommend(model, split.plays, heard.users, k)
     mine = list(models)
     pairs = [
         (name, other)
@@ -165,17 +165,39 @@ def evaluate(
     return compare(split.base, heard, rankings, pairs=pairs, seed=seed, k=k)
 
 
-def _fit_and_recommend(model: Model, split: Split, heard: Truth, k: int) -> Ranking:
-    users, songs = heard.users, split.plays.shape[1]
+def fit_and_recommend(
+    model: Model,
+    plays: csr_matrix,
+    users: npt.NDArray[np.int32],
+    k: int = CUTOFF,
+    *,
+    excluded: csr_matrix | None = None,
+) -> Ranking:
+    """Train a model on plays, and rank for each of ``users`` what they have not heard.
+
+    Args:
+        model: trained here, whatever it was trained on before.
+        plays: float32 ``[users, songs]``.
+        users: rows of ``plays``.
+        k: the length of the lists.
+        excluded: bool ``[users, songs]``, what is left out of the lists beside what is in
+            ``plays``: songs disliked, or heard with no pleasure.
+    """
+    songs = plays.shape[1]
+    out = plays[users].astype(bool)
+    more = 0
+    if excluded is not None:
+        out = out + excluded[users]
+        more = int((np.diff(out.indptr) - np.diff(plays[users].indptr)).max(initial=0))
     with one_blas_thread(), warnings.catch_warnings():
         # implicit's item-item models warn of the matrix that they make themselves.
         warnings.simplefilter("ignore", ParameterWarning)
-        model.fit(split.plays)
+        model.fit(plays)
         blocks = [
             model.recommend(
                 users[start : start + _USERS_AT_ONCE],
-                split.plays[users[start : start + _USERS_AT_ONCE]],
-                N=min(k, songs),
+                plays[users[start : start + _USERS_AT_ONCE]],
+                N=min(k + more, songs),
                 filter_already_liked_items=True,
             )
             for start in range(0, len(users), _USERS_AT_ONCE)
@@ -185,12 +207,11 @@ def _fit_and_recommend(model: Model, split: Split, heard: Truth, k: int) -> Rank
     real = (song >= 0) & (song < songs) & np.isfinite(score) & (score > _PADDING)
     row = np.broadcast_to(np.arange(len(users))[:, None], song.shape)
     # A model that recommends what was heard, or one song twice, gains nothing by it.
-    real &= np.asarray(
-        split.plays[users[row.ravel()], np.where(real, song, 0).ravel()] == 0
-    ).reshape(song.shape)
+    real &= ~np.asarray(out[row.ravel(), np.where(real, song, 0).ravel()]).reshape(song.shape)
     keys = np.where(real, row * songs + song, -1)
     first = np.zeros(keys.size, bool)
     first[np.unique(keys, return_index=True)[1]] = True
     real &= first.reshape(keys.shape)
+    real &= real.cumsum(axis=1) <= k
     offsets = np.concatenate([[0], np.cumsum(real.sum(axis=1))])
     return Ranking(offsets, song[real].astype(np.int32), score[real])

@@ -11,7 +11,7 @@ from recsys.evaluation._kernel import stored
 from recsys.evaluation._truth import Truth
 from recsys.models import CUTOFF as CUTOFF
 from recsys.models import Ranking
-from recsys.models._fold_in import index_arrays
+from recsys.models._objective import index_arrays
 
 Scores = npt.NDArray[np.float64]
 

@@ -22,7 +22,7 @@ from recsys.evaluation._kernel import best_neighbours, first_unheard
 from recsys.evaluation._metrics import CUTOFF
 from recsys.matrix import TasteMatrix
 from recsys.models import ALSModel, Ranking, rank
-from recsys.models._fold_in import index_arrays
+from recsys.models._objective import index_arrays
 
 POPULARITY: Final = "popularity"
 
@@ -157,11 +157,9 @@ def recommend_als_defaults(
     It is given the decayed, weighted events of each listener and song as they are, which is what
     its own tutorial does with play counts.
     """
-    events = base.strength.astype(np.float32)
-    events.data = np.expm1(base.strength.data)
     with one_blas_thread():
         model = AlternatingLeastSquares(random_state=seed, num_threads=cores())
-        model.fit(events, show_progress=False)
+        model.fit(events(base), show_progress=False)
     return rank(
         model.user_factors[users].astype(np.float64),
         model.item_factors,
@@ -171,6 +169,13 @@ def recommend_als_defaults(
         rows=users,
         what="Scoring implicit's ALS",
     )
+
+
+def events(base: TasteMatrix) -> csr_matrix:
+    """The decayed, weighted events behind each strength: float32 ``[users, songs]``."""
+    found = base.strength.astype(np.float32)
+    found.data = np.expm1(base.strength.data)
+    return found
 
 
 def known_songs(base: TasteMatrix) -> npt.NDArray[np.bool_]:

@@ -14,9 +14,11 @@ import pyarrow.parquet as pq
 from recsys._tables import ROW_GROUP
 from recsys.candidates import Candidates
 from recsys.eligibility import barred_songs, cooling_songs
-from recsys.fresh import new_songs
+from recsys.fresh import new_songs, older_tracks
+from recsys.home import Home
 from recsys.matrix import TasteMatrix
 from recsys.models import ALSModel
+from recsys.plan import Plan, cooling_playlists
 from recsys.playlists._rules import RULES, make_lists
 from recsys.playlists._table import artist_codes, default_list, playlist_table, popular_songs
 from recsys.publishing import edition_digest
@@ -95,6 +97,30 @@ def make_playlists(
             name: int(np.count_nonzero(lists.relaxed & bit)) for name, bit in RULES.items()
         },
     }
+
+
+def edition_playlists(
+    plan: Plan,
+    home: Home,
+    model: ALSModel,
+    matrix: TasteMatrix,
+    candidates: Candidates,
+    *,
+    settings: PlaylistsSettings,
+    out: Path,
+) -> dict[str, Any]:
+    """Make everyone's playlist of an edition, as its plan wants it (:func:`make_playlists`)."""
+    return make_playlists(
+        matrix,
+        model,
+        candidates,
+        cooling=cooling_playlists(plan, home),
+        blocked=plan.blocked,
+        week=plan.week,
+        settings=settings,
+        older=older_tracks(plan, home, settings),
+        out=out,
+    )
 
 
 def _kinds(table: pa.Table) -> dict[str, int]:

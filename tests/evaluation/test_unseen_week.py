@@ -25,6 +25,7 @@ from recsys.plan import Plan, days_digest
 from recsys.plays import DAILY_PLAYS
 from recsys.settings import EvaluationSettings, Settings, load_settings
 from recsys.unseen_week import (
+    UnseenWeek,
     earlier_playlists,
     evaluate_week,
     evidence_of,
@@ -150,12 +151,14 @@ def settings_of(tmp_path: Path, seed: int = 1, **more: Any) -> Settings:
 
 
 def evaluated(tmp_path: Path, base: TasteMatrix, plays: pa.Table, **more: Any) -> dict[str, Any]:
+    recent = np.diff(base.strength.tocsc().indptr)
+    begin, previous = more.pop("begin", BEGIN), more.pop("previous", ())
     arguments: dict[str, Any] = {
-        "begin": BEGIN, "end": END, "week": Week.parse("2026-W47"), "pinned": {}, "previous": [],
-        "recent": np.diff(base.strength.tocsc().indptr), "settings": settings_of(tmp_path),
+        "week": Week.parse("2026-W47"), "pinned": {}, "settings": settings_of(tmp_path),
         "out": Path(tempfile.mkdtemp(dir=tmp_path)),
     }  # fmt: skip
-    return evaluate_week(base, plays, **arguments | more)
+    unseen = UnseenWeek(base, plays, begin, END, recent, previous)
+    return evaluate_week(unseen, **arguments | more)
 
 
 def seen_from(base: TasteMatrix) -> TasteMatrix:
