@@ -32,27 +32,30 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from recsys import schemas
 from recsys.store import Store, open_store, playlists_digest
 from recsys.store._files import sync
+from recsys.store._rows import ENCODED
 from recsys.weeks import Week
 
 TRACKS, SPARES = 30, 5
 FIRST_WEEK = Week.parse("2026-W40")
+Ints = np.ndarray[Any, Any]
 Lookup = Callable[[str], object]
 
 
 class Playlists:
-    """Playlists by a seed: as many tracks, spares and names as a real week has."""
+    """Playlists by a seed: as many tracks, spares and names as a real week has.
+
+    Strings of tracks come with dictionaries, as they do from the artefact.
+    """
 
     def __init__(self, size: int, seed: int = 1) -> None:
-        self._size = size
         self._random = np.random.default_rng(seed)
         self._catalogue = max(1_000, size // 2)
         codes = range(self._catalogue)
         self._ids = pa.array([f"{code * 2654435761 % 2**64:022x}" for code in codes])
         self._names = pa.array([f"The {code}th song about rain" for code in codes])
-        self._artists = pa.array([[f"Orchestra No. {code // 9}"] for code in codes])
+        self._artists = pa.array([f"Orchestra No. {code}" for code in range(len(codes) // 9 + 1)])
         self.users = [f"user-{n:012d}" for n in range(size)]
         chunks = range(0, size, 16_384)
         self._columns = [self._chunk(min(16_384, size - start)) for start in chunks]
@@ -63,54 +66,58 @@ class Playlists:
         for tracks, spares in self._columns:
             users = self.users[start : start + len(tracks)]
             start += len(tracks)
-            batches.append(self._batch(week, users, "personal", tracks, spares))
+            batches.append(_batch(week, users, "personal", tracks, spares))
         tracks, spares = self._columns[0]
-        return batches, self._batch(week, [""], "popular", tracks[:1], spares[:1])
+        return batches, _batch(week, [""], "popular", tracks[:1], spares[:1])
 
     def _chunk(self, rows: int) -> tuple[pa.ListArray, pa.ListArray]:
-        listed = TRACKS + SPARES
         first = self._random.integers(0, self._catalogue, (rows, 1))
-        codes = (
-            first + np.arange(listed) * 7919
-        ) % self._catalogue  # a playlist has no track twice
-        positions = np.tile(np.arange(1, TRACKS + 1, dtype=np.int32), rows)
-        nowhere = pa.ListArray.from_arrays(
-            pa.array(np.zeros(rows * SPARES + 1, np.int32)), pa.array([], pa.int32())
+        apart = 7919 * np.arange(TRACKS + SPARES)  # a playlist has no track twice
+        codes = (first + apart) % self._catalogue
+        positions = pa.array(np.tile(np.arange(1, TRACKS + 1, dtype=np.int32), rows))
+        nowhere = _lists(0, pa.array([], pa.int32()), rows * SPARES)
+        listed = [positions, *self._fields(codes[:, :TRACKS])]
+        spares = [*self._fields(codes[:, TRACKS:]), nowhere]
+        tracks_of, spares_of = (
+            ENCODED.field(name).type.value_type for name in ("tracks", "spares")
         )
         return (
-            _lists([pa.array(positions), *self._fields(codes[:, :TRACKS])], schemas.PLAYLIST_TRACK),
-            _lists([*self._fields(codes[:, TRACKS:]), nowhere], schemas.SPARE),
+            _lists(TRACKS, pa.StructArray.from_arrays(listed, fields=list(tracks_of)), rows),
+            _lists(SPARES, pa.StructArray.from_arrays(spares, fields=list(spares_of)), rows),
         )
 
-    def _fields(self, codes: np.ndarray[Any, Any]) -> Iterator[Any]:
-        flat = pa.array(codes.ravel())
-        yield from (self._ids.take(flat), self._names.take(flat), self._artists.take(flat))
+    def _fields(self, codes: Ints) -> Iterator[Any]:
+        heard = self._random.integers(0, self._catalogue, codes.size)
+        yield _coded(codes, self._ids)
+        yield _coded(codes, self._names)
+        yield _lists(1, _coded(codes // 9, self._artists), codes.size)
         yield pa.array(self._random.random(codes.size))
-        yield pa.repeat("als", codes.size)
-        yield self._ids.take(pa.array(self._random.integers(0, self._catalogue, codes.size)))
-
-    def _batch(
-        self, week: Week, users: list[str], kind: str, tracks: Any, spares: Any
-    ) -> pa.RecordBatch:
-        count = len(users)
-        columns = [
-            pa.repeat(str(week), count),
-            pa.array(users),
-            pa.repeat(kind, count),
-            tracks,
-            spares,
-            pa.array([[]] * count, pa.list_(pa.string())),
-            pa.repeat(week.monday, count),
-            pa.repeat(week.sunday, count),
-        ]
-        return pa.record_batch(columns, schema=schemas.PLAYLISTS)
+        yield _coded(np.zeros(codes.size), pa.array(["als"]))
+        yield _coded(heard, self._ids)
 
 
-def _lists(fields: list[Any], struct: pa.StructType) -> pa.ListArray:
-    each = TRACKS if struct is schemas.PLAYLIST_TRACK else SPARES
-    ends = np.arange(0, len(fields[0]) + 1, each, dtype=np.int32)
-    entries = pa.StructArray.from_arrays(fields, fields=list(struct))
-    return pa.ListArray.from_arrays(pa.array(ends), entries, type=pa.list_(struct))
+def _coded(codes: Ints, strings: pa.StringArray) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(codes.ravel().astype(np.int32), strings)
+
+
+def _lists(each: int, values: pa.Array, count: int) -> pa.ListArray:
+    ends = pa.array(each * np.arange(count + 1, dtype=np.int32))
+    return pa.ListArray.from_arrays(ends, values)
+
+
+def _batch(week: Week, users: list[str], kind: str, tracks: Any, spares: Any) -> pa.RecordBatch:
+    count = len(users)
+    columns = [
+        pa.repeat(str(week), count),
+        pa.array(users),
+        pa.repeat(kind, count),
+        tracks.cast(ENCODED.field("tracks").type),
+        spares.cast(ENCODED.field("spares").type),
+        pa.array([[]] * count, pa.list_(pa.string())),
+        pa.repeat(week.monday, count),
+        pa.repeat(week.sunday, count),
+    ]
+    return pa.record_batch(columns, schema=ENCODED)
 
 
 class Sqlite:

@@ -83,12 +83,14 @@ def test_the_batch_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_packed_playlist_in_javascript(sqlite_url: str) -> None:
     (shard,) = Path(sqlite_url.removeprefix("sqlite:///")).glob("editions/*/shard-0.db")
     connection = sqlite3.connect(shard)
-    query = "SELECT hex(playlist) FROM playlist WHERE user_id = 'user-1'"
-    (packed,) = connection.execute(query).fetchone()
-    connection.close()
-    program = (
-        f"{blocks('js')[0]}\nconsole.log(JSON.stringify(unpack(Buffer.from('{packed}', 'hex'))))"
+    query = (
+        "SELECT hex(playlists) FROM bundle WHERE first_user <= 'user-1' "
+        "ORDER BY first_user DESC LIMIT 1"
     )
+    (bundle,) = connection.execute(query).fetchone()
+    connection.close()
+    call = f"unpack(find(Buffer.from('{bundle}', 'hex'), 'user-1'))"
+    program = f"{blocks('js')[0]}\nconsole.log(JSON.stringify({call}))"
     done = subprocess.run(["node", "-e", program], capture_output=True, text=True, check=True)
     entries = json.loads(done.stdout)["tracks"]
     assert [entry["score"] for entry in entries] == [1.0, 0.5, 1 / 3]

@@ -166,13 +166,13 @@ def _explained(place: Place, week: Week) -> Iterator[None]:
         ) from error
 
 
-def _tracks(connection: Connection, schema: str, place: Place) -> list[bytes]:
+def _tracks(connection: Connection, schema: str, place: Place) -> pa.StringArray:
     """What lies by the codes of tracks, from 1."""
     query = f"SELECT code, names::text FROM {{schema}}.track_{place.tables} ORDER BY code"
     rows = run(connection, query, schema)
     if [code for code, _ in rows] != list(range(1, len(rows) + 1)):
         raise ValueError("codes of tracks are missing")
-    return [names.encode() for _, names in rows]
+    return pa.array([names for _, names in rows], pa.string())
 
 
 def _copy_in(connection: Connection, table: str, data: Iterable[Data]) -> None:

@@ -9,9 +9,10 @@ import resource
 import shutil
 import signal
 import sqlite3
+import struct
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Self
@@ -19,6 +20,8 @@ from typing import Self
 import pytest
 
 from recsys.store import _files, _stage
+from recsys.store._bundle import pairs
+from recsys.store._frames import Frames
 
 
 class UnavailableError(Exception):
@@ -96,6 +99,28 @@ class Deployment(ABC):
         """After the test."""
 
 
+def stored_values(shard: Path) -> dict[str, bytes]:
+    """All packed playlists of a file by user."""
+    with closing(sqlite3.connect(shard)) as connection:
+        bundles = connection.execute("SELECT playlists FROM bundle").fetchall()
+    return {user.decode(): value for (bundle,) in bundles for user, value in pairs(bundle)}
+
+
+def change_stored(shard: Path, changed: Mapping[str, bytes | None]) -> None:
+    """Store other values for some users, or none."""
+    values = {user.encode(): value for user, value in changed.items()}
+    with closing(sqlite3.connect(shard)) as connection, connection:
+        for first_user, bundle in connection.execute("SELECT * FROM bundle").fetchall():
+            frames = b""
+            for user, stored in pairs(bundle):
+                value = values.get(user, stored)
+                if value is not None:
+                    frames += struct.pack(">hi", 2, len(user)) + user
+                    frames += struct.pack(">i", len(value)) + value
+            query = "UPDATE bundle SET playlists = ? WHERE first_user = ?"
+            connection.execute(query, (frames, first_user))
+
+
 class SqliteDeployment(Deployment):
     """A directory."""
 
@@ -119,29 +144,24 @@ class SqliteDeployment(Deployment):
 
     def damage(self, digest: str, user_id: str) -> None:
         for shard in self._folder(digest).glob("shard-*.db"):
-            connection = sqlite3.connect(shard)
-            connection.execute(
-                "UPDATE playlist SET playlist = x'00ff00' WHERE user_id = ?", (user_id,)
-            )
-            connection.commit()
-            connection.close()
+            change_stored(shard, {user_id: b"\x00\xff\x00"})
 
     def misplace(self, monkeypatch: pytest.MonkeyPatch) -> None:
         insert = _stage._Writer._insert
 
-        def shifted(shard, rows):  # type: ignore[no-untyped-def]
-            rows = list(rows)
-            insert(shard, [(a[0], *b[1:]) for a, b in zip(rows, rows[1:] + rows[:1], strict=True)])
+        def shifted(shard: sqlite3.Connection, frames: Frames) -> None:
+            values = frames.values()
+            insert(shard, Frames.of(frames.keys(), values[1:] + values[:1]))
 
         monkeypatch.setattr(_stage._Writer, "_insert", staticmethod(shifted))
 
     def lose_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
         insert = _stage._Writer._insert
-        monkeypatch.setattr(
-            _stage._Writer,
-            "_insert",
-            staticmethod(lambda shard, rows: insert(shard, list(rows)[:-1])),
-        )
+
+        def without_last(shard: sqlite3.Connection, frames: Frames) -> None:
+            insert(shard, frames.slice(0, len(frames.key_lengths) - 1))
+
+        monkeypatch.setattr(_stage._Writer, "_insert", staticmethod(without_last))
 
     def set_version(self, version: int) -> None:
         connection = sqlite3.connect(self.directory / "ledger.db")
