@@ -271,7 +271,9 @@ def lookup(kind: str, address: str) -> Lookup:
     """The shortest way from a user to some bytes."""
     if kind == "sqlite":
         file = sqlite3.connect(f"file:{address}?immutable=1", uri=True, isolation_level=None)
-        query = "SELECT playlist FROM playlist WHERE user_id = ?"
+        query = (
+            "SELECT playlists FROM bundle WHERE first_user <= ? ORDER BY first_user DESC LIMIT 1"
+        )
         return lambda user: file.execute(query, (user,)).fetchone()
     if kind == "redis":
         import redis

@@ -8,8 +8,10 @@ of the value (int32), the value (:mod:`recsys.store._value`): a row of PostgreSQ
 from __future__ import annotations
 
 from collections.abc import Iterator
+from struct import Struct
 from typing import Final
 
+_START: Final = Struct(">hi")
 _COUNT_BYTES: Final = 2
 _LENGTH_BYTES: Final = 4
 
@@ -21,6 +23,11 @@ def find(bundle: bytes, user: bytes) -> bytes | None:
         ValueError: the bundle is damaged.
     """
     return next((value for key, value in pairs(bundle) if key == user), None)
+
+
+def holds_first(bundle: bytes, user: bytes) -> bool:
+    """Whether a user is the first in a bundle."""
+    return bundle.startswith(_START.pack(2, len(user)) + user)
 
 
 def pairs(bundle: bytes) -> Iterator[tuple[bytes, bytes]]:

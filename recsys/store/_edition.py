@@ -57,9 +57,7 @@ def open_folder(folder: Path) -> tuple[sqlite3.Connection, dict[str, str]]:
         connection = connect(folder / EDITION_FILE, "mode=ro&immutable=1")
         version_of(connection, folder / EDITION_FILE, EDITION_ID, EDITION_VERSION)
         facts = dict(connection.execute("SELECT name, value FROM fact").fetchall())
-        for shard in range(int(facts["shards"])):
-            uri = f"{(folder / shard_file(shard)).as_uri()}?mode=ro&immutable=1"
-            connection.execute(f"ATTACH ? AS shard{shard}", (uri,))
+        attach(connection, folder, int(facts["shards"]))
     except (sqlite3.Error, KeyError, RecsysError) as error:
         if connection is not None:
             connection.close()
@@ -70,6 +68,13 @@ def open_folder(folder: Path) -> tuple[sqlite3.Connection, dict[str, str]]:
             "the same command writes the same playlists."
         ) from error
     return connection, facts
+
+
+def attach(connection: sqlite3.Connection, folder: Path, shards: int) -> None:
+    """Open the shards of a folder as ``shard0`` and so on."""
+    for shard in range(shards):
+        uri = f"{(folder / shard_file(shard)).as_uri()}?mode=ro&immutable=1"
+        connection.execute(f"ATTACH ? AS shard{shard}", (uri,))
 
 
 class EditionReader:

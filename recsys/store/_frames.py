@@ -63,14 +63,12 @@ class Frames(NamedTuple):
         starts = np.concatenate([[0], np.cumsum(np.diff(self.starts)[which])])
         return type(self)(memoryview(data), starts, self.key_lengths[which])
 
-    def keys(self) -> list[bytes]:
-        """The keys."""
+    def keys(self, step: int = 1) -> list[bytes]:
+        """The keys, or every so many."""
         data = self.data
-        first = (self.starts[:-1] + FRAME_BYTES - 4).tolist()
-        return [
-            bytes(data[at : at + length])
-            for at, length in zip(first, self.key_lengths.tolist(), strict=True)
-        ]
+        first = self.starts[:-1:step] + (FRAME_BYTES - 4)
+        last = first + self.key_lengths[::step]
+        return [bytes(data[at:end]) for at, end in zip(first.tolist(), last.tolist(), strict=True)]
 
     def values(self) -> list[memoryview]:
         """The values."""

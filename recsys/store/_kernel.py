@@ -90,16 +90,19 @@ class Codes(NamedTuple):
     used: Ints
 
 
+# Places are unsigned: numba lets signed ones count from the end, which costs a branch a byte.
+
+
 @_inlined
 def _put_little(out, at, number, count):  # type: ignore[no-untyped-def]
     for n in range(count):
-        out[at + n] = np.uint8(number >> np.uint64(8 * n))
+        out[at + np.uint64(n)] = np.uint8(number >> np.uint64(8 * n))
 
 
 @_inlined
 def _put_big(out, at, number, count):  # type: ignore[no-untyped-def]
     for n in range(count):
-        out[at + n] = np.uint8(np.uint64(number) >> np.uint64(8 * (count - 1 - n)))
+        out[at + np.uint64(n)] = np.uint8(number >> np.uint64(8 * (count - 1 - n)))
 
 
 @_compiled
@@ -122,30 +125,35 @@ def pack_rows(rows: Rows, codes: Codes, starts: Ints, out: Ints) -> tuple[int, i
     for row in range(len(starts) - 1):
         track, spare = track_ends[row], spare_ends[row]
         track_count, spare_count = track_ends[row + 1] - track, spare_ends[row + 1] - spare
-        at, first, length = starts[row], user_ends[row], user_ends[row + 1] - user_ends[row]
-        _put_big(out, at, 2, 2)
-        _put_big(out, at + 2, length, 4)
+        at, first, length = np.uint64(starts[row]), user_ends[row], user_ends[row + 1]
+        length -= first
+        _put_big(out, at, np.uint64(2), 2)
+        _put_big(out, at + np.uint64(2), np.uint64(length), 4)
+        at += np.uint64(6)
         for byte in range(length):
-            out[at + 6 + byte] = users[first + byte]
-        at += 6 + length
-        _put_big(out, at, starts[row + 1] - at - 4, 4)
+            out[at + np.uint64(byte)] = users[first + byte]
+        at += np.uint64(length)
+        _put_big(out, at, np.uint64(starts[row + 1]) - at - np.uint64(4), 4)
+        at += np.uint64(4)
         heading = np.uint64(forms[row] | track_count << 16 | spare_count << 32)
-        _put_little(out, at + 4, heading, _HEADING)
-        at += 4 + _HEADING
+        _put_little(out, at, heading, _HEADING)
+        at += np.uint64(_HEADING)
         for place in range(track_count):
             if positions[track + place] != place + 1:
                 return row, BAD_POSITIONS
         for place in range(track_count + spare_count):
-            entry = track + place
+            entry = np.uint64(track + place)
             if place >= track_count:
-                entry = all_tracks + spare + place - track_count
-            number = ids[entry]
-            code = code_of[number]
+                entry = np.uint64(all_tracks + spare + place - track_count)
+            number = np.uint64(ids[entry])
+            code = np.uint64(code_of[number])
             if code == 0:
                 used[0] += 1
-                code = code_of[number] = used[0]
+                code = np.uint64(used[0])
+                code_of[number] = code
                 listed[code, 0], listed[code, 3] = number, _UNLISTED
-            first, length = artist_ends[entry], artist_ends[entry + 1] - artist_ends[entry]
+            first = artist_ends[entry]
+            length = artist_ends[entry + np.uint64(1)] - first
             if listed[code, 3] == _UNLISTED:
                 listed[code, 1], listed[code, 2], listed[code, 3] = names[entry], used[1], length
                 for n in range(length):
@@ -160,44 +168,54 @@ def pack_rows(rows: Rows, codes: Codes, starts: Ints, out: Ints) -> tuple[int, i
             if place >= track_count and last[code] == row:
                 return row, BAD_SPARE
             last[code] = row
-            number = because[entry]
-            cause = 0
+            number = np.uint64(because[entry])
+            cause = np.uint64(0)
             if number:
-                cause = code_of[number]
+                cause = np.uint64(code_of[number])
                 if cause == 0:
                     used[0] += 1
-                    cause = code_of[number] = used[0]
+                    cause = np.uint64(used[0])
+                    code_of[number] = cause
                     listed[cause, 0], listed[cause, 3] = number, _UNLISTED
-            number = sources[entry]
+            number = np.uint64(sources[entry])
             if source_of[number] == 0:
                 used[2] += 1
                 source_of[number] = used[2]
-            _put_little(out, at, np.uint64(code) | np.uint64(cause) << np.uint64(32), 8)
-            _put_little(out, at + 8, scores[entry], 8)
-            out[at + 16] = np.uint8(source_of[number] - 1)
-            at += RECORD_BYTES
+            _put_little(out, at, code | cause << np.uint64(32), 8)
+            _put_little(out, at + np.uint64(8), scores[entry], 8)
+            out[at + np.uint64(16)] = np.uint8(source_of[number] - 1)
+            at += np.uint64(RECORD_BYTES)
         for other in range(spare_count):
             for n in range(not_at_ends[spare + other], not_at_ends[spare + other + 1]):
                 if not_at[n] < 1 or not_at[n] > track_count:
                     return row, BAD_NOT_AT
                 _put_little(out, at, np.uint64(other | not_at[n] << 16), PAIR_BYTES)
-                at += PAIR_BYTES
+                at += np.uint64(PAIR_BYTES)
     return len(starts) - 1, DONE
+
+
+@_compiled
+def renumber(indices: Ints, numbers: Ints, out: Ints) -> bool:
+    """Look indices up in ``numbers``, the last of which is for null; False if one is not there."""
+    for n in range(len(indices)):
+        index = np.uint32(indices[n])  # an index below 0 counts from no end
+        if index >= np.uint32(len(numbers)):
+            return False
+        out[n] = numbers[index]
+    return True
 
 
 @_compiled
 def put_frames(keys: Ints, key_ends: Ints, values: Ints, value_ends: Ints, out: Ints) -> None:
     """Write frames of keys and values that lie one after another; both ends have a 0 before."""
-    at = 0
+    at = np.uint64(0)
     for n in range(len(key_ends) - 1):
-        first, last = key_ends[n], key_ends[n + 1]
-        _put_big(out, at, 2, 2)
-        _put_big(out, at + 2, last - first, 4)
-        for byte in range(last - first):
-            out[at + 6 + byte] = keys[first + byte]
-        at += 6 + last - first
-        first, last = value_ends[n], value_ends[n + 1]
-        _put_big(out, at, last - first, 4)
-        for byte in range(last - first):
-            out[at + 4 + byte] = values[first + byte]
-        at += 4 + last - first
+        _put_big(out, at, np.uint64(2), 2)
+        at += np.uint64(2)
+        for data, ends in ((keys, key_ends), (values, value_ends)):
+            length = np.uint64(ends[n + 1] - ends[n])
+            _put_big(out, at, length, 4)
+            at += np.uint64(4)
+            for byte in range(ends[n], ends[n + 1]):
+                out[at] = data[byte]
+                at += np.uint64(1)

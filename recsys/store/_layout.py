@@ -6,13 +6,38 @@ import heapq
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
-from typing import Final, Protocol
+from itertools import chain
+from typing import Protocol
 
-from recsys.store._bundle import find, pairs
+from recsys.store._bundle import find, holds_first, pairs
 from recsys.store._value import Names
 from recsys.store._version_1 import Version1
 
-_BY_USER: Final = "SELECT first_user, playlists FROM shard{}.bundle ORDER BY first_user"
+
+def bundles(connection: sqlite3.Connection, shard: int) -> Iterator[bytes]:
+    """All bundles of a shard of format 3, in user order.
+
+    Raises:
+        ValueError: one lies under another user than its first.
+    """
+    query = f"SELECT first_user, playlists FROM shard{shard}.bundle ORDER BY first_user"
+    for first_user, bundle in connection.execute(query):
+        if not holds_first(bundle, first_user.encode()):
+            raise ValueError("playlists lie under another user")
+        yield bundle
+
+
+def bundled(connection: sqlite3.Connection, shards: int) -> Iterator[tuple[bytes, bytes]]:
+    """All users and packed playlists in the shards of format 3, in user order.
+
+    Raises:
+        ValueError: see :func:`bundles`.
+    """
+
+    def of(shard: int) -> Iterator[tuple[bytes, bytes]]:
+        return chain.from_iterable(map(pairs, bundles(connection, shard)))
+
+    return heapq.merge(*map(of, range(shards)))
 
 
 class Layout(Protocol):
@@ -31,9 +56,9 @@ class Layout(Protocol):
         """All users and packed playlists, in user order; the default playlist is the first."""
 
     def tracks(
-        self, connection: sqlite3.Connection, codes: str = "code"
+        self, connection: sqlite3.Connection, codes: str | None = None
     ) -> Iterator[tuple[int, str]]:
-        """Codes of tracks, and what lies by them, by code; ``codes`` are SQL."""
+        """Codes of tracks, and what lies by them, by code; of all, or of ``codes`` (SQL)."""
 
 
 class Version3:
@@ -52,29 +77,13 @@ class Version3:
         return None if row is None else find(row[0], user_id.encode())
 
     def pairs(self, connection: sqlite3.Connection) -> Iterator[tuple[bytes, bytes]]:
-        def of(shard: int) -> Iterator[tuple[bytes, bytes]]:
-            for _, bundle in self.bundles(connection, shard):
-                yield from pairs(bundle)
-
-        return heapq.merge(*map(of, range(self._shards)))
-
-    def bundles(self, connection: sqlite3.Connection, shard: int) -> Iterator[tuple[str, bytes]]:
-        """All bundles of a shard, each under its first user.
-
-        Raises:
-            ValueError: one lies under another user.
-        """
-        for first_user, bundle in connection.execute(_BY_USER.format(shard)):
-            user, _ = next(pairs(bundle), (b"", b""))
-            if user != first_user.encode():
-                raise ValueError("playlists lie under another user")
-            yield first_user, bundle
+        return bundled(connection, self._shards)
 
     def tracks(
-        self, connection: sqlite3.Connection, codes: str = "code"
+        self, connection: sqlite3.Connection, codes: str | None = None
     ) -> Iterator[tuple[int, str]]:
-        query = f"SELECT code, names FROM track WHERE code IN ({codes}) ORDER BY code"
-        return connection.execute(query)
+        where = "" if codes is None else f"WHERE code IN ({codes})"
+        return connection.execute(f"SELECT code, names FROM track {where} ORDER BY code")
 
 
 class Version2(Version3):

@@ -22,6 +22,7 @@ from recsys.store._vocabulary import Vocabulary
 _MOST_SOURCES: Final = 255
 _MOST_ENTRIES: Final = 65_535
 _SPECIAL: Final = r'["\\\x00-\x1f]'
+_SPACE, _QUOTE, _BACKSLASH = b' "\\'
 _REFUSALS: Final = {
     kernel.BAD_POSITIONS: "has positions that do not count from 1",
     kernel.BAD_SPARE: "has a spare that is in it already",
@@ -128,7 +129,7 @@ class Packer:
         not_at = spares.field(c.NOT_AT)
 
         def numbers(known: Vocabulary, name: str) -> Ints:
-            return _joined([known.numbers(entries.field(name)) for entries in both])
+            return known.numbers(*(entries.field(name) for entries in both))
 
         users, user_ends = text_of(chunk.column(c.USER_ID))
         return Rows(
@@ -141,7 +142,7 @@ class Packer:
             because=numbers(self._ids, c.BECAUSE_TRACK_ID),
             names=numbers(self._texts, c.TRACK_NAME),
             artist_ends=_joined([artist_ends, spare_artist_ends[1:] + artist_ends[-1]]),
-            artists=_joined([self._texts.numbers(one.flatten()) for one in artists]),
+            artists=self._texts.numbers(*(one.flatten() for one in artists)),
             scores=_joined([_numbers(one.field(c.SCORE), np.float64) for one in both]).view("u8"),
             sources=numbers(self._sources, c.SOURCE),
             positions=_numbers(listed.field(c.POSITION), np.int32),
@@ -150,16 +151,18 @@ class Packer:
         )
 
     def _form_codes(self, chunk: pa.RecordBatch) -> Ints:
-        texts = pc.binary_join_element_wise(
-            "[", _quoted(chunk.column(c.KIND)), ", ", _listed(chunk.column(c.RELAXED)), "]", ""
-        ).dictionary_encode()
-        forms = texts.dictionary.to_pylist()
-        for form in forms:
-            self._forms.setdefault(form, len(self._forms))
+        kinds = chunk.column(c.KIND).dictionary_encode()
+        relaxed = _listed(chunk.column(c.RELAXED)).dictionary_encode()
+        both = kinds.indices.to_numpy() * len(relaxed.dictionary) + relaxed.indices.to_numpy()
+        found, first, places = np.unique(both, return_index=True, return_inverse=True)
+        codes: Ints = np.empty(len(found), np.int64)
+        for n in np.argsort(first):  # as they come
+            kind, rules = divmod(int(found[n]), len(relaxed.dictionary))
+            form = f"[{json.dumps(kinds.dictionary[kind].as_py())}, {relaxed.dictionary[rules]}]"
+            codes[n] = self._forms.setdefault(form, len(self._forms))
         if len(self._forms) > _MOST_ENTRIES:
             raise StoreError(f"More than {_MOST_ENTRIES} kinds of playlists with relaxed rules.")
-        codes: Ints = np.array([self._forms[form] for form in forms], np.int64)
-        picked: Ints = codes[texts.indices.to_numpy()]
+        picked: Ints = codes[places]
         return picked
 
     def _make_room(self, artists: int) -> None:
@@ -204,9 +207,11 @@ def _numbers(array: Any, dtype: Any) -> Ints:
 
 def _quoted(strings: pa.StringArray) -> pa.StringArray:
     """Each string as JSON; null for none."""
-    special = pc.fill_null(pc.match_substring_regex(strings, _SPECIAL), False)
     quoted = pc.binary_join_element_wise('"', strings, '"', "")
-    if pc.any(special).as_py():
+    text, ends = text_of(strings)
+    text = text[: ends[-1]]
+    if (text < _SPACE).any() or (text == _QUOTE).any() or (text == _BACKSLASH).any():
+        special = pc.fill_null(pc.match_substring_regex(strings, _SPECIAL), False)
         texts = [
             json.dumps(text, ensure_ascii=False) for text in strings.filter(special).to_pylist()
         ]

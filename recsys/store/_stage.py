@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -15,8 +17,8 @@ from recsys.errors import StoreError
 from recsys.store._edition import EDITION_FILE, shard_file, shard_of
 from recsys.store._files import EDITION_ID, EDITION_VERSION, connect, stamp, sync
 from recsys.store._frames import Frames
-from recsys.store._handed import Handed
-from recsys.store._unpack import read_back
+from recsys.store._handed import EditionDigest, Handed
+from recsys.store._unpack import read_back, read_playlists
 
 _PLAYLISTS_IN_BUNDLE: Final = 8  # of 30 tracks and 5 spares: a sixth of a page
 _SHARD_PAGE_BYTES: Final = 32_768
@@ -47,13 +49,17 @@ def write_folder(
         StoreError: the rows are not in order, not of this week, not what ``expected`` says, or
             read back otherwise than they were written.
     """
-    writer = _Writer(folder, shards)
-    try:
+    with (
+        contextlib.closing(_Writer(folder, shards)) as writer,
+        ThreadPoolExecutor(1) as beside,
+    ):
         for frames in handed:
             writer.add(frames)
+        digest_read = EditionDigest(handed.week)
+        reading = beside.submit(writer.finish_playlists, digest_read)
         stored = handed.stored_digest(expected)
         week, names = handed.week, handed.names()
-        writer.finish(
+        writer.finish_tracks(
             handed.tracks(),
             {
                 "edition": str(week),
@@ -68,11 +74,9 @@ def write_folder(
                 "sources": json.dumps(names.sources),
             },
         )
-    finally:
-        writer.close()
-    for path in (*folder.iterdir(), folder):
-        sync(path)
-    if read_back(folder) != stored:
+        reading.result()
+    sync(folder)
+    if read_back(folder, digest_read) != stored:
         raise StoreError(
             f"The playlists of {week} read back from {folder} are not those that were written: "
             "nothing is staged. The disk may be failing."
@@ -83,6 +87,7 @@ class _Writer:
     """Writes packed playlists into the tables that ``recsys.store._edition`` reads."""
 
     def __init__(self, folder: Path, shards: int) -> None:
+        self._folder = folder
         self._edition = _create(folder / EDITION_FILE, _PAGE_BYTES, _EDITION_TABLES)
         self._shards = [
             _create(folder / shard_file(n), _SHARD_PAGE_BYTES, _SHARD_TABLES) for n in range(shards)
@@ -98,13 +103,18 @@ class _Writer:
         for n, shard in enumerate(self._shards):
             self._insert(shard, frames.take(np.flatnonzero(shards == n)))
 
-    def finish(self, tracks: pa.StringArray, facts: dict[str, str]) -> None:
-        """Write the names of tracks, and the facts."""
+    def finish_playlists(self, digest: EditionDigest) -> None:
+        """Flush the playlists to disk, and read them back into ``digest``."""
+        for n, shard in enumerate(self._shards):
+            _finish(shard, self._folder / shard_file(n))
+        read_playlists(self._folder, len(self._shards), digest)
+
+    def finish_tracks(self, tracks: pa.StringArray, facts: dict[str, str]) -> None:
+        """Write the names of tracks, and the facts, and flush them to disk."""
         texts = enumerate(tracks.to_pylist(), start=1)
         self._edition.executemany("INSERT INTO track VALUES (?, ?)", texts)
         self._edition.executemany("INSERT INTO fact VALUES (?, ?)", facts.items())
-        for connection in (self._edition, *self._shards):
-            connection.execute("COMMIT")
+        _finish(self._edition, self._folder / EDITION_FILE)
 
     def close(self) -> None:
         """Close the files."""
@@ -116,10 +126,19 @@ class _Writer:
         shard.executemany("INSERT INTO bundle VALUES (?, ?)", _bundles(frames))
 
 
+def _finish(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("COMMIT")
+    connection.close()
+    sync(path)
+
+
 def _bundles(frames: Frames) -> Iterator[tuple[str, memoryview]]:
-    for start in range(0, len(frames.key_lengths), _PLAYLISTS_IN_BUNDLE):
-        bundle = frames.slice(start, start + _PLAYLISTS_IN_BUNDLE)
-        yield bundle.slice(0, 1).keys()[0].decode(), bundle.data
+    """Playlists next to each other, under their first user."""
+    starts = frames.starts[:-1:_PLAYLISTS_IN_BUNDLE].tolist()
+    ends = [*starts[1:], len(frames.data)][: len(starts)]
+    users = frames.keys(_PLAYLISTS_IN_BUNDLE)
+    for user, start, end in zip(users, starts, ends, strict=True):
+        yield user.decode(), frames.data[start:end]
 
 
 def _create(path: Path, page_bytes: int, tables: Iterable[str]) -> sqlite3.Connection:

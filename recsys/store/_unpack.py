@@ -1,10 +1,11 @@
-"""An edition's folder back as frames, and as Arrow rows. Needs Arrow."""
+"""An edition's folder read back, and as Arrow rows. Needs Arrow."""
 
 from __future__ import annotations
 
 import contextlib
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Final, Self
@@ -13,10 +14,10 @@ import pyarrow as pa
 
 from recsys.errors import StoreError
 from recsys.store._arrow import Unpacker
-from recsys.store._edition import open_folder, shard_of
-from recsys.store._frames import Data, Frames
-from recsys.store._handed import digest_of, playlists_digest
-from recsys.store._layout import Version3, layout_of
+from recsys.store._edition import attach, open_folder, shard_of
+from recsys.store._frames import Frames
+from recsys.store._handed import EditionDigest, playlists_digest
+from recsys.store._layout import bundled, bundles, layout_of
 from recsys.store._rows import CHUNK_ROWS
 from recsys.store._version_1 import Version1
 from recsys.store._version_1 import digest as version_1_digest
@@ -35,15 +36,47 @@ def read_rows(folder: Path) -> Iterator[pa.RecordBatch]:
         yield from opened.rows()
 
 
-def read_back(folder: Path) -> str:
-    """The digest of what a folder of the newest format holds, every row read under its user.
+def read_playlists(folder: Path, shards: int, digest: EditionDigest) -> None:
+    """Hash the playlists in the shards of a folder of the newest format, each under its user.
+
+    Raises:
+        StoreError: they are missing or damaged.
+    """
+    with _explained(folder), closing(sqlite3.connect(":memory:", uri=True)) as connection:
+        attach(connection, folder, shards)
+        if shards == 1:
+            stored = bundles(connection, 0)
+            while data := b"".join(islice(stored, _BUNDLES_AT_ONCE)):
+                digest.update(data)
+            return
+        merged = bundled(connection, shards)
+        while part := list(islice(merged, CHUNK_ROWS)):
+            digest.update(Frames.of(*zip(*part, strict=True)).data)
+
+
+def read_back(folder: Path, digest: EditionDigest) -> str:
+    """The digest of what a folder of the newest format holds.
+
+    Args:
+        folder: an edition's.
+        digest: of its playlists, by :func:`read_playlists`.
 
     Raises:
         StoreError: the folder is missing or damaged.
     """
     with Unpacked.open(folder) as opened:
-        rows = int(opened.facts["rows"])
-        return digest_of(opened.week, opened.frames(), rows, opened.tracks(), opened.names)
+        return digest.finish(int(opened.facts["rows"]), opened.tracks(), opened.names)
+
+
+@contextlib.contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, pa.ArrowException, LookupError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"The playlists in {folder} are damaged ({error}). Remove the folder and run the "
+            "week again: the same command writes the same playlists."
+        ) from error
 
 
 class Unpacked:
@@ -72,15 +105,8 @@ class Unpacked:
             StoreError: it is missing or damaged.
         """
         connection, facts = open_folder(folder)
-        try:
+        with closing(connection), _explained(folder):
             yield cls(connection, facts)
-        except (sqlite3.Error, pa.ArrowException, LookupError, TypeError, ValueError) as error:
-            raise StoreError(
-                f"The playlists in {folder} are damaged ({error}). Remove the folder and run the "
-                "week again: the same command writes the same playlists."
-            ) from error
-        finally:
-            connection.close()
 
     def rows(self) -> Iterator[pa.RecordBatch]:
         """All playlists, in user order."""
@@ -95,28 +121,16 @@ class Unpacked:
         user, value = next(self._layout.pairs(self._connection))
         return Unpacker(self.week, self.tracks(), self.names).batch([user], [value])
 
-    def frames(self) -> Iterator[Data]:
-        """The frames of all playlists of a folder of the newest format, the default one first."""
-        layout = self._layout
-        if isinstance(layout, Version3) and self._shards == 1:
-            bundles = (bundle for _, bundle in layout.bundles(self._connection, 0))
-            while data := b"".join(islice(bundles, _BUNDLES_AT_ONCE)):
-                yield data
-            return
-        pairs = layout.pairs(self._connection)
-        while part := list(islice(pairs, CHUNK_ROWS)):
-            yield Frames.of(*zip(*part, strict=True)).data
-
     def tracks(self) -> pa.StringArray:
         """What lies by the codes of tracks, from 1.
 
         Raises:
             ValueError: codes are missing.
         """
-        codes, texts = zip(*self._layout.tracks(self._connection), strict=True)
-        if codes != tuple(range(1, len(codes) + 1)):
+        found = list(self._layout.tracks(self._connection))
+        if [code for code, _ in found] != list(range(1, len(found) + 1)):
             raise ValueError("codes of tracks are missing")
-        return pa.array(texts, pa.string())
+        return pa.array([text for _, text in found], pa.string())
 
     def digest(self) -> str:
         """The digest that :meth:`rows` and :meth:`default` have, if nothing is damaged.

@@ -50,12 +50,11 @@ class Version1:
             yield user.encode(), self._value(*row)
 
     def tracks(
-        self, connection: sqlite3.Connection, codes: str = "code"
+        self, connection: sqlite3.Connection, codes: str | None = None
     ) -> Iterator[tuple[int, str]]:
-        query = (
-            "SELECT code, track_id, track_name, artist_names FROM track "
-            f"WHERE code IN ({codes}) ORDER BY code"
-        )
+        where = "" if codes is None else f"WHERE code IN ({codes})"
+        columns = "code, track_id, track_name, artist_names"
+        query = f"SELECT {columns} FROM track {where} ORDER BY code"
         for code, track_id, track_name, artist_names in connection.execute(query):
             yield code, json.dumps([track_id, track_name, json.loads(artist_names)])
 

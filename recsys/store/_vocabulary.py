@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.store._kernel import Ints
+from recsys.store._frames import frozen
+from recsys.store._kernel import Ints, renumber
 
 _DICTIONARIES_KEPT: Final = 8
 
@@ -26,18 +27,23 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self._strings) - 1
 
-    def numbers(self, column: pa.DictionaryArray) -> Ints:
-        """The number of each string, int32.
+    def numbers(self, *columns: pa.DictionaryArray) -> Ints:
+        """The number of each string of some columns, one after another, int32.
 
         Raises:
-            IndexError: an index that is not in the dictionary.
+            IndexError: an index that is not in its dictionary.
         """
-        strings, indices = column.dictionary, column.indices
-        if indices.null_count:
-            indices = indices.fill_null(len(strings))  # behind the last is the number of none
-        # Unsigned: an index below 0 counts from no end.
-        numbers: Ints = self._numbers_of(strings)[indices.to_numpy().view(np.uint32)]
-        return numbers
+        found: Ints = np.empty(sum(map(len, columns)), np.int32)
+        at = 0
+        for column in columns:
+            strings, indices = column.dictionary, column.indices
+            if indices.null_count:
+                indices = indices.fill_null(len(strings))
+            part = found[at : at + len(column)]
+            if not renumber(frozen(indices.to_numpy()), self._numbers_of(strings), part):
+                raise IndexError("an index that is not in its dictionary")
+            at += len(column)
+        return found
 
     def strings(self, numbers: Ints) -> pa.StringArray:
         """The strings of some numbers."""
@@ -45,16 +51,16 @@ class Vocabulary:
 
     def _numbers_of(self, strings: pa.StringArray) -> Ints:
         """Numbers of a dictionary, and one of none at the end."""
-        for known, found in reversed(self._known):
+        for known, numbers in reversed(self._known):
             if _is(known, strings) or known.equals(strings):
-                return found
+                return numbers
         strings.validate(full=True)
         places = pc.index_in(strings, value_set=self._strings)
         if places.null_count:
             new = strings.filter(places.is_null()).unique()
             self._strings = pa.concat_arrays([self._strings, new])
             places = pc.index_in(strings, value_set=self._strings)
-        numbers: Ints = np.zeros(len(strings) + 1, np.int32)
+        numbers = np.zeros(len(strings) + 1, np.int32)
         numbers[:-1] = places
         self._known = [*self._known[1 - _DICTIONARIES_KEPT :], (strings, numbers)]
         return numbers
