@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,7 @@ class Vocabulary:
 
     def __init__(self) -> None:
         self._strings = pa.array([None], pa.string())
-        self._known: list[tuple[pa.StringArray, Ints]] = []
+        self._known: list[tuple[Any, Ints]] = []
 
     def __len__(self) -> int:
         return len(self._strings) - 1
@@ -53,17 +53,18 @@ class Vocabulary:
         """Numbers of a dictionary, and one of none at the end."""
         for known, numbers in reversed(self._known):
             if _is(known, strings) or known.equals(strings):
-                return numbers
+                same: Ints = numbers
+                return same
         strings.validate(full=True)
         places = pc.index_in(strings, value_set=self._strings)
         if places.null_count:
             new = strings.filter(places.is_null()).unique()
             self._strings = pa.concat_arrays([self._strings, new])
             places = pc.index_in(strings, value_set=self._strings)
-        numbers = np.zeros(len(strings) + 1, np.int32)
-        numbers[:-1] = places
-        self._known = [*self._known[1 - _DICTIONARIES_KEPT :], (strings, numbers)]
-        return numbers
+        found: Ints = np.zeros(len(strings) + 1, np.int32)
+        found[:-1] = places
+        self._known = [*self._known[1 - _DICTIONARIES_KEPT :], (strings, found)]
+        return found
 
 
 def _is(known: pa.StringArray, strings: pa.StringArray) -> bool:

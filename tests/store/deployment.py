@@ -159,7 +159,7 @@ class SqliteDeployment(Deployment):
         insert = _stage._Writer._insert
 
         def without_last(shard: sqlite3.Connection, frames: Frames) -> None:
-            insert(shard, frames.slice(0, len(frames.key_lengths) - 1))
+            insert(shard, frames.slice(0, max(0, len(frames.key_lengths) - 1)))
 
         monkeypatch.setattr(_stage._Writer, "_insert", staticmethod(without_last))
 
