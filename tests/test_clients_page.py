@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import shutil
@@ -22,7 +21,7 @@ import pytest
 from recsys.errors import NoSuchUserError
 from recsys.store import Store, open_store
 from recsys.store._playlist import Playlist
-from tests.store.deployment import Deployment, UnavailableError
+from tests.store.deployment import started
 from tests.store.making import make
 
 PAGE = Path(__file__).parents[1] / "docs" / "clients.md"
@@ -97,25 +96,16 @@ def test_a_packed_playlist_in_javascript(sqlite_url: str) -> None:
     assert entries[2]["because"] == 0
 
 
-def started(module: str, name: str, folder: Path) -> Iterator[Any]:
-    try:
-        deployed: Deployment = getattr(pytest.importorskip(module), name)(folder)
-    except UnavailableError as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    yield deployed
-    deployed.remove()
-
-
 @pytest.fixture
 def on_postgresql(tmp_path: Path) -> Iterator[Any]:
-    yield from started("tests.store.postgres", "PostgresDeployment", tmp_path)
+    with started("postgresql", tmp_path) as deployed:
+        yield deployed
 
 
 @pytest.fixture
 def on_redis(tmp_path: Path) -> Iterator[Any]:
-    yield from started("tests.store.redis_server", "RedisDeployment", tmp_path)
+    with started("redis", tmp_path) as deployed:
+        yield deployed
 
 
 def test_the_functions_in_postgresql(on_postgresql: Any) -> None:

@@ -152,6 +152,9 @@ def pack_rows(rows: Rows, codes: Codes, starts: Ints, out: Ints) -> tuple[int, i
                 code = np.uint64(used[0])
                 code_of[number] = code
                 listed[code, 0], listed[code, 3] = number, _UNLISTED
+            if place >= track_count and last[code] == row:
+                return row, BAD_SPARE
+            last[code] = row
             first = artist_ends[entry]
             length = artist_ends[entry + np.uint64(1)] - first
             if listed[code, 3] == _UNLISTED:
@@ -165,9 +168,6 @@ def pack_rows(rows: Rows, codes: Codes, starts: Ints, out: Ints) -> tuple[int, i
                     same &= credited[listed[code, 2] + n] == artists[first + n]
                 if not same:
                     return row, TWO_NAMES
-            if place >= track_count and last[code] == row:
-                return row, BAD_SPARE
-            last[code] = row
             number = np.uint64(because[entry])
             cause = np.uint64(0)
             if number:

@@ -5,6 +5,8 @@ One subclass a store; the tests themselves know none of them.
 
 from __future__ import annotations
 
+import importlib
+import os
 import resource
 import shutil
 import signal
@@ -15,7 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Final, Self
 
 import pytest
 
@@ -26,6 +28,29 @@ from recsys.store._frames import Frames
 
 class UnavailableError(Exception):
     """This machine lacks what the store needs; the message says what."""
+
+
+#: Imported where they are tested: a laptop need not have every server's client.
+STORES: Final = {
+    "sqlite": "tests.store.deployment:SqliteDeployment",
+    "sqlite-3-shards": "tests.store.deployment:ShardedSqliteDeployment",
+    "postgresql": "tests.store.postgres:PostgresDeployment",
+    "redis": "tests.store.redis_server:RedisDeployment",
+}
+
+
+@contextmanager
+def started(name: str, folder: Path) -> Iterator[Any]:
+    """An empty store of ``STORES``. Without its server: skipped on a laptop, a failure in CI."""
+    module, _, kind = STORES[name].partition(":")
+    try:
+        deployed: Deployment = getattr(importlib.import_module(module), kind)(folder)
+    except (ImportError, UnavailableError) as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must test {name}: {error}")
+        pytest.skip(f"{name} is not tested here: {error}")
+    yield deployed
+    deployed.remove()
 
 
 class Deployment(ABC):
