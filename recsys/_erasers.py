@@ -26,7 +26,7 @@ from recsys.artefact import Artefact, Draft
 from recsys.candidates import Candidates
 from recsys.matrix import TasteMatrix
 from recsys.plan import PLAN_FILE
-from recsys.publishing import playlist_batches
+from recsys.publishing import encoded_batches
 from recsys.store import playlists_digest
 
 Users = Collection[str]
@@ -113,7 +113,7 @@ def _erase_playlists(made: Artefact, users: Users, draft: Draft) -> None:
     playlists = draft.path / "playlists.parquet"
     if playlists.exists():
         default = pq.read_table(made.file("default.parquet"))
-        draft.facts["digest"] = playlists_digest(playlist_batches(playlists), default)
+        draft.facts["digest"] = playlists_digest(encoded_batches(playlists), default)
 
 
 def _erase_candidates(made: Artefact, users: Users, draft: Draft) -> None:

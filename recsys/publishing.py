@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys import artefact
+from recsys import columns as c
 from recsys.artefact import Artefact
 from recsys.errors import StoreError
 from recsys.home import Home
@@ -18,6 +19,17 @@ from recsys.store import Edition, Store, copy_of, playlists_digest, seed
 from recsys.weeks import Week
 
 _BATCH: Final = 8192
+_ENCODED: Final = tuple(
+    f"{entries}.list.element.{name}"
+    for entries in (c.TRACKS, c.SPARES)
+    for name in (
+        c.TRACK_ID,
+        c.TRACK_NAME,
+        f"{c.ARTIST_NAMES}.list.element",
+        c.SOURCE,
+        c.BECAUSE_TRACK_ID,
+    )
+)
 
 
 def playlist_batches(playlists: Path) -> Iterator[pa.RecordBatch]:
@@ -25,10 +37,15 @@ def playlist_batches(playlists: Path) -> Iterator[pa.RecordBatch]:
     yield from pq.ParquetFile(playlists).iter_batches(_BATCH)
 
 
+def encoded_batches(playlists: Path) -> Iterator[pa.RecordBatch]:
+    """The same rows, the strings of tracks by dictionaries: as stores take them fastest."""
+    yield from pq.ParquetFile(playlists, read_dictionary=_ENCODED).iter_batches(_BATCH)
+
+
 def edition_digest(folder: Path) -> str:
     """The digest that the store will know the playlists in ``folder`` by."""
     return playlists_digest(
-        playlist_batches(folder / "playlists.parquet"),
+        encoded_batches(folder / "playlists.parquet"),
         pq.read_table(folder / "default.parquet"),
     )
 
@@ -110,7 +127,7 @@ def _stage(store: Store, edition: str, revision: int, playlists: Artefact) -> No
         edition,
         revision,
         playlists.facts["digest"],
-        playlist_batches(playlists.file("playlists.parquet")),
+        encoded_batches(playlists.file("playlists.parquet")),
         pq.read_table(playlists.file("default.parquet")),
         remaining=playlists.erasure.get("facts", {}).get("digest"),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import shutil
@@ -22,7 +21,7 @@ import pytest
 from recsys.errors import NoSuchUserError
 from recsys.store import Store, open_store
 from recsys.store._playlist import Playlist
-from tests.store.deployment import Deployment, UnavailableError
+from tests.store.deployment import started
 from tests.store.making import make
 
 PAGE = Path(__file__).parents[1] / "docs" / "clients.md"
@@ -83,37 +82,30 @@ def test_the_batch_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_packed_playlist_in_javascript(sqlite_url: str) -> None:
     (shard,) = Path(sqlite_url.removeprefix("sqlite:///")).glob("editions/*/shard-0.db")
     connection = sqlite3.connect(shard)
-    query = "SELECT hex(playlist) FROM playlist WHERE user_id = 'user-1'"
-    (packed,) = connection.execute(query).fetchone()
-    connection.close()
-    program = (
-        f"{blocks('js')[0]}\nconsole.log(JSON.stringify(unpack(Buffer.from('{packed}', 'hex'))))"
+    query = (
+        "SELECT hex(playlists) FROM bundle WHERE first_user <= 'user-1' "
+        "ORDER BY first_user DESC LIMIT 1"
     )
+    (bundle,) = connection.execute(query).fetchone()
+    connection.close()
+    call = f"unpack(find(Buffer.from('{bundle}', 'hex'), 'user-1'))"
+    program = f"{blocks('js')[0]}\nconsole.log(JSON.stringify({call}))"
     done = subprocess.run(["node", "-e", program], capture_output=True, text=True, check=True)
     entries = json.loads(done.stdout)["tracks"]
     assert [entry["score"] for entry in entries] == [1.0, 0.5, 1 / 3]
     assert entries[2]["because"] == 0
 
 
-def started(module: str, name: str, folder: Path) -> Iterator[Any]:
-    try:
-        deployed: Deployment = getattr(pytest.importorskip(module), name)(folder)
-    except UnavailableError as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    yield deployed
-    deployed.remove()
-
-
 @pytest.fixture
 def on_postgresql(tmp_path: Path) -> Iterator[Any]:
-    yield from started("tests.store.postgres", "PostgresDeployment", tmp_path)
+    with started("postgresql", tmp_path) as deployed:
+        yield deployed
 
 
 @pytest.fixture
 def on_redis(tmp_path: Path) -> Iterator[Any]:
-    yield from started("tests.store.redis_server", "RedisDeployment", tmp_path)
+    with started("redis", tmp_path) as deployed:
+        yield deployed
 
 
 def test_the_functions_in_postgresql(on_postgresql: Any) -> None:

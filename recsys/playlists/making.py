@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,9 @@ from recsys.reasons import reasons
 from recsys.rerank import rerank
 from recsys.settings import PlaylistsSettings
 from recsys.weeks import Week
+
+#: Room for the ids or names of a million tracks: with dictionaries, publishing hashes each once.
+_DICTIONARY_BYTES: Final = 2**25
 
 
 def make_playlists(
@@ -87,7 +90,13 @@ def make_playlists(
     table, refused = playlist_table(lists, matrix, because[of_lists], because[of_spares], week)
     default = default_list(matrix, week=week, **common)
     for name, rows in (("playlists", table), ("refused", refused), ("default", default)):
-        pq.write_table(rows, out / f"{name}.parquet", compression="zstd", row_group_size=ROW_GROUP)
+        pq.write_table(
+            rows,
+            out / f"{name}.parquet",
+            compression="zstd",
+            row_group_size=ROW_GROUP,
+            dictionary_pagesize_limit=_DICTIONARY_BYTES,
+        )
     return {
         "digest": edition_digest(out),
         "eligible": len(candidates.users),

@@ -29,9 +29,9 @@ class Unpacker:
         names: what small codes mean.
     """
 
-    def __init__(self, week: Week, tracks: Sequence[bytes], names: Names) -> None:
+    def __init__(self, week: Week, tracks: pa.StringArray, names: Names) -> None:
         self._week = week
-        named = json.loads(b"[%b]" % b",".join(tracks))
+        named = json.loads(f"[{','.join(tracks.to_pylist())}]")
         ids, titles, artists = zip(*named, strict=True) if named else ((), (), ())
         self._ids = pa.array([None, *ids], pa.string())  # code 0 is none
         self._titles = pa.array([None, *titles], pa.string())

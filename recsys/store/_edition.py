@@ -2,14 +2,13 @@
 
 A folder never changes once it has its name, so it is opened as immutable: no locks are taken, and
 it may lie on a disk that cannot be written. It holds ``edition.db`` (facts, and the names of
-tracks) and ``shard-0.db`` … (packed playlists by user, see :mod:`recsys.store._value`; that of the
+tracks) and ``shard-0.db`` … (packed playlists by user, see :mod:`recsys.store._bundle`; that of the
 empty user, in shard 0, is the default playlist).
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import Final
 
 from recsys.errors import RecsysError, StoreError
-from recsys.store import _version_1 as version_1
 from recsys.store._files import (
     EDITION_ID,
     EDITION_VERSION,
@@ -26,8 +24,9 @@ from recsys.store._files import (
     explain,
     version_of,
 )
+from recsys.store._layout import layout_of
 from recsys.store._playlist import Playlist, Spare
-from recsys.store._value import DAMAGED, Names, Values
+from recsys.store._value import DAMAGED, Values
 
 EDITION_FILE: Final = "edition.db"
 
@@ -44,12 +43,6 @@ def shard_of(user_id: bytes, shards: int) -> int:
     return zlib.crc32(user_id) % shards
 
 
-def format_of(connection: sqlite3.Connection) -> int:
-    """The format of an open folder."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    return int(version)
-
-
 def open_folder(folder: Path) -> tuple[sqlite3.Connection, dict[str, str]]:
     """Open an edition's folder: ``edition.db`` as ``main``, its shards as ``shard0`` and so on.
 
@@ -64,9 +57,7 @@ def open_folder(folder: Path) -> tuple[sqlite3.Connection, dict[str, str]]:
         connection = connect(folder / EDITION_FILE, "mode=ro&immutable=1")
         version_of(connection, folder / EDITION_FILE, EDITION_ID, EDITION_VERSION)
         facts = dict(connection.execute("SELECT name, value FROM fact").fetchall())
-        for shard in range(int(facts["shards"])):
-            uri = f"{(folder / shard_file(shard)).as_uri()}?mode=ro&immutable=1"
-            connection.execute(f"ATTACH ? AS shard{shard}", (uri,))
+        attach(connection, folder, int(facts["shards"]))
     except (sqlite3.Error, KeyError, RecsysError) as error:
         if connection is not None:
             connection.close()
@@ -77,6 +68,13 @@ def open_folder(folder: Path) -> tuple[sqlite3.Connection, dict[str, str]]:
             "the same command writes the same playlists."
         ) from error
     return connection, facts
+
+
+def attach(connection: sqlite3.Connection, folder: Path, shards: int) -> None:
+    """Open the shards of a folder as ``shard0`` and so on."""
+    for shard in range(shards):
+        uri = f"{(folder / shard_file(shard)).as_uri()}?mode=ro&immutable=1"
+        connection.execute(f"ATTACH ? AS shard{shard}", (uri,))
 
 
 class EditionReader:
@@ -91,13 +89,8 @@ class EditionReader:
         self._connections = Connections(lambda: open_folder(folder)[0])
         self._connections.give(connection)
         self._shards = int(facts["shards"])
-        self._first: version_1.Values | None = None
-        if format_of(connection) > 1:
-            names = Names.parse(json.loads(facts["forms"]), json.loads(facts["sources"]))
-        else:
-            self._first = version_1.Values(connection, self._shards)
-            names = self._first.names
-        self._values = Values(facts["edition"], names)
+        self._layout = layout_of(connection, facts)
+        self._values = Values(facts["edition"], self._layout.names)
 
     def playlist(self, user_id: str) -> Playlist | None:
         """One user's playlist as it was made, or None.
@@ -128,7 +121,7 @@ class EditionReader:
             value = self._value(connection, playlist.user_id)
             if value is None:
                 raise LookupError("a playlist is gone")
-            return self._values.spares(value, lambda codes: _names(connection, codes))
+            return self._values.spares(value, lambda codes: self._names(connection, codes))
 
     def close(self) -> None:
         """Close the files."""
@@ -139,20 +132,20 @@ class EditionReader:
             value = self._value(connection, user_id)
             if value is None:
                 return None
-            return self._values.playlist(user_id, value, lambda codes: _names(connection, codes))
+            return self._values.playlist(
+                user_id, value, lambda codes: self._names(connection, codes)
+            )
 
     def _value(self, connection: sqlite3.Connection, user_id: str) -> bytes | None:
         shard = shard_of(user_id.encode(), self._shards) if self._shards > 1 else 0
-        if self._first is None:
-            query = f"SELECT playlist FROM shard{shard}.playlist WHERE user_id = ?"
-            row = connection.execute(query, (user_id,)).fetchone()
-            return None if row is None else row[0]
-        table = f"shard{shard}.playlist WHERE user_id = ?"
-        if not user_id:
-            table = "default_playlist WHERE ? = ''"
-        query = f"SELECT kind, relaxed, tracks FROM {table}"
-        row = connection.execute(query, (user_id,)).fetchone()
-        return None if row is None else self._first.value(*row)
+        return self._layout.value(connection, shard, user_id)
+
+    def _names(self, connection: sqlite3.Connection, codes: list[int]) -> Sequence[str]:
+        found: list[str] = []
+        for start in range(0, len(codes), _CODES_AT_ONCE):
+            part = ",".join(map(str, codes[start : start + _CODES_AT_ONCE]))
+            found += [text for _, text in self._layout.tracks(connection, part)]
+        return found
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -168,21 +161,3 @@ class EditionReader:
             ) from error
         finally:
             self._connections.give(connection)
-
-
-def track_names(connection: sqlite3.Connection, where: str = "") -> Iterator[tuple[int, str]]:
-    """Codes of tracks and what lies by them, by code; ``where`` names some."""
-    if format_of(connection) > 1:
-        yield from connection.execute(f"SELECT code, names FROM track {where} ORDER BY code")
-        return
-    query = f"SELECT code, track_id, track_name, artist_names FROM track {where} ORDER BY code"
-    for code, *names in connection.execute(query):
-        yield code, version_1.names_of(*names)
-
-
-def _names(connection: sqlite3.Connection, codes: list[int]) -> Sequence[str]:
-    found: list[str] = []
-    for start in range(0, len(codes), _CODES_AT_ONCE):
-        part = ",".join(map(str, codes[start : start + _CODES_AT_ONCE]))
-        found += [text for _, text in track_names(connection, f"WHERE code IN ({part})")]
-    return found

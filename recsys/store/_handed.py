@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Set
+from itertools import chain
 from typing import Any, Final, Self
 
 import numpy as np
@@ -47,7 +48,7 @@ class EditionDigest:
         """Take in the next playlists."""
         self._hash.update(frames)
 
-    def finish(self, rows: int, tracks: Sequence[bytes], names: Names) -> str:
+    def finish(self, rows: int, tracks: pa.StringArray, names: Names) -> str:
         """The digest; there can be no more rows afterwards.
 
         Args:
@@ -61,7 +62,7 @@ class EditionDigest:
 
 
 def digest_of(
-    week: Week, frames: Iterable[Data], rows: int, tracks: Sequence[bytes], names: Names
+    week: Week, frames: Iterable[Data], rows: int, tracks: pa.StringArray, names: Names
 ) -> str:
     """The digest of ``rows`` playlists that a store holds, and the default playlist before them."""
     digest = EditionDigest(week)
@@ -126,7 +127,9 @@ class Handed:
         self._default = default_row(default)
         check_rows(self._default, week, 0, None)
         self._forgotten = pa.array(sorted(hidden), pa.string())
-        self._handed = self._stored = _Packing(week, Packer(), EditionDigest(week))
+        self._handed = self._stored = _Packing(week, Packer())
+        self._digest = EditionDigest(week)
+        self._stored_digest: EditionDigest | None = None
         self._last_user = ""
 
     def __iter__(self) -> Iterator[Frames]:
@@ -136,10 +139,14 @@ class Handed:
             StoreError: see :func:`~recsys.store._rows.check_rows` and
                 :meth:`~recsys.store._pack.Packer.pack`.
         """
-        yield self._handed.add(self._default, 0)
-        yield from pipelined(self._pack, chunks(self._batches))
+        yield from pipelined(
+            self._hash, pipelined(self._pack, chain([None], chunks(self._batches)))
+        )
 
-    def _pack(self, chunk: pa.RecordBatch) -> Frames:
+    def _pack(self, chunk: pa.RecordBatch | None) -> tuple[Frames, Frames | None]:
+        """The frames of what is handed over, and of what is to be stored where that is less."""
+        if chunk is None:
+            return self._handed.pack(self._default, 0), None
         before = self.rows + self.left_out
         check_rows(chunk, self.week, before, self._last_user)
         users = chunk.column(c.USER_ID)
@@ -152,8 +159,18 @@ class Handed:
                 self._stored = self._handed.fork()
         self.rows += kept.num_rows
         self.left_out += chunk.num_rows - kept.num_rows
-        frames = self._handed.add(chunk, before)
-        return frames if self._stored is self._handed else self._stored.add(kept, before)
+        frames = self._handed.pack(chunk, before)
+        return frames, None if self._stored is self._handed else self._stored.pack(kept, before)
+
+    def _hash(self, packed: tuple[Frames, Frames | None]) -> Frames:
+        frames, stored = packed
+        if stored is None:
+            self._digest.update(frames.data)
+            return frames
+        self._stored_digest = self._stored_digest or self._digest.fork()
+        self._digest.update(frames.data)
+        self._stored_digest.update(stored.data)
+        return stored
 
     def digest(self) -> str:
         """After the last row: the digest of all the rows that were handed over.
@@ -161,7 +178,7 @@ class Handed:
         Raises:
             StoreError: they were packed wrongly.
         """
-        return self._handed.finish()
+        return self._handed.finish(self._digest, self.rows + self.left_out)
 
     def stored_digest(self, expected: str) -> str:
         """After the last row: the digest of the rows to be stored, which is what they were checked
@@ -176,9 +193,11 @@ class Handed:
                 f"The rows handed over for {self.week} are not those of digest {expected}, but of "
                 f"{handed}: nothing is staged. Publish the artefact as it was checked."
             )
-        return handed if self._stored is self._handed else self._stored.finish()
+        if self._stored_digest is None:
+            return handed
+        return self._stored.finish(self._stored_digest, self.rows)
 
-    def tracks(self) -> list[bytes]:
+    def tracks(self) -> pa.StringArray:
         """What is to be stored by the codes of tracks, from 1."""
         return self._stored.tracks
 
@@ -188,38 +207,35 @@ class Handed:
 
 
 class _Packing:
-    """Packs rows, hashes them, and unpacks a few of them again to compare."""
+    """Packs rows, and unpacks a few of them again to compare."""
 
-    def __init__(self, week: Week, packer: Packer, digest: EditionDigest, rows: int = 0) -> None:
-        self.tracks: list[bytes] = []
+    def __init__(self, week: Week, packer: Packer) -> None:
+        self.tracks = pa.array([], pa.string())
         self.names = Names()
         self._week = week
         self._packer = packer
-        self._digest = digest
-        self._rows = rows
         self._random = np.random.default_rng(0)
         self._sampled: list[tuple[dict[str, Any], bytes]] = []
 
     def fork(self) -> Self:
         """Another one that has seen the same rows."""
-        return type(self)(self._week, self._packer.fork(), self._digest.fork(), self._rows)
+        return type(self)(self._week, self._packer.fork())
 
-    def add(self, chunk: pa.RecordBatch, rows_before: int) -> Frames:
+    def pack(self, chunk: pa.RecordBatch, rows_before: int) -> Frames:
         """Pack the next rows."""
         try:
             frames = self._packer.pack(chunk)
         except RefusedRowError as error:
             raise StoreError(f"Row {rows_before + error.row + 1} {error.what}.") from None
-        except pa.ArrowException as error:
+        except (pa.ArrowException, IndexError) as error:
             raise not_playlists(error) from error
-        self._digest.update(frames.data)
-        self._rows += chunk.num_rows
-        values = frames.values()
-        for n in set(self._random.integers(len(values), size=_SAMPLED).tolist()) if values else ():
-            self._sampled.append((chunk.slice(n, 1).to_pylist()[0], bytes(values[n])))
+        if chunk.num_rows:
+            for n in set(self._random.integers(chunk.num_rows, size=_SAMPLED).tolist()):
+                (value,) = frames.slice(n, n + 1).values()
+                self._sampled.append((chunk.slice(n, 1).to_pylist()[0], bytes(value)))
         return frames
 
-    def finish(self) -> str:
+    def finish(self, digest: EditionDigest, rows: int) -> str:
         """After the last row: the digest."""
         self.tracks, self.names = self._packer.tracks(), self._packer.names()
         values = Values(str(self._week), self.names)
@@ -229,14 +245,14 @@ class _Packing:
                     f"A playlist of {self._week} was packed wrongly: nothing is staged. This is a "
                     "bug in recsys, or failing memory."
                 )
-        return self._digest.finish(self._rows - 1, self.tracks, self.names)
+        return digest.finish(rows, self.tracks, self.names)
 
 
-def _row(values: Values, user_id: str, value: bytes, tracks: Sequence[bytes]) -> dict[str, Any]:
+def _row(values: Values, user_id: str, value: bytes, tracks: pa.StringArray) -> dict[str, Any]:
     """A value as a row of ``schemas.PLAYLISTS``."""
 
-    def look_up(codes: list[int]) -> list[bytes]:
-        return [tracks[code - 1] for code in codes]
+    def look_up(codes: list[int]) -> list[str]:
+        return [tracks[code - 1].as_py() for code in codes]
 
     playlist = values.playlist(user_id, value, look_up)
     entries = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
 from typing import Any, Final, Self
 
 import numpy as np
@@ -13,16 +14,16 @@ import pyarrow.compute as pc
 from recsys import columns as c
 from recsys.errors import StoreError
 from recsys.store import _kernel as kernel
-from recsys.store._frames import Frames
-from recsys.store._kernel import Entries, Ints, Table, Texts
+from recsys.store._frames import Frames, frozen, text_of
+from recsys.store._kernel import Codes, Ints, Rows
 from recsys.store._value import HEADING, Names
+from recsys.store._vocabulary import Vocabulary
 
 _MOST_SOURCES: Final = 255
 _MOST_ENTRIES: Final = 65_535
-_FIRST_ROOM: Final = 4096
 _SPECIAL: Final = r'["\\\x00-\x1f]'
+_SPACE, _QUOTE, _BACKSLASH = b' "\\'
 _REFUSALS: Final = {
-    kernel.BAD_TEXT: "is damaged: its strings overlap",
     kernel.BAD_POSITIONS: "has positions that do not count from 1",
     kernel.BAD_SPARE: "has a spare that is in it already",
     kernel.BAD_NOT_AT: "has a spare with a position that it does not have",
@@ -48,242 +49,169 @@ class Packer:
     """Packs the playlists of one edition, chunk by chunk.
 
     Codes are given in the order in which rows name tracks, sources and forms: the same rows are
-    the same bytes, however they are cut into chunks.
+    the same bytes, however they are cut into chunks, and however their strings are numbered.
     """
 
     def __init__(self) -> None:
         self._forms: dict[str, int] = {}
-        self._sources = Strings()
-        self._tracks = Strings()
-        self._naming = np.zeros(_FIRST_ROOM, np.uint64)
-        self._named = np.full(_FIRST_ROOM, -1, np.int64)
-        self._texts: list[pa.StringArray] = [pa.array([], pa.string())]
-        self._text_of = np.zeros(_FIRST_ROOM, np.int64)  # by code, counted from 1
-        self._count = 0
+        self._ids, self._texts, self._sources = Vocabulary(), Vocabulary(), Vocabulary()
+        empty = np.zeros(1, np.int32)
+        self._codes = Codes(
+            empty, np.zeros((1, 4), np.int32), empty, empty, empty, np.zeros(3, int)
+        )
 
     def fork(self) -> Self:
         """Another packer that has packed what this one has."""
         return copy.deepcopy(self)
 
     def pack(self, chunk: pa.RecordBatch) -> Frames:
-        """The frames of some playlists, ``schemas.PLAYLISTS`` without nulls where none may be.
+        """The frames of some playlists, ``ENCODED`` without nulls where none may be.
 
         Raises:
             RefusedRowError: positions other than 1, 2, 3, …, a spare that is listed already or
                 has positions that are not, or a track under two names.
             StoreError: more kinds or sources than can be numbered.
-            pa.ArrowInvalid: broken UTF-8.
+            IndexError: an index that is not in its dictionary.
         """
-        users = chunk.column(c.USER_ID)
-        listed, spares = _entries(chunk.column(c.TRACKS)), _entries(chunk.column(c.SPARES))
-        not_at = chunk.column(c.SPARES).flatten().field(c.NOT_AT)
-        not_at_ends, places = _ends(not_at), _numbers(not_at.flatten().fill_null(0), np.int32)
-        counts = np.diff(listed.row_ends), np.diff(spares.row_ends)
-        if len(users) and max(counts[0].max(), counts[1].max()) > _MOST_ENTRIES:
+        rows = Rows(*map(frozen, self._numbered(chunk)))
+        listed, spares = np.diff(rows.track_ends), np.diff(rows.spare_ends)
+        if max(listed.max(initial=0), spares.max(initial=0)) > _MOST_ENTRIES:
             raise StoreError(f"A playlist has more than {_MOST_ENTRIES} tracks.")
-        of_users = _texts(users)
-        key_lengths = np.diff(of_users.ends).astype(np.int64)
-        starts = np.zeros(len(users) + 1, np.int64)
+        key_lengths = np.diff(rows.user_ends)
+        starts = np.zeros(chunk.num_rows + 1, np.int64)
         lengths = kernel.FRAME_BYTES + key_lengths + HEADING.size
-        lengths += kernel.RECORD_BYTES * (counts[0] + counts[1])
-        lengths += kernel.PAIR_BYTES * np.diff(not_at_ends[spares.row_ends])
+        lengths += kernel.RECORD_BYTES * (listed + spares)
+        lengths += kernel.PAIR_BYTES * np.diff(rows.not_at_ends[rows.spare_ends])
         np.cumsum(lengths, out=starts[1:])
         out = np.empty(starts[-1], np.uint8)
-        forms = self._form_codes(chunk)
-        positions = _numbers(chunk.column(c.TRACKS).flatten().field(c.POSITION), np.int32)
-        room = np.empty(int(np.max(counts[0] + counts[1], initial=0)), np.int64)
-        row, state = 0, kernel.NO_ROOM
-        while state == kernel.NO_ROOM:
-            row, state = kernel.pack_rows(
-                row,
-                of_users,
-                forms,
-                listed,
-                positions,
-                spares,
-                not_at_ends,
-                places,
-                self._tracks.table,
-                self._sources.table,
-                self._naming,
-                self._named,
-                room,
-                starts,
-                out,
-            )
-            if state == kernel.NO_ROOM:
-                self._grow()
+        self._make_room(len(rows.artists))
+        row, state = kernel.pack_rows(rows, self._codes, starts, out)
         if state != kernel.DONE:
             raise RefusedRowError(row, _REFUSALS[state])
-        if len(self._sources) > _MOST_SOURCES:
+        if self._codes.used[2] > _MOST_SOURCES:
             raise StoreError(f"More than {_MOST_SOURCES} different sources of tracks.")
-        self._keep_names(chunk)
         return Frames(out.data, starts, key_lengths)
 
     def names(self) -> Names:
         """What the codes of forms and sources mean, so far."""
         forms = [json.loads(form) for form in self._forms]
-        sources = self._sources.strings(0).to_pylist()
+        numbers = np.flatnonzero(self._codes.sources)
+        order = numbers[np.argsort(self._codes.sources[numbers])]
+        sources = self._sources.strings(order).to_pylist()
         return Names(tuple((kind, tuple(relaxed)) for kind, relaxed in forms), tuple(sources))
 
-    def tracks(self) -> list[bytes]:
+    def tracks(self) -> pa.StringArray:
         """What the codes of tracks mean, from 1: ``[track_id, track_name, [artist, …]]`` as JSON.
 
         A track that nobody listed, only heard, has no names.
         """
-        count = len(self._tracks)
-        texts = pa.concat_arrays(self._texts)
-        order = self._text_of[1 : count + 1]
-        nameless = np.flatnonzero(order == 0)
-        if len(nameless):
-            ids = _quoted(self._tracks.strings(0).take(pa.array(nameless)))
-            more = pc.binary_join_element_wise("[", ids, ", null, []]", "")
-            order = order.copy()
-            order[nameless] = len(texts) + 1 + np.arange(len(nameless))
-            texts = pa.concat_arrays([texts, more])
-        tracks: list[bytes] = texts.take(pa.array(order - 1)).cast(pa.binary()).to_pylist()
-        return tracks
+        listed = self._codes.listed[1 : self._codes.used[0] + 1]
+        counts = np.maximum(listed[:, 3], 0)
+        ends = np.concatenate([[0], np.cumsum(counts)])
+        credited = np.repeat(listed[:, 2] - ends[:-1], counts) + np.arange(ends[-1])
+        artists = self._texts.strings(self._codes.artists[credited])
+        return pc.binary_join_element_wise(
+            "[",
+            _quoted(self._ids.strings(listed[:, 0])),
+            ", ",
+            _quoted(self._texts.strings(listed[:, 1])),
+            ", ",
+            _listed(pa.ListArray.from_arrays(pa.array(ends, pa.int32()), artists)),
+            "]",
+            "",
+        )
+
+    def _numbered(self, chunk: pa.RecordBatch) -> Rows:
+        lists = chunk.column(c.TRACKS), chunk.column(c.SPARES)
+        listed, spares = both = [entries.flatten() for entries in lists]
+        artists = [entries.field(c.ARTIST_NAMES) for entries in both]
+        artist_ends, spare_artist_ends = map(_ends, artists)
+        not_at = spares.field(c.NOT_AT)
+
+        def numbers(known: Vocabulary, name: str) -> Ints:
+            return known.numbers(*(entries.field(name) for entries in both))
+
+        users, user_ends = text_of(chunk.column(c.USER_ID))
+        return Rows(
+            user_ends=user_ends,
+            users=users,
+            forms=self._form_codes(chunk),
+            track_ends=_ends(lists[0]),
+            spare_ends=_ends(lists[1]),
+            ids=numbers(self._ids, c.TRACK_ID),
+            because=numbers(self._ids, c.BECAUSE_TRACK_ID),
+            names=numbers(self._texts, c.TRACK_NAME),
+            artist_ends=_joined([artist_ends, spare_artist_ends[1:] + artist_ends[-1]]),
+            artists=self._texts.numbers(*(one.flatten() for one in artists)),
+            scores=_joined([_numbers(one.field(c.SCORE), np.float64) for one in both]).view("u8"),
+            sources=numbers(self._sources, c.SOURCE),
+            positions=_numbers(listed.field(c.POSITION), np.int32),
+            not_at_ends=_ends(not_at),
+            not_at=_numbers(not_at.flatten().fill_null(0), np.int32),
+        )
 
     def _form_codes(self, chunk: pa.RecordBatch) -> Ints:
-        texts = pc.binary_join_element_wise(
-            "[", _quoted(chunk.column(c.KIND)), ", ", _listed(chunk.column(c.RELAXED)), "]", ""
-        ).dictionary_encode()
-        for form in texts.dictionary.to_pylist():
-            self._forms.setdefault(form, len(self._forms))
+        kinds = chunk.column(c.KIND).dictionary_encode()
+        relaxed = _listed(chunk.column(c.RELAXED)).dictionary_encode()
+        both = kinds.indices.to_numpy() * len(relaxed.dictionary) + relaxed.indices.to_numpy()
+        found, first, places = np.unique(both, return_index=True, return_inverse=True)
+        codes: Ints = np.empty(len(found), np.int64)
+        for n in np.argsort(first):  # as they come
+            kind, rules = divmod(int(found[n]), len(relaxed.dictionary))
+            form = f"[{json.dumps(kinds.dictionary[kind].as_py())}, {relaxed.dictionary[rules]}]"
+            codes[n] = self._forms.setdefault(form, len(self._forms))
         if len(self._forms) > _MOST_ENTRIES:
             raise StoreError(f"More than {_MOST_ENTRIES} kinds of playlists with relaxed rules.")
-        codes = np.array([self._forms[form] for form in texts.dictionary.to_pylist()], np.int64)
-        picked: Ints = codes[texts.indices.to_numpy()]
+        picked: Ints = codes[places]
         return picked
 
-    def _grow(self) -> None:
-        self._tracks.grow()
-        self._sources.grow()
-        room = len(self._tracks.table.ends)
-        self._naming = _longer(self._naming, room, 0)
-        self._named = _longer(self._named, room, -1)
-        self._text_of = _longer(self._text_of, room, 0)
-
-    def _keep_names(self, chunk: pa.RecordBatch) -> None:
-        """Keep the names of tracks that the last chunk listed first."""
-        codes = np.flatnonzero(self._named >= 0)
-        if not len(codes):
-            return
-        at = self._named[codes]
-        self._named[codes] = -1
-        listed = len(chunk.column(c.TRACKS).flatten())
-        for column, picked in ((c.TRACKS, at < listed), (c.SPARES, at >= listed)):
-            entries = chunk.column(column).flatten()
-            rows = pa.array(at[picked] - (0 if column == c.TRACKS else listed))
-            fields = [c.TRACK_ID, c.TRACK_NAME, c.ARTIST_NAMES]
-            ids, names, artists = (entries.field(name).take(rows) for name in fields)
-            for values in (ids, names, artists):
-                values.validate(full=True)
-            texts = pc.binary_join_element_wise(
-                "[", _quoted(ids), ", ", _quoted(names), ", ", _listed(artists), "]", ""
-            )
-            self._text_of[codes[picked]] = self._count + 1 + np.arange(len(texts))
-            self._count += len(texts)
-            self._texts.append(texts)
-
-
-class Strings:
-    """Different strings, numbered from 1 in the order in which they came."""
-
-    def __init__(self) -> None:
-        self.table = _empty(_FIRST_ROOM, 16 * _FIRST_ROOM)
-
-    def __len__(self) -> int:
-        return int(self.table.used[0])
-
-    def grow(self) -> None:
-        """Make room for as many again."""
-        old = self.table
-        new = _empty(2 * len(old.ends), 2 * len(old.data))
-        for name in ("ends", "data", "used"):
-            values = getattr(old, name)
-            getattr(new, name)[: len(values)] = values
-        kernel.fill_slots(new)
-        self.table = new
-
-    def strings(self, start: int) -> pa.StringArray:
-        """Those after the first ``start``."""
-        count = len(self)
-        ends = self.table.ends[: count + 1].astype(np.int32)
-        texts = pa.StringArray.from_buffers(
-            count, pa.py_buffer(ends), pa.py_buffer(self.table.data)
+    def _make_room(self, artists: int) -> None:
+        """Room for all that a chunk can name; ``last`` is of this chunk."""
+        tracks, listed, credited, last, sources, used = self._codes
+        room = len(self._ids) + 1
+        self._codes = Codes(
+            _longer(tracks, room),
+            _longer(listed, room),
+            _longer(credited, int(used[1]) + artists),
+            _longer(last, room),
+            _longer(sources, len(self._sources) + 1),
+            used,
         )
-        texts.validate(full=True)
-        return texts.slice(start)
+        self._codes.last.fill(-1)
 
 
-def _empty(strings: int, length: int) -> Table:
-    return Table(
-        np.zeros(2 * strings, np.uint64),
-        np.zeros(strings, np.int64),
-        np.zeros(length, np.uint8),
-        np.zeros(1, np.int64),
-    )
-
-
-def _longer(values: Ints, length: int, fill: int) -> Ints:
-    longer = np.full(length, fill, values.dtype)
+def _longer(values: Ints, length: int) -> Ints:
+    if len(values) >= length:
+        return values
+    longer = np.zeros((max(length, 2 * len(values)), *values.shape[1:]), values.dtype)
     longer[: len(values)] = values
     return longer
 
 
-def _entries(lists: pa.ListArray) -> Entries:
-    fields = lists.flatten()
-    artists = fields.field(c.ARTIST_NAMES)
-    return Entries(
-        _ends(lists),
-        _texts(fields.field(c.TRACK_ID)),
-        _texts(fields.field(c.BECAUSE_TRACK_ID)),
-        _texts(fields.field(c.TRACK_NAME)),
-        _ends(artists),
-        _texts(artists.flatten()),
-        _numbers(fields.field(c.SCORE), np.float64).view(np.uint64),
-        _texts(fields.field(c.SOURCE)),
-    )
+def _joined(parts: Sequence[Ints]) -> Ints:
+    joined: Ints = np.concatenate(parts)
+    return joined
 
 
 def _ends(lists: pa.ListArray) -> Ints:
     """Where each list ends in ``flatten()``, a 0 before."""
     ends = _numbers(lists.offsets, np.int32)
-    return _frozen((ends - ends[0]).astype(np.int64))
-
-
-def _texts(array: pa.StringArray) -> Texts:
-    _, ends, data = array.buffers()
-    present = array.is_valid().to_numpy(zero_copy_only=False) if array.null_count else _NO_BOOLS
-    offsets = np.zeros(1, np.int32) if ends is None else np.frombuffer(ends, np.int32)
-    return Texts(
-        _frozen(present),
-        _frozen(offsets[array.offset : array.offset + len(array) + 1]),
-        _frozen(np.frombuffer(data, np.uint8)) if data is not None and data.size else _NO_BYTES,
-    )
+    counted: Ints = ends.astype(np.int64) - ends[0]
+    return counted
 
 
 def _numbers(array: Any, dtype: Any) -> Ints:
-    return _frozen(np.ascontiguousarray(array.to_numpy(zero_copy_only=False), dtype))
-
-
-def _frozen(values: Any) -> Ints:
-    """Read-only, as Arrow's own buffers are: the loops are compiled for one kind of array."""
-    frozen: Ints = values.view()
-    frozen.setflags(write=False)
-    return frozen
-
-
-_NO_BOOLS: Final = _frozen(np.empty(0, bool))
-_NO_BYTES: Final = _frozen(np.empty(0, np.uint8))
+    numbers: Ints = np.ascontiguousarray(array.to_numpy(zero_copy_only=False), dtype)
+    return numbers
 
 
 def _quoted(strings: pa.StringArray) -> pa.StringArray:
     """Each string as JSON; null for none."""
-    special = pc.fill_null(pc.match_substring_regex(strings, _SPECIAL), False)
     quoted = pc.binary_join_element_wise('"', strings, '"', "")
-    if pc.any(special).as_py():
+    text, ends = text_of(strings)
+    text = text[: ends[-1]]
+    if (text < _SPACE).any() or (text == _QUOTE).any() or (text == _BACKSLASH).any():
+        special = pc.fill_null(pc.match_substring_regex(strings, _SPECIAL), False)
         texts = [
             json.dumps(text, ensure_ascii=False) for text in strings.filter(special).to_pylist()
         ]

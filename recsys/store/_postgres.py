@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Iterator
+from datetime import date
 from typing import TYPE_CHECKING, TypeVar
 
 from recsys.store import _asking as asking
 from recsys.store import _postgres_ledger as ledger
 from recsys.store import _rules as rules
 from recsys.store._asking import Which
-from recsys.store._contract import Action, Edition, History, LedgerEntry, Store
+from recsys.store._contract import Edition, History, LedgerEntry
+from recsys.store._moving import MovingStore, Staging
 from recsys.store._playlist import Playlist
 from recsys.store._postgres_reader import Found, Reader
 from recsys.store._postgres_server import Connection, MissingTableError, Server
+from recsys.store._rules import Moves
 from recsys.weeks import Week
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from recsys.store._handed import Handed
+
 _T = TypeVar("_T")
 
 
-class PostgresStore(Store):
+class PostgresStore(MovingStore):
     """Tables ``store``, ``edition``, ``ledger``, ``tombstone`` and ``block``; two more an edition.
 
     An edition is loaded, indexed, read back and entered in the ledger within one transaction:
@@ -33,66 +37,6 @@ class PostgresStore(Store):
         self._server = Server(url)
         self._schema = self._server.schema
         self._reader = Reader(self._server)
-        self._closed = False
-
-    def stage(
-        self,
-        edition: str,
-        revision: int,
-        digest: str,
-        batches: Iterable[pa.RecordBatch],
-        default: pa.RecordBatch | pa.Table,
-        *,
-        remaining: str | None = None,
-    ) -> int:
-        from recsys.store._handed import Handed, playlists_digest
-        from recsys.store._postgres_load import load
-
-        week = asking.check_staged(edition, revision)
-        self._write(lambda _: None)  # there is a store now, or it is refused before the long work
-        expected = remaining or digest
-        known = self.state(digest)
-        if known is not None and known.present:
-            if known.edition != edition or playlists_digest(batches, default) != expected:
-                raise asking.other_rows(known)
-            self._move(lambda editions: rules.renumber(editions, digest, revision))
-            return known.rows
-        handed = Handed(batches, default, week=week, hidden=self.tombstones())
-        with self._server.write(load=True) as connection:
-            place = load(connection, self._schema, handed, expected)
-            ledger.lock(connection, self._schema)
-            editions = ledger.editions_in(connection, self._schema)
-            if any(one.digest == digest and one.present for one in editions):
-                moves = rules.renumber(editions, digest, revision)
-                ledger.write_moves(connection, self._schema, moves)
-                ledger.drop(connection, self._schema, place)
-                return handed.rows
-            moves = rules.register(
-                editions,
-                edition,
-                revision,
-                digest,
-                rows=handed.rows,
-                left_out=handed.left_out,
-                now=datetime.now(UTC),
-            )
-            ledger.write_moves(connection, self._schema, moves)
-            ledger.move_rows(connection, self._schema, digest, place)
-        return handed.rows
-
-    def activate(self, edition: str, digest: str, *, backfill: bool = False) -> None:
-        now = datetime.now(UTC)
-        self._move(
-            lambda editions: rules.activate(editions, edition, digest, backfill=backfill, now=now)
-        )
-
-    def rollback(self) -> LedgerEntry:
-        now = datetime.now(UTC)
-        return self._move(lambda editions: rules.rollback(editions, now))[-1]
-
-    def release(self, edition: str, revision: int, digest: str, note: str) -> LedgerEntry:
-        entry = rules.Entry(Action.RELEASED, edition, revision, digest, note)
-        return self._write(lambda connection: ledger.released(connection, self._schema, entry))
 
     def playlist(
         self, user_id: str, edition: str | None = None, on: date | None = None
@@ -112,44 +56,9 @@ class PostgresStore(Store):
 
         return self._read(asking.which(edition, None), "", read)
 
-    def forget(self, user_id: str) -> None:
-        asking.check_id(user_id)
-        self._write(lambda connection: ledger.forget(connection, self._schema, user_id))
-
-    def tombstones(self) -> frozenset[str]:
-        return frozenset(self.history().tombstones)
-
     def erase(self) -> int:
         present = [edition.digest for edition in self.editions() if edition.present]
         return sum(self._erase(digest) for digest in present)
-
-    def block(self, track_id: str) -> None:
-        asking.check_id(track_id, "track_id")
-        self._write(lambda connection: ledger.block(connection, self._schema, track_id))
-
-    def blocks(self) -> frozenset[str]:
-        return frozenset(self.history().blocks)
-
-    def pin(self, edition: str) -> None:
-        self._move(lambda editions: rules.pin(editions, edition))
-
-    def prune(self, keep: int) -> tuple[Edition, ...]:
-        pruned: tuple[Edition, ...] = ()
-
-        def moves(editions: tuple[Edition, ...]) -> rules.Moves:
-            nonlocal pruned
-            found = rules.prune(editions, keep)
-            pruned = found.editions
-            return found
-
-        self._move(moves)
-        return pruned
-
-    def editions(self) -> tuple[Edition, ...]:
-        return self.history().editions
-
-    def ledger(self) -> tuple[LedgerEntry, ...]:
-        return self.history().ledger
 
     def rows(self, digest: str) -> Iterator[pa.RecordBatch]:
         known = self.state(digest)
@@ -178,14 +87,39 @@ class PostgresStore(Store):
             ledger.lock(connection, self._schema)
             return change(connection)
 
-    def _move(self, moves: Callable[[tuple[Edition, ...]], rules.Moves]) -> list[LedgerEntry]:
-        """Ask the rules what a move changes, and write it."""
-
+    def _move(self, decide: Callable[[History], Moves]) -> list[LedgerEntry]:
         def change(connection: Connection) -> list[LedgerEntry]:
-            editions = ledger.editions_in(connection, self._schema)
-            return ledger.write_moves(connection, self._schema, moves(editions))
+            history = ledger.history_in(connection, self._schema)
+            return ledger.write_moves(connection, self._schema, decide(history))
 
         return self._write(change)
+
+    def _prepare(self) -> None:
+        self._write(lambda _: None)
+
+    def _stage(self, staging: Staging, handed: Handed) -> int:
+        from recsys.store._postgres_load import load
+
+        digest = staging.digest
+        with self._server.write(load=True) as connection:
+            place = load(connection, self._schema, handed, staging.expected)
+            ledger.lock(connection, self._schema)
+            editions = ledger.editions_in(connection, self._schema)
+            if any(one.digest == digest and one.present for one in editions):
+                moves = rules.renumber(editions, digest, staging.revision)
+                ledger.write_moves(connection, self._schema, moves)
+                ledger.drop(connection, self._schema, place)
+            else:
+                moves = staging.register(editions, handed)
+                ledger.write_moves(connection, self._schema, moves)
+                ledger.move_rows(connection, self._schema, digest, place)
+        return handed.rows
+
+    def _forget(self, user_id: str) -> None:
+        self._write(lambda connection: ledger.forget(connection, self._schema, user_id))
+
+    def _block(self, track_id: str) -> None:
+        self._write(lambda connection: ledger.block(connection, self._schema, track_id))
 
     def _erase(self, digest: str) -> int:
         """Take the forgotten users out of one edition; returns how many there were."""
@@ -235,7 +169,3 @@ class PostgresStore(Store):
         playlist = self._reader.playlist(found, user_id)
         blocked = self._reader.blocked(found)
         return asking.shown(playlist, lambda: self._reader.spares(found), blocked)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise asking.closed()

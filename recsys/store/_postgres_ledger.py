@@ -130,9 +130,12 @@ def lock(connection: Connection, schema: str) -> None:
     run(connection, "SELECT FROM {schema}.store FOR UPDATE", schema)
 
 
-def run(connection: Connection, query: str, schema: str, *parameters: Any) -> list[Any]:
-    """Run a statement, ``{schema}`` filled in; its rows, if it has any."""
-    cursor = connection.execute(query.replace("{schema}", schema).encode(), parameters or None)
+def run(
+    connection: Connection, query: str, schema: str, *parameters: Any, binary: bool = False
+) -> list[Any]:
+    """Run a statement, ``{schema}`` filled in; its rows, if it has any, sent as ``binary``."""
+    statement = query.replace("{schema}", schema).encode()
+    cursor = connection.execute(statement, parameters or None, binary=binary)
     return cursor.fetchall() if cursor.description else []
 
 
@@ -215,18 +218,6 @@ def drop(connection: Connection, schema: str, place: Place) -> None:
                 raise
         else:
             return
-
-
-def released(connection: Connection, schema: str, entry: Entry) -> LedgerEntry:
-    """The release of a refusal, added to the ledger if it is not there yet."""
-    rows = run(
-        connection,
-        f"SELECT {_ENTRY} FROM {{schema}}.ledger WHERE action = %s AND edition = %s "
-        "AND revision = %s AND digest = %s",
-        schema,
-        *entry[:4],
-    )
-    return _entry(rows[0]) if rows else _add_entry(connection, schema, entry)
 
 
 def restore(connection: Connection, schema: str, history: History) -> bool:

@@ -142,16 +142,6 @@ def add_entry(connection: sqlite3.Connection, entry: Entry) -> LedgerEntry:
     return LedgerEntry(int(cursor.lastrowid or 0), at, *entry)
 
 
-def released(connection: sqlite3.Connection, entry: Entry) -> LedgerEntry:
-    """The release of a refusal, added to the ledger if it is not there yet."""
-    found = connection.execute(
-        "SELECT seq, at, action, edition, revision, digest, note FROM ledger WHERE action = ? "
-        "AND edition = ? AND revision = ? AND digest = ?",
-        entry[:4],
-    ).fetchone()
-    return add_entry(connection, entry) if found is None else _entry(found)
-
-
 def restore(connection: sqlite3.Connection, history: History) -> bool:
     """Fill an empty ledger; False if it is not empty."""
     for table in ("edition", "ledger", "tombstone", "block"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -10,22 +10,25 @@ from recsys.errors import StoreError
 from recsys.store import _asking as asking
 from recsys.store import _rules as rules
 from recsys.store._asking import Which
-from recsys.store._contract import Action, Edition, History, LedgerEntry, Store
+from recsys.store._contract import History, LedgerEntry
+from recsys.store._moving import MovingStore, Staging
 from recsys.store._playlist import Playlist
 from recsys.store._redis_ledger import Change, Ledger, Record
 from recsys.store._redis_reader import Rows
 from recsys.store._redis_server import Command, Server
-from recsys.store._rules import Entry, Moves
+from recsys.store._rules import Moves
 from recsys.store._value import DAMAGED, Values
 from recsys.weeks import Week
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from recsys.store._handed import Handed
+
 _READERS_KEPT: Final = 4
 
 
-class RedisStore(Store):
+class RedisStore(MovingStore):
     """Each staging has keys of its own, and the ledger says which are served.
 
     Rows expire until they are entered in the ledger: whenever a publisher is killed, what is served
@@ -41,99 +44,7 @@ class RedisStore(Store):
         self._server = Server(url)
         self._ledger = Ledger(self._server)
         self._readers: dict[str, Values] = {}
-        self._closed = False
         self._catalogue = self._ledger.catalogue()
-
-    def stage(
-        self,
-        edition: str,
-        revision: int,
-        digest: str,
-        batches: Iterable[pa.RecordBatch],
-        default: pa.RecordBatch | pa.Table,
-        *,
-        remaining: str | None = None,
-    ) -> int:
-        from recsys.store._handed import Handed, playlists_digest
-        from recsys.store._redis_stage import discard, keep_alive, write_rows
-
-        self._check_open()
-        week = asking.check_staged(edition, revision)
-        expected = remaining or digest
-        known = self.state(digest)
-        if known is not None and known.present:
-            if known.edition != edition or playlists_digest(batches, default) != expected:
-                raise asking.other_rows(known)
-            self._ledger.change(
-                lambda history: Change(rules.renumber(history.editions, digest, revision))
-            )
-            return known.rows
-        self._server.check_keeps()
-        handed = Handed(batches, default, week=week, hidden=self.tombstones())
-        rows = write_rows(self._server, handed, revision=revision, digest=digest, expected=expected)
-
-        def register(history: History) -> Change:
-            there = next((one for one in history.editions if one.digest == digest), None)
-            if there is not None and there.present:  # another publisher was faster
-                return Change(rules.renumber(history.editions, digest, revision))
-            keep_alive(self._server, rows)
-            if not self._ledger.is_whole(rows, handed.rows):
-                raise StoreError(
-                    f"{self._server.name} dropped playlists while they were staged: check its "
-                    "memory and its eviction policy, and stage them again."
-                )
-            moves = rules.register(
-                history.editions,
-                edition,
-                revision,
-                digest,
-                rows=handed.rows,
-                left_out=handed.left_out,
-                now=datetime.now(UTC),
-            )
-            kept: tuple[Command, ...] = tuple(("PERSIST", key) for key in rows.keys)
-            return Change(moves, {digest: rows}, kept)
-
-        self._ledger.change(register)
-        record = self._ledger.record(digest)
-        if record is None or record.rows != rows:
-            discard(self._server, rows)
-        return handed.rows if record is None else record.edition.rows
-
-    def activate(self, edition: str, digest: str, *, backfill: bool = False) -> None:
-        self._check_open()
-        self._ledger.change(
-            lambda history: Change(
-                rules.activate(
-                    history.editions, edition, digest, backfill=backfill, now=datetime.now(UTC)
-                )
-            )
-        )
-
-    def rollback(self) -> LedgerEntry:
-        self._check_open()
-        entries = self._ledger.change(
-            lambda history: Change(rules.rollback(history.editions, datetime.now(UTC)))
-        )
-        return entries[-1]
-
-    def release(self, edition: str, revision: int, digest: str, note: str) -> LedgerEntry:
-        self._check_open()
-        found: LedgerEntry | None = None
-
-        def record(history: History) -> Change:
-            nonlocal found
-            wanted = (Action.RELEASED, edition, revision, digest)
-            entries = (
-                entry
-                for entry in history.ledger
-                if (entry.action, entry.edition, entry.revision, entry.digest) == wanted
-            )
-            found = next(entries, None)
-            return Change(Moves(entries=() if found else (Entry(*wanted, note),)))
-
-        added = self._ledger.change(record)
-        return found or added[0]
 
     def playlist(
         self, user_id: str, edition: str | None = None, on: date | None = None
@@ -145,14 +56,6 @@ class RedisStore(Store):
     def default_playlist(self, edition: str | None = None) -> Playlist:
         self._check_open()
         return self._read(asking.which(edition, None), None)
-
-    def forget(self, user_id: str) -> None:
-        self._check_open()
-        asking.check_id(user_id)
-        self._mark(self._ledger.tombstones, user_id)
-
-    def tombstones(self) -> frozenset[str]:
-        return frozenset(self.history().tombstones)
 
     def erase(self) -> int:
         self._check_open()
@@ -182,37 +85,6 @@ class RedisStore(Store):
 
         self._ledger.change(without)
         return removed
-
-    def block(self, track_id: str) -> None:
-        self._check_open()
-        asking.check_id(track_id, "track_id")
-        self._mark(self._ledger.blocks, track_id)
-
-    def blocks(self) -> frozenset[str]:
-        return frozenset(self.history().blocks)
-
-    def pin(self, edition: str) -> None:
-        self._check_open()
-        self._ledger.change(lambda history: Change(rules.pin(history.editions, edition)))
-
-    def prune(self, keep: int) -> tuple[Edition, ...]:
-        self._check_open()
-        pruned: tuple[Edition, ...] = ()
-
-        def let_go(history: History) -> Change:
-            nonlocal pruned
-            moves = rules.prune(history.editions, keep)
-            pruned = moves.editions
-            return Change(moves)
-
-        self._ledger.change(let_go)
-        return pruned
-
-    def editions(self) -> tuple[Edition, ...]:
-        return self.history().editions
-
-    def ledger(self) -> tuple[LedgerEntry, ...]:
-        return self.history().ledger
 
     def rows(self, digest: str) -> Iterator[pa.RecordBatch]:
         from recsys.store._redis_stage import read_rows
@@ -245,6 +117,50 @@ class RedisStore(Store):
     def close(self) -> None:
         self._closed = True
         self._server.close()
+
+    def _move(self, decide: Callable[[History], Moves]) -> Sequence[LedgerEntry]:
+        self._check_open()
+        return self._ledger.change(lambda history: Change(decide(history)))
+
+    def _prepare(self) -> None:
+        self._server.check_keeps()
+
+    def _stage(self, staging: Staging, handed: Handed) -> int:
+        from recsys.store._redis_stage import discard, keep_alive, write_rows
+
+        digest = staging.digest
+        rows = write_rows(
+            self._server,
+            handed,
+            revision=staging.revision,
+            digest=digest,
+            expected=staging.expected,
+        )
+
+        def register(history: History) -> Change:
+            there = next((one for one in history.editions if one.digest == digest), None)
+            if there is not None and there.present:  # another publisher was faster
+                return Change(rules.renumber(history.editions, digest, staging.revision))
+            keep_alive(self._server, rows)
+            if not self._ledger.is_whole(rows, handed.rows):
+                raise StoreError(
+                    f"{self._server.name} dropped playlists while they were staged: check its "
+                    "memory and its eviction policy, and stage them again."
+                )
+            kept: tuple[Command, ...] = tuple(("PERSIST", key) for key in rows.keys)
+            return Change(staging.register(history.editions, handed), {digest: rows}, kept)
+
+        self._ledger.change(register)
+        record = self._ledger.record(digest)
+        if record is None or record.rows != rows:
+            discard(self._server, rows)
+        return handed.rows if record is None else record.edition.rows
+
+    def _forget(self, user_id: str) -> None:
+        self._mark(self._ledger.tombstones, user_id)
+
+    def _block(self, track_id: str) -> None:
+        self._mark(self._ledger.blocks, track_id)
 
     def _read(self, asked: Which, user_id: str | None) -> Playlist:
         """A user's playlist, or the default playlist for None, in one round trip.
@@ -335,7 +251,3 @@ class RedisStore(Store):
             f"The playlists of {record.edition.name} in {self._server.name} are damaged ({what}). "
             "Run its week again: the same command writes the same playlists."
         )
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise asking.closed()

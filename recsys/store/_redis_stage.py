@@ -138,7 +138,7 @@ def _values(server: Server, rows: Rows, users: Sequence[bytes]) -> list[bytes]:
     return [found[user] for user in users]
 
 
-def _tracks(server: Server, rows: Rows) -> list[bytes]:
+def _tracks(server: Server, rows: Rows) -> pa.StringArray:
     """What lies by the codes of tracks, from 1."""
     starts = range(1, rows.tracks + 1, _TRACKS_AT_ONCE)
     parts = server.ask(
@@ -147,7 +147,7 @@ def _tracks(server: Server, rows: Rows) -> list[bytes]:
             for n in starts
         )
     )
-    return list(chain(*parts))
+    return pa.array(list(chain(*parts)), pa.binary()).cast(pa.string())
 
 
 class _Writer:
@@ -173,7 +173,7 @@ class _Writer:
 
     def finish(self, handed: Handed) -> Rows:
         """Write the names of tracks; returns what readers need."""
-        tracks = handed.tracks()
+        tracks = handed.tracks().to_pylist()
         for start in range(0, len(tracks), _TRACKS_AT_ONCE):
             fields: list[str | bytes | memoryview] = []
             for code, names in enumerate(tracks[start : start + _TRACKS_AT_ONCE], start + 1):

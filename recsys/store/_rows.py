@@ -19,6 +19,23 @@ CHUNK_ROWS: Final = 8_192
 _LISTS: Final = {c.TRACKS: schemas.PLAYLIST_TRACK, c.SPARES: schemas.SPARE}
 
 
+def _encoded(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_encoded(kind.value_type)))
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_encoded(field.type)) for field in kind])
+    return pa.dictionary(pa.int32(), kind) if kind == pa.string() else kind
+
+
+#: ``schemas.PLAYLISTS`` with the strings of tracks and spares encoded by dictionaries.
+ENCODED: Final = pa.schema(
+    [
+        field.with_type(_encoded(field.type)) if field.name in _LISTS else field
+        for field in schemas.PLAYLISTS
+    ]
+)
+
+
 def chunks(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The same rows, at most ``CHUNK_ROWS`` at a time, in the right schema.
 
@@ -32,14 +49,14 @@ def chunks(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def conform(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch as ``schemas.PLAYLISTS``; text within tracks and spares is not looked at.
+    """The batch as ``ENCODED``; indices into dictionaries are not looked at.
 
     Raises:
-        StoreError: it has other columns or types, nulls where none may be, or broken UTF-8.
+        StoreError: it has other columns or types, nulls where none may be, or broken text.
     """
     try:
-        if not batch.schema.equals(schemas.PLAYLISTS):
-            batch = batch.select(schemas.PLAYLISTS.names).cast(schemas.PLAYLISTS)
+        if not batch.schema.equals(ENCODED):
+            batch = _encode(batch)
         batch.validate()
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             if name not in _LISTS:
@@ -53,10 +70,21 @@ def conform(batch: pa.RecordBatch) -> pa.RecordBatch:
         for field, values in zip(struct, entries.flatten(), strict=True):
             if not field.nullable:
                 required[f"{column}.{field.name}"] = values
+                if pa.types.is_dictionary(values.type):
+                    required[f"{column}.{field.name}, in the dictionary"] = values.dictionary
     for name, values in required.items():
         if values.null_count:
             raise StoreError(f"{values.null_count} playlists or tracks lack their {name}.")
     return batch
+
+
+def _encode(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch as ``ENCODED``, from strings as they are."""
+    batch = batch.select(ENCODED.names)
+    if not batch.schema.equals(schemas.PLAYLISTS):
+        batch = batch.cast(schemas.PLAYLISTS)
+    batch.validate(full=True)
+    return batch.cast(ENCODED)
 
 
 def not_playlists(error: Exception) -> StoreError:

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Iterator
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from recsys.errors import NoSuchUserError, StoreError
 from recsys.store import _asking as asking
 from recsys.store import _records as records
-from recsys.store import _rules as rules
 from recsys.store._asking import Which
-from recsys.store._contract import Action, Edition, History, LedgerEntry, Store
+from recsys.store._contract import Edition, History, LedgerEntry
 from recsys.store._edition import EditionReader
 from recsys.store._ledger import BEGUN, EDITIONS_FOLDER, NAMED, SERVED, Found, Ledger
+from recsys.store._moving import MovingStore, Staging
 from recsys.store._playlist import Playlist
+from recsys.store._rules import Moves
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from recsys.store._handed import Handed
-    from recsys.store._place import Placed
 
 _READERS_OPEN: Final = 4
 
 
-class SqliteStore(Store):
+class SqliteStore(MovingStore):
     """``ledger.db`` beside ``editions/``, one folder a staging.
 
     A folder is written aside, flushed, renamed, and then entered in the ledger: whenever a
@@ -42,61 +42,6 @@ class SqliteStore(Store):
         self._readers: dict[str, EditionReader] = {}
         self._lock = threading.Lock()
         self._process = os.getpid()
-        self._closed = False
-
-    def stage(
-        self,
-        edition: str,
-        revision: int,
-        digest: str,
-        batches: Iterable[pa.RecordBatch],
-        default: pa.RecordBatch | pa.Table,
-        *,
-        remaining: str | None = None,
-    ) -> int:
-        from recsys.store._handed import Handed, playlists_digest
-        from recsys.store._place import placed
-
-        self._check_open()
-        week = asking.check_staged(edition, revision)
-        with self._ledger.write():
-            pass  # there is a ledger now, or the directory is refused before the long work
-        expected = remaining or digest
-        known = self.state(digest)
-        if known is not None and known.present:
-            if known.edition != edition or playlists_digest(batches, default) != expected:
-                raise asking.other_rows(known)
-            self._move(lambda editions: rules.renumber(editions, digest, revision))
-            return known.rows
-        self._clear()
-        handed = Handed(batches, default, week=week, hidden=self.tombstones())
-        with placed(
-            self._editions,
-            handed,
-            revision=revision,
-            digest=digest,
-            expected=expected,
-            shards=self._shards,
-        ) as folder:
-            self._enter(folder, edition, revision, digest, handed)
-        self._clear()
-        return handed.rows
-
-    def activate(self, edition: str, digest: str, *, backfill: bool = False) -> None:
-        now = datetime.now(UTC)
-        self._move(
-            lambda editions: rules.activate(editions, edition, digest, backfill=backfill, now=now)
-        )
-
-    def rollback(self) -> LedgerEntry:
-        now = datetime.now(UTC)
-        return self._move(lambda editions: rules.rollback(editions, now))[-1]
-
-    def release(self, edition: str, revision: int, digest: str, note: str) -> LedgerEntry:
-        self._check_open()
-        with self._ledger.write() as connection:
-            entry = rules.Entry(Action.RELEASED, edition, revision, digest, note)
-            return records.released(connection, entry)
 
     def playlist(
         self, user_id: str, edition: str | None = None, on: date | None = None
@@ -117,15 +62,6 @@ class SqliteStore(Store):
 
         return self._read(asking.which(edition, None), "", read)
 
-    def forget(self, user_id: str) -> None:
-        self._check_open()
-        asking.check_id(user_id)
-        with self._ledger.write() as connection:
-            records.forget(connection, user_id)
-
-    def tombstones(self) -> frozenset[str]:
-        return frozenset(self.history().tombstones)
-
     def erase(self) -> int:
         from recsys.store._erase import rewrite
 
@@ -144,31 +80,10 @@ class SqliteStore(Store):
             raise failed
         return removed
 
-    def block(self, track_id: str) -> None:
-        self._check_open()
-        asking.check_id(track_id, "track_id")
-        with self._ledger.write() as connection:
-            records.block(connection, track_id)
-
-    def blocks(self) -> frozenset[str]:
-        return frozenset(self.history().blocks)
-
-    def pin(self, edition: str) -> None:
-        self._move(lambda editions: rules.pin(editions, edition))
-
     def prune(self, keep: int) -> tuple[Edition, ...]:
-        self._check_open()
-        with self._ledger.write() as connection:
-            moves = rules.prune(records.editions_in(connection, self._editions), keep)
-            records.write_moves(connection, moves)
+        pruned = super().prune(keep)
         self._clear()
-        return moves.editions
-
-    def editions(self) -> tuple[Edition, ...]:
-        return self.history().editions
-
-    def ledger(self) -> tuple[LedgerEntry, ...]:
-        return self.history().ledger
+        return pruned
 
     def rows(self, digest: str) -> Iterator[pa.RecordBatch]:
         from recsys.store._unpack import read_rows
@@ -197,30 +112,44 @@ class SqliteStore(Store):
         for reader in self._readers.values():
             reader.close()
 
-    def _move(self, moves: Callable[[tuple[Edition, ...]], rules.Moves]) -> list[LedgerEntry]:
-        """Ask the rules what a move changes, and write it, in one transaction."""
+    def _move(self, decide: Callable[[History], Moves]) -> list[LedgerEntry]:
         self._check_open()
         with self._ledger.write() as connection:
-            editions = records.editions_in(connection, self._editions)
-            return records.write_moves(connection, moves(editions))
+            history = records.history_in(connection, self._editions)
+            return records.write_moves(connection, decide(history))
 
-    def _enter(
-        self, folder: Placed, edition: str, revision: int, digest: str, handed: Handed
-    ) -> None:
-        """Enter a folder in the ledger, in place of one that a faster publisher has entered."""
-        with self._ledger.write() as connection:
+    def _prepare(self) -> None:
+        with self._ledger.write():
+            pass
+
+    def _stage(self, staging: Staging, handed: Handed) -> int:
+        from recsys.store._place import placed
+
+        self._clear()
+        with (
+            placed(
+                self._editions,
+                handed,
+                revision=staging.revision,
+                digest=staging.digest,
+                expected=staging.expected,
+                shards=self._shards,
+            ) as folder,
+            self._ledger.write() as connection,
+        ):  # it may take the place of one that a faster publisher has entered
             editions = records.editions_in(connection, self._editions)
-            moves = rules.register(
-                editions,
-                edition,
-                revision,
-                digest,
-                rows=handed.rows,
-                left_out=handed.left_out,
-                now=datetime.now(UTC),
-            )
-            records.write_moves(connection, moves)
-            records.put_folder(connection, digest, folder.name, folder.size)
+            records.write_moves(connection, staging.register(editions, handed))
+            records.put_folder(connection, staging.digest, folder.name, folder.size)
+        self._clear()
+        return handed.rows
+
+    def _forget(self, user_id: str) -> None:
+        with self._ledger.write() as connection:
+            records.forget(connection, user_id)
+
+    def _block(self, track_id: str) -> None:
+        with self._ledger.write() as connection:
+            records.block(connection, track_id)
 
     def _clear(self) -> None:
         from recsys.store._place import clear
@@ -279,7 +208,3 @@ class SqliteStore(Store):
         if found.folder is None:
             raise asking.lost(found.edition)
         return self._editions / found.folder
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise asking.closed()

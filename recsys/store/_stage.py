@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
+
+import numpy as np
+import pyarrow as pa
 
 from recsys.errors import StoreError
 from recsys.store._edition import EDITION_FILE, shard_file, shard_of
 from recsys.store._files import EDITION_ID, EDITION_VERSION, connect, stamp, sync
 from recsys.store._frames import Frames
-from recsys.store._handed import Handed
-from recsys.store._unpack import read_back
+from recsys.store._handed import EditionDigest, Handed
+from recsys.store._unpack import read_back, read_playlists
 
+_PLAYLISTS_IN_BUNDLE: Final = 8  # of 30 tracks and 5 spares: a sixth of a page
+_SHARD_PAGE_BYTES: Final = 32_768
 _PAGE_BYTES: Final = 8192
 _EDITION_TABLES: Final = (
     "CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE track (code INTEGER PRIMARY KEY, names TEXT NOT NULL)",
 )
 _SHARD_TABLES: Final = (
-    "CREATE TABLE playlist (user_id TEXT PRIMARY KEY, playlist BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE bundle (first_user TEXT PRIMARY KEY, playlists BLOB NOT NULL) WITHOUT ROWID",
 )
-
-Rows = Iterable[tuple[str, memoryview]]
 
 
 def write_folder(
@@ -44,13 +49,17 @@ def write_folder(
         StoreError: the rows are not in order, not of this week, not what ``expected`` says, or
             read back otherwise than they were written.
     """
-    writer = _Writer(folder, shards)
-    try:
+    with (
+        contextlib.closing(_Writer(folder, shards)) as writer,
+        ThreadPoolExecutor(1) as beside,
+    ):
         for frames in handed:
             writer.add(frames)
+        digest_read = EditionDigest(handed.week)
+        reading = beside.submit(writer.finish_playlists, digest_read)
         stored = handed.stored_digest(expected)
         week, names = handed.week, handed.names()
-        writer.finish(
+        writer.finish_tracks(
             handed.tracks(),
             {
                 "edition": str(week),
@@ -65,11 +74,9 @@ def write_folder(
                 "sources": json.dumps(names.sources),
             },
         )
-    finally:
-        writer.close()
-    for path in (*folder.iterdir(), folder):
-        sync(path)
-    if read_back(folder) != stored:
+        reading.result()
+    sync(folder)
+    if read_back(folder, digest_read) != stored:
         raise StoreError(
             f"The playlists of {week} read back from {folder} are not those that were written: "
             "nothing is staged. The disk may be failing."
@@ -80,29 +87,34 @@ class _Writer:
     """Writes packed playlists into the tables that ``recsys.store._edition`` reads."""
 
     def __init__(self, folder: Path, shards: int) -> None:
-        self._edition = _create(folder / EDITION_FILE, _EDITION_TABLES)
-        self._shards = [_create(folder / shard_file(n), _SHARD_TABLES) for n in range(shards)]
+        self._folder = folder
+        self._edition = _create(folder / EDITION_FILE, _PAGE_BYTES, _EDITION_TABLES)
+        self._shards = [
+            _create(folder / shard_file(n), _SHARD_PAGE_BYTES, _SHARD_TABLES) for n in range(shards)
+        ]
 
     def add(self, frames: Frames) -> None:
         """Write the next playlists."""
-        users = frames.keys()
-        rows = zip([user.decode() for user in users], frames.values(), strict=True)
         if len(self._shards) == 1:
-            self._insert(self._shards[0], rows)
+            self._insert(self._shards[0], frames)
             return
-        parts: list[list[tuple[str, memoryview]]] = [[] for _ in self._shards]
-        for user, row in zip(users, rows, strict=True):
-            parts[shard_of(user, len(parts))].append(row)
-        for shard, part in zip(self._shards, parts, strict=True):
-            self._insert(shard, part)
+        users = frames.keys()
+        shards = np.array([shard_of(user, len(self._shards)) for user in users])
+        for n, shard in enumerate(self._shards):
+            self._insert(shard, frames.take(np.flatnonzero(shards == n)))
 
-    def finish(self, tracks: Iterable[bytes], facts: dict[str, str]) -> None:
-        """Write the names of tracks, and the facts."""
-        texts = (text.decode() for text in tracks)
-        self._edition.executemany("INSERT INTO track VALUES (?, ?)", enumerate(texts, start=1))
+    def finish_playlists(self, digest: EditionDigest) -> None:
+        """Flush the playlists to disk, and read them back into ``digest``."""
+        for n, shard in enumerate(self._shards):
+            _finish(shard, self._folder / shard_file(n))
+        read_playlists(self._folder, len(self._shards), digest)
+
+    def finish_tracks(self, tracks: pa.StringArray, facts: dict[str, str]) -> None:
+        """Write the names of tracks, and the facts, and flush them to disk."""
+        texts = enumerate(tracks.to_pylist(), start=1)
+        self._edition.executemany("INSERT INTO track VALUES (?, ?)", texts)
         self._edition.executemany("INSERT INTO fact VALUES (?, ?)", facts.items())
-        for connection in (self._edition, *self._shards):
-            connection.execute("COMMIT")
+        _finish(self._edition, self._folder / EDITION_FILE)
 
     def close(self) -> None:
         """Close the files."""
@@ -110,14 +122,29 @@ class _Writer:
             connection.close()
 
     @staticmethod
-    def _insert(shard: sqlite3.Connection, rows: Rows) -> None:
-        shard.executemany("INSERT INTO playlist VALUES (?, ?)", rows)
+    def _insert(shard: sqlite3.Connection, frames: Frames) -> None:
+        shard.executemany("INSERT INTO bundle VALUES (?, ?)", _bundles(frames))
 
 
-def _create(path: Path, tables: Iterable[str]) -> sqlite3.Connection:
+def _finish(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("COMMIT")
+    connection.close()
+    sync(path)
+
+
+def _bundles(frames: Frames) -> Iterator[tuple[str, memoryview]]:
+    """Playlists next to each other, under their first user."""
+    starts = frames.starts[:-1:_PLAYLISTS_IN_BUNDLE].tolist()
+    ends = [*starts[1:], len(frames.data)][: len(starts)]
+    users = frames.keys(_PLAYLISTS_IN_BUNDLE)
+    for user, start, end in zip(users, starts, ends, strict=True):
+        yield user.decode(), frames.data[start:end]
+
+
+def _create(path: Path, page_bytes: int, tables: Iterable[str]) -> sqlite3.Connection:
     """A new file in one open transaction; nobody sees it before it is whole, so no journal."""
     connection = connect(path, "mode=rwc")
-    connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+    connection.execute(f"PRAGMA page_size = {page_bytes}")
     connection.execute("PRAGMA journal_mode = OFF")
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")

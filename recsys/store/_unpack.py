@@ -1,28 +1,29 @@
-"""An edition's folder back as frames, and as Arrow rows. Needs Arrow."""
+"""An edition's folder read back, and as Arrow rows. Needs Arrow."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Final, Self
 
 import pyarrow as pa
 
 from recsys.errors import StoreError
-from recsys.store import _version_1 as version_1
 from recsys.store._arrow import Unpacker
-from recsys.store._edition import format_of, open_folder, shard_of, track_names
+from recsys.store._edition import attach, open_folder, shard_of
 from recsys.store._frames import Frames
-from recsys.store._handed import digest_of, playlists_digest
+from recsys.store._handed import EditionDigest, playlists_digest
+from recsys.store._layout import bundled, bundles, layout_of
 from recsys.store._rows import CHUNK_ROWS
-from recsys.store._value import Names
+from recsys.store._version_1 import Version1
+from recsys.store._version_1 import digest as version_1_digest
 from recsys.weeks import Week
 
-_DEFAULT: Final = "= ''"
-_OTHERS: Final = "<> ''"
+_BUNDLES_AT_ONCE: Final = 1024
 
 
 def read_rows(folder: Path) -> Iterator[pa.RecordBatch]:
@@ -35,16 +36,47 @@ def read_rows(folder: Path) -> Iterator[pa.RecordBatch]:
         yield from opened.rows()
 
 
-def read_back(folder: Path) -> str:
-    """The digest of what a folder of the newest format holds, every row read under its user.
+def read_playlists(folder: Path, shards: int, digest: EditionDigest) -> None:
+    """Hash the playlists in the shards of a folder of the newest format, each under its user.
+
+    Raises:
+        StoreError: they are missing or damaged.
+    """
+    with _explained(folder), closing(sqlite3.connect(":memory:", uri=True)) as connection:
+        attach(connection, folder, shards)
+        if shards == 1:
+            stored = bundles(connection, 0)
+            while data := b"".join(islice(stored, _BUNDLES_AT_ONCE)):
+                digest.update(data)
+            return
+        merged = bundled(connection, shards)
+        while part := list(islice(merged, CHUNK_ROWS)):
+            digest.update(Frames.of(*zip(*part, strict=True)).data)
+
+
+def read_back(folder: Path, digest: EditionDigest) -> str:
+    """The digest of what a folder of the newest format holds.
+
+    Args:
+        folder: an edition's.
+        digest: of its playlists, by :func:`read_playlists`.
 
     Raises:
         StoreError: the folder is missing or damaged.
     """
     with Unpacked.open(folder) as opened:
-        frames = (part.data for part in opened.frames())
-        rows = int(opened.facts["rows"])
-        return digest_of(opened.week, frames, rows, opened.tracks(), opened.names)
+        return digest.finish(int(opened.facts["rows"]), opened.tracks(), opened.names)
+
+
+@contextlib.contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, pa.ArrowException, LookupError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"The playlists in {folder} are damaged ({error}). Remove the folder and run the "
+            "week again: the same command writes the same playlists."
+        ) from error
 
 
 class Unpacked:
@@ -61,12 +93,8 @@ class Unpacked:
         self.week = Week.parse(facts["edition"])
         self._connection = connection
         self._shards = int(facts["shards"])
-        self._first: version_1.Values | None = None
-        if format_of(connection) > 1:
-            self.names = Names.parse(json.loads(facts["forms"]), json.loads(facts["sources"]))
-        else:
-            self._first = version_1.Values(connection, self._shards)
-            self.names = self._first.names
+        self._layout = layout_of(connection, facts)
+        self.names = self._layout.names
 
     @classmethod
     @contextlib.contextmanager
@@ -77,43 +105,32 @@ class Unpacked:
             StoreError: it is missing or damaged.
         """
         connection, facts = open_folder(folder)
-        try:
+        with closing(connection), _explained(folder):
             yield cls(connection, facts)
-        except (sqlite3.Error, pa.ArrowException, LookupError, TypeError, ValueError) as error:
-            raise StoreError(
-                f"The playlists in {folder} are damaged ({error}). Remove the folder and run the "
-                "week again: the same command writes the same playlists."
-            ) from error
-        finally:
-            connection.close()
 
     def rows(self) -> Iterator[pa.RecordBatch]:
         """All playlists, in user order."""
         unpacker = Unpacker(self.week, self.tracks(), self.names)
-        for users, values in self._read():
-            yield unpacker.batch(users, values)
+        pairs = self._layout.pairs(self._connection)
+        next(pairs)  # the default playlist
+        while part := list(islice(pairs, CHUNK_ROWS)):
+            yield unpacker.batch(*zip(*part, strict=True))
 
     def default(self) -> pa.RecordBatch:
         """The default playlist."""
-        ((users, values),) = self._read(_DEFAULT)
-        return Unpacker(self.week, self.tracks(), self.names).batch(users, values)
+        user, value = next(self._layout.pairs(self._connection))
+        return Unpacker(self.week, self.tracks(), self.names).batch([user], [value])
 
-    def frames(self) -> Iterator[Frames]:
-        """The default playlist, then all others in user order."""
-        for which in (_DEFAULT, _OTHERS):
-            for users, values in self._read(which):
-                yield Frames.of(users, values)
-
-    def tracks(self) -> list[bytes]:
+    def tracks(self) -> pa.StringArray:
         """What lies by the codes of tracks, from 1.
 
         Raises:
             ValueError: codes are missing.
         """
-        found = list(track_names(self._connection))
+        found = list(self._layout.tracks(self._connection))
         if [code for code, _ in found] != list(range(1, len(found) + 1)):
             raise ValueError("codes of tracks are missing")
-        return [text.encode() for _, text in found]
+        return pa.array([text for _, text in found], pa.string())
 
     def digest(self) -> str:
         """The digest that :meth:`rows` and :meth:`default` have, if nothing is damaged.
@@ -122,37 +139,17 @@ class Unpacked:
             ValueError: something is.
         """
         stored = self.facts["stored_digest"]
-        if self._first is None:
+        if not isinstance(self._layout, Version1):
             return stored
         default = pa.Table.from_batches([self.default()])
-        if version_1.digest(self.rows(), default) != stored:
+        if version_1_digest(self.rows(), default) != stored:
             raise ValueError("they are not those of their digest")
         return playlists_digest(self.rows(), self.default())
 
     def holds(self, users: Iterable[str]) -> bool:
         """Whether any of these users has a playlist here."""
-        queries = [
-            f"SELECT 1 FROM shard{n}.playlist WHERE user_id = ?" for n in range(self._shards)
-        ]
         return any(
-            self._connection.execute(
-                queries[shard_of(user.encode(), self._shards)], (user,)
-            ).fetchone()
+            self._layout.value(self._connection, shard_of(user.encode(), self._shards), user)
             for user in users
             if user
         )
-
-    def _read(self, which: str = _OTHERS) -> Iterator[tuple[list[bytes], list[bytes]]]:
-        """Users and values, some at a time, in user order."""
-        fields = "playlist" if self._first is None else "kind, relaxed, tracks"
-        tables = [
-            f"SELECT user_id, {fields} FROM shard{n}.playlist WHERE user_id {which}"
-            for n in range(self._shards)
-        ]
-        if self._first is not None and which == _DEFAULT:
-            tables = [f"SELECT '' AS user_id, {fields} FROM default_playlist"]
-        cursor = self._connection.execute(f"{' UNION ALL '.join(tables)} ORDER BY user_id")
-        while rows := cursor.fetchmany(CHUNK_ROWS):
-            users, *columns = zip(*rows, strict=True)
-            values = columns[0] if self._first is None else map(self._first.value, *columns)
-            yield [user.encode() for user in users], list(values)

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _CHUNK_ROWS: Final = 16_384
+_DEFAULT: Final = "default_playlist WHERE ? = ''"
 
 
-class Values:
-    """The values of an open folder; forms get their codes as they come."""
+class Version1:
+    """The layout of an open folder; forms get their codes as they come."""
 
     def __init__(self, connection: sqlite3.Connection, shards: int) -> None:
         tables = [f"SELECT DISTINCT kind, relaxed FROM shard{n}.playlist" for n in range(shards)]
@@ -29,20 +30,37 @@ class Values:
         forms = sorted(set(connection.execute(" UNION ".join(tables))))
         sources = connection.execute("SELECT name FROM source ORDER BY code")
         self._forms = {form: n for n, form in enumerate(forms)}
+        self._shards = shards
         self.names = Names.parse(
             [(kind, json.loads(relaxed)) for kind, relaxed in forms],
             [name for (name,) in sources],
         )
 
-    def value(self, kind: str, relaxed: str, tracks: bytes) -> bytes:
-        """A row as a value."""
+    def value(self, connection: sqlite3.Connection, shard: int, user_id: str) -> bytes | None:
+        where = f"shard{shard}.playlist WHERE user_id = ?" if user_id else _DEFAULT
+        query = f"SELECT kind, relaxed, tracks FROM {where}"
+        row = connection.execute(query, (user_id,)).fetchone()
+        return None if row is None else self._value(*row)
+
+    def pairs(self, connection: sqlite3.Connection) -> Iterator[tuple[bytes, bytes]]:
+        columns = "kind, relaxed, tracks FROM"
+        tables = [f"SELECT user_id, {columns} shard{n}.playlist" for n in range(self._shards)]
+        tables.append(f"SELECT '' AS user_id, {columns} default_playlist")
+        for user, *row in connection.execute(f"{' UNION ALL '.join(tables)} ORDER BY user_id"):
+            yield user.encode(), self._value(*row)
+
+    def tracks(
+        self, connection: sqlite3.Connection, codes: str | None = None
+    ) -> Iterator[tuple[int, str]]:
+        where = "" if codes is None else f"WHERE code IN ({codes})"
+        columns = "code, track_id, track_name, artist_names"
+        query = f"SELECT {columns} FROM track {where} ORDER BY code"
+        for code, track_id, track_name, artist_names in connection.execute(query):
+            yield code, json.dumps([track_id, track_name, json.loads(artist_names)])
+
+    def _value(self, kind: str, relaxed: str, tracks: bytes) -> bytes:
         heading = HEADING.pack(self._forms[kind, relaxed], len(tracks) // TRACK.size, 0)
         return heading + tracks
-
-
-def names_of(track_id: str, track_name: str | None, artist_names: str) -> str:
-    """A row of table ``track`` as what lies by a code now."""
-    return json.dumps([track_id, track_name, json.loads(artist_names)])
 
 
 def digest(batches: Iterable[pa.RecordBatch], default: pa.Table) -> str:

@@ -22,6 +22,7 @@ from recsys.artefact import Artefact
 from recsys.cli import _commands, main
 from recsys.home import record_run
 from recsys.verdict import DOUBT, Check, Verdict
+from tests.store.deployment import change_stored, stored_values
 from tests.workflows.conftest import Deployment, listen, tribe_log
 
 BEFORE, NOW = "2026-W46", "2026-W47"
@@ -313,20 +314,13 @@ def test_verify_holds_the_store_against_the_files(recsys: Call, edition: str | N
     assert "checks passed" in said
 
 
-def stored(deployment: Deployment, statement: str) -> None:
-    """Tamper with the rows of the edition that is served."""
-    shard = next((deployment.home / "store" / "editions").glob(f"{NOW}*")) / "shard-0.db"
-    with closing(sqlite3.connect(shard)) as database, database:
-        database.execute(statement)
+def served_shard(deployment: Deployment) -> Path:
+    return next((deployment.home / "store" / "editions").glob(f"{NOW}*")) / "shard-0.db"
 
 
 def test_verify_finds_a_playlist_under_another_user(deployment: Deployment, recsys: Call) -> None:
-    stored(
-        deployment,
-        "UPDATE playlist SET playlist = "
-        "(SELECT playlist FROM playlist WHERE user_id = 't1m00') "
-        "WHERE user_id = 't0m00'",
-    )
+    shard = served_shard(deployment)
+    change_stored(shard, {"t0m00": stored_values(shard)["t1m00"]})
     code, said, error = recsys("verify")
     assert code == 30
     assert "12 stored, 12 expected" in said
@@ -335,7 +329,7 @@ def test_verify_finds_a_playlist_under_another_user(deployment: Deployment, recs
 
 
 def test_verify_finds_a_missing_row(deployment: Deployment, recsys: Call) -> None:
-    stored(deployment, "DELETE FROM playlist WHERE user_id = 't2m01'")
+    change_stored(served_shard(deployment), {"t2m01": None})
     code, said, _ = recsys("verify")
     assert code == 30
     assert "11 stored, 12 expected" in said

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,32 +9,14 @@ from pathlib import Path
 import pytest
 
 from recsys.store import Store, open_store
-from tests.store.deployment import (
-    Deployment,
-    UnavailableError,
-)
-
-#: Imported where they are tested: a laptop need not have every server's client.
-STORES = {
-    "sqlite": "tests.store.deployment:SqliteDeployment",
-    "sqlite-3-shards": "tests.store.deployment:ShardedSqliteDeployment",
-    "postgresql": "tests.store.postgres:PostgresDeployment",
-    "redis": "tests.store.redis_server:RedisDeployment",
-}
+from tests.store.deployment import STORES, Deployment, started
 
 
 @pytest.fixture(params=STORES)
 def deployment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deployment]:
-    """The store under test, empty. Without its server: skipped on a laptop, a failure in CI."""
-    module, _, name = STORES[request.param].partition(":")
-    try:
-        deployed: Deployment = getattr(importlib.import_module(module), name)(tmp_path)
-    except (ImportError, UnavailableError) as error:
-        if os.environ.get("CI"):
-            pytest.fail(f"CI must test {request.param}: {error}")
-        pytest.skip(f"{request.param} is not tested here: {error}")
-    yield deployed
-    deployed.remove()
+    """The store under test, empty."""
+    with started(request.param, tmp_path) as deployed:
+        yield deployed
 
 
 @pytest.fixture

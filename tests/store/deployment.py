@@ -5,24 +5,52 @@ One subclass a store; the tests themselves know none of them.
 
 from __future__ import annotations
 
+import importlib
+import os
 import resource
 import shutil
 import signal
 import sqlite3
+import struct
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Final, Self
 
 import pytest
 
 from recsys.store import _files, _stage
+from recsys.store._bundle import pairs
+from recsys.store._frames import Frames
 
 
 class UnavailableError(Exception):
     """This machine lacks what the store needs; the message says what."""
+
+
+#: Imported where they are tested: a laptop need not have every server's client.
+STORES: Final = {
+    "sqlite": "tests.store.deployment:SqliteDeployment",
+    "sqlite-3-shards": "tests.store.deployment:ShardedSqliteDeployment",
+    "postgresql": "tests.store.postgres:PostgresDeployment",
+    "redis": "tests.store.redis_server:RedisDeployment",
+}
+
+
+@contextmanager
+def started(name: str, folder: Path) -> Iterator[Any]:
+    """An empty store of ``STORES``. Without its server: skipped on a laptop, a failure in CI."""
+    module, _, kind = STORES[name].partition(":")
+    try:
+        deployed: Deployment = getattr(importlib.import_module(module), kind)(folder)
+    except (ImportError, UnavailableError) as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must test {name}: {error}")
+        pytest.skip(f"{name} is not tested here: {error}")
+    yield deployed
+    deployed.remove()
 
 
 class Deployment(ABC):
@@ -96,6 +124,28 @@ class Deployment(ABC):
         """After the test."""
 
 
+def stored_values(shard: Path) -> dict[str, bytes]:
+    """All packed playlists of a file by user."""
+    with closing(sqlite3.connect(shard)) as connection:
+        bundles = connection.execute("SELECT playlists FROM bundle").fetchall()
+    return {user.decode(): value for (bundle,) in bundles for user, value in pairs(bundle)}
+
+
+def change_stored(shard: Path, changed: Mapping[str, bytes | None]) -> None:
+    """Store other values for some users, or none."""
+    values = {user.encode(): value for user, value in changed.items()}
+    with closing(sqlite3.connect(shard)) as connection, connection:
+        for first_user, bundle in connection.execute("SELECT * FROM bundle").fetchall():
+            frames = b""
+            for user, stored in pairs(bundle):
+                value = values.get(user, stored)
+                if value is not None:
+                    frames += struct.pack(">hi", 2, len(user)) + user
+                    frames += struct.pack(">i", len(value)) + value
+            query = "UPDATE bundle SET playlists = ? WHERE first_user = ?"
+            connection.execute(query, (frames, first_user))
+
+
 class SqliteDeployment(Deployment):
     """A directory."""
 
@@ -119,29 +169,24 @@ class SqliteDeployment(Deployment):
 
     def damage(self, digest: str, user_id: str) -> None:
         for shard in self._folder(digest).glob("shard-*.db"):
-            connection = sqlite3.connect(shard)
-            connection.execute(
-                "UPDATE playlist SET playlist = x'00ff00' WHERE user_id = ?", (user_id,)
-            )
-            connection.commit()
-            connection.close()
+            change_stored(shard, {user_id: b"\x00\xff\x00"})
 
     def misplace(self, monkeypatch: pytest.MonkeyPatch) -> None:
         insert = _stage._Writer._insert
 
-        def shifted(shard, rows):  # type: ignore[no-untyped-def]
-            rows = list(rows)
-            insert(shard, [(a[0], *b[1:]) for a, b in zip(rows, rows[1:] + rows[:1], strict=True)])
+        def shifted(shard: sqlite3.Connection, frames: Frames) -> None:
+            values = frames.values()
+            insert(shard, Frames.of(frames.keys(), values[1:] + values[:1]))
 
         monkeypatch.setattr(_stage._Writer, "_insert", staticmethod(shifted))
 
     def lose_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
         insert = _stage._Writer._insert
-        monkeypatch.setattr(
-            _stage._Writer,
-            "_insert",
-            staticmethod(lambda shard, rows: insert(shard, list(rows)[:-1])),
-        )
+
+        def without_last(shard: sqlite3.Connection, frames: Frames) -> None:
+            insert(shard, frames.slice(0, max(0, len(frames.key_lengths) - 1)))
+
+        monkeypatch.setattr(_stage._Writer, "_insert", staticmethod(without_last))
 
     def set_version(self, version: int) -> None:
         connection = sqlite3.connect(self.directory / "ledger.db")

@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from recsys.errors import NoEditionError, StoreError
 from recsys.store import Action, _erase, _sqlite, open_store
 from recsys.store._edition import EditionReader
+from tests.store.deployment import change_stored
 from tests.store.making import make, stored_rows
 
 
@@ -96,8 +97,8 @@ def test_a_store_of_a_newer_version_is_refused(sqlite_url: str, directory: Path)
 def test_an_edition_of_a_newer_version_is_refused(sqlite_url: str, directory: Path) -> None:
     with open_store(sqlite_url) as store:
         make("2026-W47").publish(store)
-        set_version(next(directory.glob("editions/*/edition.db")), 3)
-        with pytest.raises(StoreError, match=r"format 3.*Install the recsys"):
+        set_version(next(directory.glob("editions/*/edition.db")), 4)
+        with pytest.raises(StoreError, match=r"format 4.*Install the recsys"):
             store.playlist("ada")
 
 
@@ -142,14 +143,28 @@ def test_a_row_that_cannot_be_read_is_a_damaged_store(
 ) -> None:
     with open_store(sqlite_url) as store:
         make("2026-W47").publish(store)
-    connection = sqlite3.connect(edition_folder(directory) / "shard-0.db")
-    connection.execute("UPDATE playlist SET playlist = ? WHERE user_id = 'bob'", (value,))
-    connection.commit()
-    connection.close()
+    change_stored(edition_folder(directory) / "shard-0.db", {"bob": value})
     with open_store(sqlite_url) as store:
         with pytest.raises(StoreError, match="is damaged"):
             store.playlist("bob")
         assert store.playlist("ada").user_id == "ada"
+
+
+@pytest.mark.parametrize("length", [0, 5, 20, -1])
+def test_a_bundle_that_is_cut_short_is_a_damaged_store(
+    sqlite_url: str, directory: Path, length: int
+) -> None:
+    made = make("2026-W47")
+    with open_store(sqlite_url) as store:
+        made.publish(store)
+        with closing(sqlite3.connect(edition_folder(directory) / "shard-0.db")) as shard, shard:
+            query = "SELECT playlists FROM bundle WHERE first_user = 'ada'"
+            (bundle,) = shard.execute(query).fetchone()
+            query = "UPDATE bundle SET playlists = ? WHERE first_user = 'ada'"
+            shard.execute(query, (bundle[:length],))
+        with pytest.raises(StoreError, match="damaged"):
+            list(store.rows(made.digest))
+        assert store.default_playlist().kind == "popular"
 
 
 def test_rows_damaged_before_they_were_entered_are_written_again(
@@ -159,11 +174,7 @@ def test_rows_damaged_before_they_were_entered_are_written_again(
     with open_store(sqlite_url) as store:
         made.stage(store)
         (directory / "ledger.db").unlink()
-        shard = edition_folder(directory) / "shard-0.db"
-        connection = sqlite3.connect(shard)
-        connection.execute("UPDATE playlist SET playlist = x'00' WHERE user_id = 'bob'")
-        connection.commit()
-        connection.close()
+        change_stored(edition_folder(directory) / "shard-0.db", {"bob": b"\0"})
         made.publish(store)
         assert store.playlist("bob").kind == "personal"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
@@ -10,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.errors import StoreError
-from recsys.store import _pack, playlists_digest
+from recsys.store import playlists_digest
 from recsys.store._arrow import Unpacker
 from recsys.store._frames import Frames
 from recsys.store._handed import Handed, _row
+from recsys.store._rows import ENCODED
 from recsys.store._value import Values
 from recsys.weeks import Week
 from tests.store.making import batch, make_default, playlist_row
@@ -62,8 +64,12 @@ def editions(draw: st.DrawFn) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: str(row["user_id"]).encode())
 
 
-def pack(rows: list[dict[str, Any]], cut: int) -> tuple[Handed, list[bytes], list[bytes]]:
+def pack(
+    rows: list[dict[str, Any]], cut: int, encoded: bool = False
+) -> tuple[Handed, list[bytes], list[bytes]]:
     parts = [batch(rows[1 : cut + 1]), batch(rows[cut + 1 :])]
+    if encoded:
+        parts = [part.cast(ENCODED) for part in parts]
     handed = Handed([part for part in parts if part.num_rows], batch(rows[:1]), week=WEEK)
     frames = list(handed)
     handed.digest()
@@ -72,11 +78,9 @@ def pack(rows: list[dict[str, Any]], cut: int) -> tuple[Handed, list[bytes], lis
 
 
 @settings(deadline=None, max_examples=150)
-@given(rows=editions(), cut=st.integers(0, 6), room=st.sampled_from([1, 4, 4096]))
-def test_unpacked_rows_are_what_was_packed(rows: list[dict[str, Any]], cut: int, room: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_pack, "_FIRST_ROOM", room)
-        handed, keys, values = pack(rows, cut)
+@given(rows=editions(), cut=st.integers(0, 6))
+def test_unpacked_rows_are_what_was_packed(rows: list[dict[str, Any]], cut: int) -> None:
+    handed, keys, values = pack(rows, cut)
     unpacked = Unpacker(WEEK, handed.tracks(), handed.names()).batch(keys, values)
     assert unpacked.to_pylist() == rows
     reader = Values("2026-W47", handed.names())
@@ -85,6 +89,7 @@ def test_unpacked_rows_are_what_was_packed(rows: list[dict[str, Any]], cut: int,
         for key, value in zip(keys, values, strict=True)
     ] == rows
     assert (keys, values) == pack(rows, 0)[1:]
+    assert (keys, values) == pack(rows, cut, encoded=True)[1:]
 
 
 @settings(deadline=None, max_examples=100)
@@ -144,7 +149,7 @@ def test_strings_that_overlap_are_refused() -> None:
     entries = pa.StructArray.from_arrays(fields, fields=list(lists.type.value_type))
     column = pa.ListArray.from_arrays(lists.offsets, entries, type=lists.type)
     broken = rows.set_column(3, rows.schema.field(3), column)
-    with pytest.raises(StoreError, match="strings overlap"):
+    with pytest.raises(StoreError, match="are not playlists"):
         playlists_digest([broken], make_default("2026-W47"))
 
 
@@ -163,3 +168,44 @@ def test_broken_text_within_a_list_is_refused() -> None:
         playlists_digest(
             [rows.set_column(3, rows.schema.field(3), column)], make_default("2026-W47")
         )
+
+
+def encoded(change: Callable[[pa.DictionaryArray], pa.DictionaryArray]) -> pa.RecordBatch:
+    """Rows whose track ids have another dictionary, or other indices into it."""
+    rows = batch(names()).cast(ENCODED)
+    lists = rows.column("tracks")
+    fields = lists.flatten().flatten()
+    fields[1] = change(fields[1])
+    entries = pa.StructArray.from_arrays(fields, fields=list(lists.type.value_type))
+    column = pa.ListArray.from_arrays(lists.offsets, entries, type=lists.type)
+    return rows.set_column(3, rows.schema.field(3), column)
+
+
+def test_strings_that_nobody_has_do_not_matter() -> None:
+    def padded(ids: pa.DictionaryArray) -> pa.DictionaryArray:
+        strings = ["unused", *ids.dictionary.to_pylist(), "unused", *ids.dictionary.to_pylist()]
+        indices = pa.array(ids.indices.to_numpy() + 1, pa.int32())
+        return pa.DictionaryArray.from_arrays(indices, pa.array(strings))
+
+    default = make_default("2026-W47")
+    plain = playlists_digest([batch(names())], default)
+    assert playlists_digest([encoded(padded)], default) == plain
+
+
+@pytest.mark.parametrize("index", [-1, -2, 99])
+def test_an_index_outside_its_dictionary_is_refused(index: int) -> None:
+    def misled(ids: pa.DictionaryArray) -> pa.DictionaryArray:
+        indices = pa.array([index, *ids.indices.to_pylist()[1:]], pa.int32())
+        return pa.DictionaryArray.from_arrays(indices, ids.dictionary, safe=False)
+
+    with pytest.raises(StoreError, match="are not playlists"):
+        playlists_digest([encoded(misled)], make_default("2026-W47"))
+
+
+def test_a_missing_string_in_a_dictionary_is_refused() -> None:
+    def holed(ids: pa.DictionaryArray) -> pa.DictionaryArray:
+        strings = [None, *ids.dictionary.to_pylist()[1:]]
+        return pa.DictionaryArray.from_arrays(ids.indices, pa.array(strings))
+
+    with pytest.raises(StoreError, match=r"tracks\.track_id"):
+        playlists_digest([encoded(holed)], make_default("2026-W47"))

@@ -1,0 +1,108 @@
+"""How the formats of an edition's folder lay out its tables. Needs the standard library alone."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import Protocol
+
+from recsys.store._bundle import find, holds_first, pairs
+from recsys.store._value import Names
+from recsys.store._version_1 import Version1
+
+
+def bundles(connection: sqlite3.Connection, shard: int) -> Iterator[bytes]:
+    """All bundles of a shard of format 3, in user order.
+
+    Raises:
+        ValueError: one lies under another user than its first.
+    """
+    query = f"SELECT first_user, playlists FROM shard{shard}.bundle ORDER BY first_user"
+    for first_user, bundle in connection.execute(query):
+        if not holds_first(bundle, first_user.encode()):
+            raise ValueError("playlists lie under another user")
+        yield bundle
+
+
+def bundled(connection: sqlite3.Connection, shards: int) -> Iterator[tuple[bytes, bytes]]:
+    """All users and packed playlists in the shards of format 3, in user order.
+
+    Raises:
+        ValueError: see :func:`bundles`.
+    """
+
+    def of(shard: int) -> Iterator[tuple[bytes, bytes]]:
+        return chain.from_iterable(map(pairs, bundles(connection, shard)))
+
+    return heapq.merge(*map(of, range(shards)))
+
+
+class Layout(Protocol):
+    """Finds what is in an open folder, ``shard0`` and so on attached.
+
+    Attributes:
+        names: what small codes mean.
+    """
+
+    names: Names
+
+    def value(self, connection: sqlite3.Connection, shard: int, user_id: str) -> bytes | None:
+        """The packed playlist of a user, if there is one in this shard."""
+
+    def pairs(self, connection: sqlite3.Connection) -> Iterator[tuple[bytes, bytes]]:
+        """All users and packed playlists, in user order; the default playlist is the first."""
+
+    def tracks(
+        self, connection: sqlite3.Connection, codes: str | None = None
+    ) -> Iterator[tuple[int, str]]:
+        """Codes of tracks, and what lies by them, by code; of all, or of ``codes`` (SQL)."""
+
+
+class Version3:
+    """Playlists in bundles."""
+
+    def __init__(self, facts: Mapping[str, str]) -> None:
+        self.names = Names.parse(json.loads(facts["forms"]), json.loads(facts["sources"]))
+        self._shards = int(facts["shards"])
+
+    def value(self, connection: sqlite3.Connection, shard: int, user_id: str) -> bytes | None:
+        query = (
+            f"SELECT playlists FROM shard{shard}.bundle WHERE first_user <= ? "
+            "ORDER BY first_user DESC LIMIT 1"
+        )
+        row = connection.execute(query, (user_id,)).fetchone()
+        return None if row is None else find(row[0], user_id.encode())
+
+    def pairs(self, connection: sqlite3.Connection) -> Iterator[tuple[bytes, bytes]]:
+        return bundled(connection, self._shards)
+
+    def tracks(
+        self, connection: sqlite3.Connection, codes: str | None = None
+    ) -> Iterator[tuple[int, str]]:
+        where = "" if codes is None else f"WHERE code IN ({codes})"
+        return connection.execute(f"SELECT code, names FROM track {where} ORDER BY code")
+
+
+class Version2(Version3):
+    """One row a playlist."""
+
+    def value(self, connection: sqlite3.Connection, shard: int, user_id: str) -> bytes | None:
+        query = f"SELECT playlist FROM shard{shard}.playlist WHERE user_id = ?"
+        row = connection.execute(query, (user_id,)).fetchone()
+        return None if row is None else row[0]
+
+    def pairs(self, connection: sqlite3.Connection) -> Iterator[tuple[bytes, bytes]]:
+        tables = [f"SELECT user_id, playlist FROM shard{n}.playlist" for n in range(self._shards)]
+        query = f"{' UNION ALL '.join(tables)} ORDER BY user_id"
+        return ((user.encode(), value) for user, value in connection.execute(query))
+
+
+def layout_of(connection: sqlite3.Connection, facts: Mapping[str, str]) -> Layout:
+    """The layout of an open folder; ``facts`` is its table ``fact``."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == 1:
+        return Version1(connection, int(facts["shards"]))
+    return {2: Version2, 3: Version3}[version](facts)
