@@ -64,6 +64,10 @@ class Home:
         """The plays that a day's listens come to."""
         return self.days / "plays" / f"date={day}"
 
+    def requeued(self, batch: int) -> Path:
+        """Rows of cleaned days that came back from quarantine, counted from 1."""
+        return self.days / "requeued" / f"batch-{batch:04}"
+
     def split(self, fingerprint: str) -> Path:
         """A log without partitions, split by day, as it was when it had this fingerprint."""
         return self.days / "split" / fingerprint

@@ -149,6 +149,7 @@ def _log(home: Home, plan: Plan) -> dict[str, Any]:
             "files": len(by_rows[_FILES:]),
             "rows": sum(n for _, n in by_rows[_FILES:]),
         },
+        "requeued": sum(day.get("requeued", 0) for day in days if day["new"]),
         "most": max((day["read"] for day in days), default=0),
         "first_day": min(plan.days, default=None),
         "last_day": max(plan.days, default=None),
