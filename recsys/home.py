@@ -22,6 +22,8 @@ from recsys.weeks import Week
 #: Raised by hand when a stage's result changes meaning, so that old and new never mix.
 DAYS_VERSION: Final = 1
 STATES_VERSION: Final = 1
+#: The same for the days of one format. Spotify: 2 names files without their listeners.
+_FORMAT_VERSIONS: Final = {"spotify": 2}
 
 #: Folders that hold artefacts, each three levels down.
 _KINDS: Final = ("days", "states", "editions")
@@ -43,9 +45,8 @@ class Home:
     def of(cls, settings: Settings) -> Home:
         """The home that the settings name, seen by the log and the half-life they name."""
         log = settings.listens
-        days = artefact.digest_of([DAYS_VERSION, log.source, log.format, log.columns, log.user])[
-            :16
-        ]
+        version = _FORMAT_VERSIONS.get(log.format, DAYS_VERSION)
+        days = artefact.digest_of([version, log.source, log.format, log.columns, log.user])[:16]
         states = artefact.digest_of(
             [STATES_VERSION, days, log.half_life_days, settings.edition.lead_hours]
         )[:16]

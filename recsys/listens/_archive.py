@@ -100,7 +100,8 @@ def zip_members(stored: Any, name: str, wanted: Callable[[str], bool]) -> Iterat
             if info.is_dir() or not wanted(info.filename):
                 continue
             if info.flag_bits & 1:
-                raise DamagedFileError(f"{info.filename} in it needs a password")
+                name = PurePosixPath(info.filename).name
+                raise DamagedFileError(f"{name} in it needs a password")
             with archive.open(info) as member:
                 packed = info.compress_size
                 text = _guarded(member.read, partial(int, packed))
