@@ -84,17 +84,16 @@ def repeated(value: str | None, rows: int) -> pa.Array:
 def merged(blocks: Iterator[Block]) -> Iterator[Block]:
     """The same rows in fewer blocks: a log of many small files is judged a few MiB at a time."""
     waiting: list[Block] = []
+    size = 0
 
     def together() -> Block:
         return replace(waiting[0], rows=_for_threads(pa.concat_tables(b.rows for b in waiting)))
 
     for block in blocks:
-        if waiting and not (
-            _form(block) == _form(waiting[0])
-            and sum(one.rows.nbytes for one in (*waiting, block)) <= _MERGED_BYTES
-        ):
+        size += block.rows.nbytes
+        if waiting and not (_form(block) == _form(waiting[0]) and size <= _MERGED_BYTES):
             yield together()
-            waiting = []
+            waiting, size = [], block.rows.nbytes
         waiting.append(block)
     if waiting:
         yield together()

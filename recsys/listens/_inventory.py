@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 from fsspec.core import url_to_fs
@@ -27,7 +27,7 @@ _HISTORY: Final = re.compile(
 _MAGIC: Final = re.compile(r"[*?\[]")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LogFile:
     """One file of a log."""
 
@@ -195,8 +195,12 @@ def _files_under(fs: Any, path: str) -> dict[str, dict[str, Any]]:
         return dict(fs.find(path, detail=True))
     # On local disks find() follows no links, and passes over folders that it may not read.
     walk = os.walk(path, onerror=_raise, followlinks=True)
-    paths = [str(Path(folder) / name) for folder, _, names in walk for name in names]
-    return {at: fs.info(at) for at in paths}
+    paths = (os.path.join(folder, name) for folder, _, names in walk for name in names)  # noqa: PTH118 - a million of them
+    return {path: _about(os.stat(path)) for path in paths}  # noqa: PTH116
+
+
+def _about(found: os.stat_result) -> dict[str, Any]:
+    return {"size": found.st_size, "mtime": found.st_mtime}
 
 
 def _raise(error: OSError) -> None:

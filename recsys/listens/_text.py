@@ -47,7 +47,8 @@ class TextReader(abc.ABC):
 
     def _wanted(self, member: str) -> bool:
         """Whether a member of an archive is a part of the log."""
-        return not any(part.startswith((".", "_")) for part in member.split("/") if part)
+        parts = (part for part in member.split("/") if part not in ("", ".", ".."))
+        return not any(part.startswith((".", "_")) for part in parts)
 
     def _label(self, name: str) -> str:
         """What the rows of a file, or of a member of an archive, are traced by."""
