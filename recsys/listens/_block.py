@@ -32,6 +32,8 @@ COLUMNS: Final = (
     c.PRIVATE,
 )
 _MERGED_BYTES: Final = 16 << 20
+#: A block of a single row takes some KiB, whatever its bytes say.
+_MERGED_BLOCKS: Final = 2048
 _BATCHES: Final = 8
 _MOST_CHUNKS: Final = 64
 REQUIRED: Final = (c.USER_ID, c.TRACK_ID, c.LISTENED_AT)
@@ -91,7 +93,8 @@ def merged(blocks: Iterator[Block]) -> Iterator[Block]:
 
     for block in blocks:
         size += block.rows.nbytes
-        if waiting and not (_form(block) == _form(waiting[0]) and size <= _MERGED_BYTES):
+        fits = size <= _MERGED_BYTES and len(waiting) < _MERGED_BLOCKS
+        if waiting and not (fits and _form(block) == _form(waiting[0])):
             yield together()
             waiting, size = [], block.rows.nbytes
         waiting.append(block)
