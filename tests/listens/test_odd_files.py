@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -162,44 +160,3 @@ def test_a_file_that_changes_while_it_is_read_stops_the_run(
     monkeypatch.setattr(line_blocks, growing)
     with pytest.raises(BadLogError, match=r"a\.jsonl has changed while the log was read"):
         clean_day(lab.settings("jsonl"), day, files, [], tmp_path / "out")
-
-
-MEASURE = """
-import resource, sys
-from datetime import date
-from pathlib import Path
-from recsys.listens import clean_day, list_log, split_dump
-from recsys.settings import ListensSettings
-source, format_, out = sys.argv[1:]
-settings = ListensSettings(source=source, format=format_, user="somebody")
-log = list_log(settings)
-Path(out).mkdir()
-if log.partitioned:
-    for day, files in log.days.items():
-        rows = clean_day(settings, day, files, [], Path(out)).read
-else:
-    rows = split_dump(settings, log, Path(out)).read
-print(rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
-"""
-
-
-def rows_and_peak(source: Path, format_: str, out: Path) -> tuple[int, int]:
-    """Rows read, and the peak of memory in MiB, of a process that reads a log."""
-    command = [sys.executable, "-c", MEASURE, str(source), format_, str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
-    rows, peak = done.stdout.split()
-    return int(rows), int(peak)
-
-
-@pytest.mark.soak
-def test_a_folder_of_very_many_files_is_read_in_bounded_memory(lab: Lab, tmp_path: Path) -> None:
-    peaks = {}
-    for count in (2_000, 30_000):
-        source = tmp_path / f"log-{count}"
-        for n in range(count):
-            folder = source / "date=2026-11-16" / str(n // 1000)
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{n}.jsonl").write_text(json.dumps(lab.listen(track_id=f"t{n}")) + "\n")
-        rows, peaks[count] = rows_and_peak(source, "jsonl", tmp_path / f"out-{count}")
-        assert rows == count
-    assert peaks[30_000] < peaks[2_000] + 250
