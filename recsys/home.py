@@ -22,6 +22,8 @@ from recsys.weeks import Week
 #: Raised by hand when a stage's result changes meaning, so that old and new never mix.
 DAYS_VERSION: Final = 1
 STATES_VERSION: Final = 1
+#: The same for the days of one format. Spotify: 2 names files without their listeners.
+_FORMAT_VERSIONS: Final = {"spotify": 2}
 
 #: Folders that hold artefacts, each three levels down.
 _KINDS: Final = ("days", "states", "editions")
@@ -43,9 +45,8 @@ class Home:
     def of(cls, settings: Settings) -> Home:
         """The home that the settings name, seen by the log and the half-life they name."""
         log = settings.listens
-        days = artefact.digest_of([DAYS_VERSION, log.source, log.format, log.columns, log.user])[
-            :16
-        ]
+        version = _FORMAT_VERSIONS.get(log.format, DAYS_VERSION)
+        days = artefact.digest_of([version, log.source, log.format, log.columns, log.user])[:16]
         states = artefact.digest_of(
             [STATES_VERSION, days, log.half_life_days, settings.edition.lead_hours]
         )[:16]
@@ -63,6 +64,10 @@ class Home:
     def plays(self, day: date) -> Path:
         """The plays that a day's listens come to."""
         return self.days / "plays" / f"date={day}"
+
+    def requeued(self, batch: int) -> Path:
+        """Rows of cleaned days that came back from quarantine, counted from 1."""
+        return self.days / "requeued" / f"batch-{batch:04}"
 
     def split(self, fingerprint: str) -> Path:
         """A log without partitions, split by day, as it was when it had this fingerprint."""

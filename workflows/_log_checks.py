@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 from recsys import artefact, listens
-from recsys.artefact import Artefact
 from recsys.errors import BadLogError, MissingDataError
+from recsys.requeue import last_read
 from recsys.settings import STOP
 from recsys.weeks import Week
 from workflows._run import Run
@@ -50,8 +50,8 @@ def check_log(run: Run, week: Week) -> None:
     if changed:
         raise BadLogError(
             f"{len(changed)} files of the log have changed since they were read: "
-            f"{', '.join(changed[:5])}. Put them back, or remove {run.home.days} to read the "
-            "whole log anew."
+            f"{', '.join(changed[:5])}. Put them back; or, where rows were mended or added, run "
+            f"`recsys requeue`; or remove {run.home.days} to read the whole log anew."
         )
 
 
@@ -114,6 +114,5 @@ def missing_days(run: Run, week: Week, days: list[date]) -> list[date]:
 def _changed_files(run: Run, day: date) -> list[str]:
     if day not in run.inventory.days or not artefact.exists(run.home.clean(day)):
         return []
-    clean = Artefact.open(run.home.clean(day))
-    read_at = clean.manifest["times"]["started"]
-    return listens.changed_files(run.inventory.days[day], clean.facts["sources"], read_at)
+    read, read_at = last_read(run.home, day)
+    return listens.changed_files(run.inventory.days[day], read, read_at)

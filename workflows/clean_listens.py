@@ -8,11 +8,10 @@ from pathlib import Path
 import luigi
 
 from recsys.artefact import Artefact
+from recsys.requeue import DUPLICATE_DAYS, batches_for, returned_files
 from workflows import _run
 from workflows._stage import ATTEMPTS_OUTSIDE, Stage
 from workflows.listening_log import ListeningLog, SplitLog
-
-DUPLICATE_DAYS = 7
 
 
 class CleanListens(Stage):
@@ -48,9 +47,11 @@ class CleanListens(Stage):
         """Clean the day."""
         from recsys.listens import clean_day
 
-        inventory = _run.current().inventory
+        run = _run.current()
+        inventory = run.inventory
         day = date.fromisoformat(self.day)
         earlier: list[Artefact] = [target.open() for target in self.input()["earlier"]]
+        back = batches_for(run.home, day, run.log_days(day) or [])
         with self.draft() as draft:
             if inventory.partitioned:
                 source = inventory.days[day]
@@ -64,10 +65,15 @@ class CleanListens(Stage):
                 source,
                 [one.file("listens.parquet") for one in earlier],
                 draft.path,
+                [file for batch in back for file in returned_files(batch)],
             )
             draft.inputs = {"earlier": [one.digest for one in earlier]}
+            if back:
+                draft.inputs["requeued"] = [batch.digest for batch in back]
+                draft.facts["requeued"] = [batch.path.name for batch in back]
             draft.rows = {
                 "read": report.read,
+                "requeued": report.requeued,
                 "kept": report.kept,
                 "duplicates": report.duplicates,
                 "quarantined": sum(report.quarantined.values()),
@@ -75,6 +81,7 @@ class CleanListens(Stage):
             draft.facts["quarantined"] = dict(report.quarantined)
             draft.facts["sources"] = list(report.sources)
         self.tell(
-            f"{report.read} rows read: {report.kept} kept, {report.duplicates} duplicates, "
+            f"{report.read} rows read, {report.requeued} back from quarantine: {report.kept} kept, "
+            f"{report.duplicates} duplicates, "
             f"{sum(report.quarantined.values())} in quarantine"
         )

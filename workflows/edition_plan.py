@@ -10,6 +10,7 @@ import luigi
 from recsys import artefact
 from recsys.artefact import Artefact
 from recsys.errors import BadLogError, MissingDataError
+from recsys.requeue import accepted_contents
 from recsys.settings import STOP
 from recsys.weeks import Week
 from workflows import _run
@@ -47,9 +48,9 @@ class EditionPlan(EditionStage):
         run = _run.current()
         days = run.log_days(self.cutoff) or []
         check_days(days, Week.parse(self.week), run)
+        self._check_content(days)
         # The days of a log without partitions are known only now that it is split.
         yield DailyPlaysBefore(cutoff=str(self.cutoff))
-        self._check_content(days)
 
         new = [day for day in days if day >= self.cutoff - timedelta(weeks=1)]
         read = {day: Artefact.open(run.home.clean(day)).manifest["rows"]["read"] for day in days}
@@ -97,11 +98,13 @@ class EditionPlan(EditionStage):
             str(day)
             for day in days
             if str(day) in now
-            and Artefact.open(run.home.clean(day)).facts["content"] != now[str(day)]["content"]
+            and artefact.exists(run.home.clean(day))
+            and now[str(day)]["content"] not in accepted_contents(run.home, day)
         ]
         if changed:
             raise BadLogError(
                 f"The log says something else of {len(changed)} days than when they were read: "
-                f"{', '.join(changed[:5])}. Put the old file back, or remove {run.home.days} to "
-                "read the whole log anew."
+                f"{', '.join(changed[:5])}. Put the old file back; or, where rows were mended or "
+                f"added, run `recsys requeue`; or remove {run.home.days} to read the whole log "
+                "anew."
             )

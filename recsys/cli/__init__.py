@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from recsys.cli import _commands, _keeping, _log, _release
+from recsys.cli import _commands, _keeping, _log, _release, _requeue
 from recsys.errors import RecsysError
 from recsys.settings import FORMATS
 
@@ -142,6 +142,20 @@ def parser() -> argparse.ArgumentParser:
     check_log.add_argument("--format", help="instead of guessing", choices=FORMATS)
     check_log.add_argument("--user", help="whose listens those are that name nobody", default="")
     check_log.set_defaults(run=_log.check_log)
+
+    requeue = commands.add_parser(
+        "requeue",
+        help="read what is in quarantine again, after a fix",
+        description="Read days of the log again that have refused rows, or files that have changed "
+        "since: what can be used now arrives with the next day that is cleaned. A day comes back "
+        "only where everything that was kept of it is still there.",
+        epilog="Example: recsys requeue --since 2026-11-01 --dry-run",
+    )
+    which = requeue.add_mutually_exclusive_group()
+    which.add_argument("--day", help="only this arrival day, YYYY-MM-DD")
+    which.add_argument("--since", help="this arrival day and those after it, YYYY-MM-DD")
+    requeue.add_argument("--dry-run", action="store_true", help="only say what would come back")
+    requeue.set_defaults(run=_requeue.requeue)
 
     forget = commands.add_parser(
         "forget",

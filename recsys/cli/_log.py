@@ -28,7 +28,7 @@ def formats(options: argparse.Namespace) -> int:
 
 def check_log(options: argparse.Namespace) -> int:
     """Say what a log holds, what would be refused, and which mapping it suggests."""
-    from recsys.listens import guess_format, list_log, sample_log
+    from recsys.listens import find_files, guess_format, sample_log
 
     known = load_settings().listens
     if known.source != options.source:
@@ -37,8 +37,8 @@ def check_log(options: argparse.Namespace) -> int:
         known, source=options.source, user=options.user or known.user or "somebody"
     )
     with tempfile.TemporaryDirectory() as scratch:
-        files = list_log(dataclasses.replace(settings, format="jsonl", columns={})).files
-        format_ = options.format or guess_format(files, Path(scratch))
+        files = find_files(options.source, "SOURCE")
+        format_ = options.format or (guess_format(files, Path(scratch)) if files else "jsonl")
     settings = dataclasses.replace(
         settings, format=format_, columns=settings.columns if format_ == known.format else {}
     )

@@ -24,6 +24,7 @@ _BLOCK: Final = tarfile.BLOCKSIZE
 #: Beyond the first 256 MiB, text may be so many times as large as what it was compressed to.
 MOST_SWELLING: Final = 250
 _FREE_SWELLING: Final = 256 << 20
+_NO_MEMBER: Final = "none of the files in it is called as a part of such a log is"
 
 Member = tuple[str, io.BufferedReader]
 
@@ -95,16 +96,21 @@ def is_zip(name: str) -> bool:
 
 def zip_members(stored: Any, name: str, wanted: Callable[[str], bool]) -> Iterator[Member]:
     """The members of a zip archive that are wanted, named ``archive!member``, decompressed."""
+    none = True
     with zipfile.ZipFile(stored) as archive:
         for info in archive.infolist():
             if info.is_dir() or not wanted(info.filename):
                 continue
             if info.flag_bits & 1:
-                raise DamagedFileError(f"{info.filename} in it needs a password")
+                name = PurePosixPath(info.filename).name
+                raise DamagedFileError(f"{name} in it needs a password")
             with archive.open(info) as member:
                 packed = info.compress_size
                 text = _guarded(member.read, partial(int, packed))
+                none = False
                 yield f"{name}!{info.filename}", text
+    if none:
+        raise DamagedFileError(_NO_MEMBER)
 
 
 def stream_members(
@@ -142,16 +148,21 @@ def _tar_members(
         tail = (tail + data)[-_BLOCK:]
         return data
 
-    with tarfile.open(fileobj=_Source(read), mode="r|") as archive:
+    none = True
+    with tarfile.open(fileobj=_Source(read), mode="r|", bufsize=_CHUNK) as archive:
         for info in archive:
             if info.isfile() and wanted(info.name):
                 member = archive.extractfile(info)
                 if member is not None:
-                    yield f"{name}!{info.name}", io.BufferedReader(_Source(member.read))
+                    none = False
+                    yield f"{name}!{info.name}", io.BufferedReader(_Source(member.read), _CHUNK)
+            archive.members = []  # type: ignore[attr-defined] # else it remembers every one
     while read(_CHUNK):
         pass
     if tail.strip(b"\0"):  # an archive ends in blocks of zeros
         raise EOFError("the archive is cut short")
+    if none:
+        raise DamagedFileError(_NO_MEMBER)
 
 
 def _guarded(read: Callable[[int], bytes], stored_bytes: Callable[[], int]) -> io.BufferedReader:
@@ -168,4 +179,4 @@ def _guarded(read: Callable[[int], bytes], stored_bytes: Callable[[], int]) -> i
             )
         return data
 
-    return io.BufferedReader(_Source(guarded))
+    return io.BufferedReader(_Source(guarded), _CHUNK)

@@ -32,6 +32,8 @@ COLUMNS: Final = (
     c.PRIVATE,
 )
 _MERGED_BYTES: Final = 16 << 20
+#: A block of a single row takes some KiB, whatever its bytes say.
+_MERGED_BLOCKS: Final = 2048
 _BATCHES: Final = 8
 _MOST_CHUNKS: Final = 64
 REQUIRED: Final = (c.USER_ID, c.TRACK_ID, c.LISTENED_AT)
@@ -84,17 +86,17 @@ def repeated(value: str | None, rows: int) -> pa.Array:
 def merged(blocks: Iterator[Block]) -> Iterator[Block]:
     """The same rows in fewer blocks: a log of many small files is judged a few MiB at a time."""
     waiting: list[Block] = []
+    size = 0
 
     def together() -> Block:
         return replace(waiting[0], rows=_for_threads(pa.concat_tables(b.rows for b in waiting)))
 
     for block in blocks:
-        if waiting and not (
-            _form(block) == _form(waiting[0])
-            and sum(one.rows.nbytes for one in (*waiting, block)) <= _MERGED_BYTES
-        ):
+        size += block.rows.nbytes
+        fits = size <= _MERGED_BYTES and len(waiting) < _MERGED_BLOCKS
+        if waiting and not (fits and _form(block) == _form(waiting[0])):
             yield together()
-            waiting = []
+            waiting, size = [], block.rows.nbytes
         waiting.append(block)
     if waiting:
         yield together()

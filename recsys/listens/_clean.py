@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from recsys import columns as c
 from recsys import schemas
-from recsys._tables import TableWriter, stream
+from recsys._tables import TableWriter, file_list, stream
 from recsys._tables import database as database_in
 from recsys.listens._inventory import LogFile
 from recsys.listens._judge import JUDGED, Judge, Window
@@ -24,14 +24,18 @@ from recsys.listens._sql import literal
 from recsys.listens._tables import MEMORY, count, write_quarantine
 from recsys.settings import ListensSettings
 
-_KEY: Final = (c.USER_ID, c.TRACK_ID, c.LISTENED_AT, c.EVENT)
+#: Rows that agree in these are one listen.
+KEY: Final = (c.USER_ID, c.TRACK_ID, c.LISTENED_AT, c.EVENT)
 
 
 @dataclass(frozen=True)
 class CleanReport:
-    """Where the rows of a day went: ``read == kept + duplicates + sum(quarantined)``."""
+    """Where a day's rows went: ``read + requeued == kept + duplicates + sum(quarantined)``."""
 
+    #: Rows of the day's own files.
     read: int
+    #: Rows of earlier days that were refused then and came back with this one.
+    requeued: int
     kept: int
     duplicates: int
     #: Rows by `Reason`.
@@ -47,6 +51,7 @@ def clean_day(
     source: Sequence[LogFile] | Path,
     earlier: Sequence[Path],
     out: Path,
+    requeued: Sequence[Path] = (),
 ) -> CleanReport:
     """Clean what arrived on ``day``.
 
@@ -61,6 +66,7 @@ def clean_day(
         source: the files of the day's folder, or the folder that `split_dump` wrote for the day.
         earlier: ``listens.parquet`` of the days before, as far back as duplicates are looked for.
         out: the folder to write into; memory that does not suffice is spilled there.
+        requeued: rows that came back from quarantine (`read_again`), to be taken in as arrived now.
 
     Raises:
         BadLogError: a file cannot be read as a whole, has changed since it was listed, or lacks a
@@ -71,48 +77,70 @@ def clean_day(
         database_in(out, MEMORY) as database,
         tempfile.TemporaryDirectory(dir=out, prefix=".scratch-") as scratch_name,
     ):
-        scratch = Path(scratch_name)
-        sources: list[dict[str, Any]] = []
-        if isinstance(source, Path):
-            parts = literal(str(source / "part-*.parquet"))
-            database.execute(f"CREATE TABLE judged AS SELECT * FROM read_parquet({parts})")
-        else:
-            judge = Judge(database, settings, Window.of_arrival(day), scratch)
-            database.register("none", JUDGED.empty_table())
-            database.execute("CREATE TABLE judged AS FROM none")
-            for block in judge.judged(source):
-                database.execute(f"INSERT INTO judged BY NAME {block}")
-            sources = judge.sources
+        sources = judge_day(database, settings, day, source, Path(scratch_name))
+        read = count(database, "judged")
+        if requeued:
+            database.execute(f"INSERT INTO judged BY NAME FROM {in_microseconds(requeued)}")
         quarantined = write_quarantine(database, "true", out)
         _find_known(database, earlier)
-        known = count(database, "judged SEMI JOIN known USING ({})".format(", ".join(_KEY)))
+        known = count(database, "judged SEMI JOIN known USING ({})".format(", ".join(KEY)))
         kept, twice = _write_listens(database, out / "listens.parquet")
-        read = count(database, "judged")
-    return CleanReport(read, kept, known + twice, quarantined, tuple(sources))
+        returned = count(database, "judged") - read
+    return CleanReport(read, returned, kept, known + twice, quarantined, tuple(sources))
+
+
+def judge_day(
+    database: duckdb.DuckDBPyConnection,
+    settings: ListensSettings,
+    day: date,
+    source: Sequence[LogFile] | Path,
+    scratch: Path,
+) -> list[dict[str, Any]]:
+    """Fill the table ``judged`` (`JUDGED`) with what arrived on ``day``; what files were read.
+
+    Raises:
+        BadLogError: as `clean_day`.
+    """
+    if isinstance(source, Path):
+        parts = literal(str(source / "part-*.parquet"))
+        database.execute(f"CREATE TABLE judged AS SELECT * FROM read_parquet({parts})")
+        return []
+    judge = Judge(database, settings, Window.of_arrival(day), scratch)
+    database.register("none", JUDGED.empty_table())
+    database.execute("CREATE TABLE judged AS FROM none")
+    for block in judge.judged(source):
+        database.execute(f"INSERT INTO judged BY NAME {block}")
+    return judge.sources
 
 
 def _find_known(database: duckdb.DuckDBPyConnection, earlier: Sequence[Path]) -> None:
     """Fill the table ``known`` with the keys of the day that an earlier day holds already."""
-    key = ", ".join(_KEY)
+    key = ", ".join(KEY)
     if not earlier:
         database.execute(f"CREATE TABLE known AS SELECT {key} FROM judged LIMIT 0")
         return
-    files = f"read_parquet([{', '.join(literal(str(path)) for path in earlier)}])"
+    newest = f"SELECT epoch_us(max(listened_at)) FROM read_parquet({file_list(earlier)})"
     # Only what comes late can be there: the newest time is in the files' statistics.
     database.execute(
         f"""CREATE TABLE known AS
-            SELECT DISTINCT {key}
-            FROM (SELECT * REPLACE (epoch_us(listened_at) AS listened_at) FROM {files})
+            SELECT DISTINCT {key} FROM {in_microseconds(earlier)}
             SEMI JOIN (
-                SELECT {key} FROM judged
-                WHERE listened_at <= (SELECT epoch_us(max(listened_at)) FROM {files})
+                SELECT {key} FROM judged WHERE listened_at <= ({newest})
             ) USING ({key})"""
+    )
+
+
+def in_microseconds(files: Sequence[Path]) -> str:
+    """SQL of the rows of cleaned listens, their times as in `JUDGED`."""
+    return (
+        "(SELECT * REPLACE (epoch_us(listened_at) AS listened_at) "
+        f"FROM read_parquet({file_list(files)}))"
     )
 
 
 def _write_listens(database: duckdb.DuckDBPyConnection, path: Path) -> tuple[int, int]:
     """Write what is kept; the numbers of rows kept and of duplicates dropped."""
-    key = ", ".join(_KEY)
+    key = ", ".join(KEY)
     columns = ", ".join(schemas.LISTENS.names)
     order = ", ".join(f"{name} NULLS LAST" for name in schemas.LISTENS.names)
     rows = stream(
@@ -133,8 +161,8 @@ def _write_listens(database: duckdb.DuckDBPyConnection, path: Path) -> tuple[int
 
 def _differs_from_row_before(last: list[pa.RecordBatch], batch: pa.RecordBatch) -> pa.Array:
     """Whether each row's key differs from that of the row before it; ``last`` comes first."""
-    keys = pa.Table.from_batches([*last, batch]).select(_KEY).combine_chunks()
+    keys = pa.Table.from_batches([*last, batch]).select(KEY).combine_chunks()
     here, before = keys.slice(1), keys.slice(0, len(keys) - 1)
-    changes = [pc.not_equal(here[name], before[name]) for name in _KEY]
+    changes = [pc.not_equal(here[name], before[name]) for name in KEY]
     differs = functools.reduce(pc.or_, changes).combine_chunks()
     return differs if last else pa.concat_arrays([pa.array([True]), differs])

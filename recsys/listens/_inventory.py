@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 from fsspec.core import url_to_fs
@@ -17,6 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 from recsys.errors import BadLogError, MissingDataError, SettingsError
 from recsys.settings import FIXED_FORMATS, ListensSettings
 
+LOG: Final = logging.getLogger(__name__)
 _PARTITION: Final = re.compile(r"(?:date|day)=(\d{4}-\d{2}-\d{2})")
 _ONLY: Final = {"spotify": ", and all but Streaming_History_Audio_*.json, endsong*.json and *.zip"}
 _HISTORY: Final = re.compile(
@@ -25,17 +27,19 @@ _HISTORY: Final = re.compile(
 _MAGIC: Final = re.compile(r"[*?\[]")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LogFile:
     """One file of a log."""
 
-    #: Relative to the source; rows are traced by it.
+    #: Relative to the source; rows are traced by it. It names no listener.
     name: str
     url: str
     #: Bytes, as they are stored.
     size: int
     #: When it changed (ISO 8601, UTC), else its ETag, if the file system knows.
     modified: str | None
+    #: Whose listens it holds, where its folder says so; in no message and no manifest.
+    listener: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,17 +71,20 @@ def list_log(settings: ListensSettings) -> Inventory:
             f"[listens] columns: the columns of {settings.format} have one meaning each. Remove "
             "the setting, or name the format that the log is in."
         )
-    found = find_files(settings.source, "[listens] source")
-    files = tuple(file for file in found if settings.format != "spotify" or is_history(file.name))
-    if not files:
+    spotify = settings.format == "spotify"
+    found = find_files(settings.source, "[listens] source", names_listeners=spotify)
+    found = tuple(file for file in found if not spotify or is_history(file.name))
+    if not found:
         raise MissingDataError(
             f"[listens] source = {settings.source} holds no file of format {settings.format}. "
             "Expected the files of a listening log; names that begin with . or _ are left out"
             f"{_ONLY.get(settings.format, '')}."
         )
     by_day: dict[date | None, list[LogFile]] = defaultdict(list)
-    for file in files:
+    for file in found:
         by_day[_arrival(file)].append(file)
+    if spotify:
+        by_day = {day: _by_listener(files) for day, files in by_day.items()}
     loose = by_day.pop(None, [])
     days = {day: tuple(by_day[day]) for day in sorted(filter(None, by_day))}
     if loose and days:
@@ -86,7 +93,8 @@ def list_log(settings: ListensSettings) -> Inventory:
             f"folder, but {next(iter(days.values()))[0].name} does. Expected all files of a log "
             "in such folders, or none: move the ones that differ, or name a narrower source."
         )
-    return Inventory(partitioned=bool(days), days=days, files=files)
+    files = (file for group in (loose, *days.values()) for file in group)
+    return Inventory(bool(days), days, tuple(sorted(files, key=lambda file: file.name)))
 
 
 def is_day(folder: str) -> bool:
@@ -99,12 +107,33 @@ def is_history(name: str) -> bool:
     return _HISTORY.fullmatch(PurePosixPath(name).name) is not None
 
 
-def find_files(source: str, setting: str) -> tuple[LogFile, ...]:
+def _by_listener(files: Sequence[LogFile]) -> list[LogFile]:
+    """The same files, named by the listener's number and their own; each knows its listener.
+
+    A folder is called by the listener's id, which belongs into no manifest, quarantine or message.
+    """
+    mine: dict[str, list[LogFile]] = defaultdict(list)
+    for file in files:
+        folders = [part for part in PurePosixPath(file.name).parts[:-1] if not is_day(part)]
+        mine[folders[0] if folders else ""].append(file)
+    named = []
+    for number, listener in enumerate(sorted(mine), start=1):
+        for at, file in enumerate(mine[listener], start=1):
+            path = PurePosixPath(file.name)
+            days = [part for part in path.parts[:-1] if is_day(part)]
+            own = "export.zip" if path.suffix.lower() == ".zip" else path.name
+            name = "/".join((*days, f"listener-{number}", f"{at}-{own}"))
+            named.append(replace(file, name=name, listener=listener or None))
+    return named
+
+
+def find_files(source: str, setting: str, *, names_listeners: bool = False) -> tuple[LogFile, ...]:
     """Every file at or under a directory, glob or URL, by name; hidden ones are left out.
 
     Args:
         source: where to look.
         setting: what names the source, for errors.
+        names_listeners: whether names of folders are ids of listeners, and in no error.
 
     Raises:
         SettingsError: the URL's protocol is unknown or needs a package that is not installed.
@@ -125,10 +154,12 @@ def find_files(source: str, setting: str) -> tuple[LogFile, ...]:
         if isinstance(fs, LocalFileSystem) and not isinstance(error, OSError):
             raise
         # A remote file system has errors of its own library besides.
+        LOG.debug("%s cannot be listed: %s", source, error)
+        why = error.strerror if names_listeners and isinstance(error, OSError) else error
         raise BadLogError(
-            f"{setting} = {source} cannot be listed: {error}. Check permissions, "
+            f"{setting} = {source} cannot be listed: {why}. Check permissions, "
             "credentials and the connection."
-        ) from error
+        ) from (None if names_listeners else error)
     if not there:
         raise MissingDataError(
             f"{setting} = {source} does not exist or matches nothing. Expected a "
@@ -164,8 +195,12 @@ def _files_under(fs: Any, path: str) -> dict[str, dict[str, Any]]:
         return dict(fs.find(path, detail=True))
     # On local disks find() follows no links, and passes over folders that it may not read.
     walk = os.walk(path, onerror=_raise, followlinks=True)
-    paths = [str(Path(folder) / name) for folder, _, names in walk for name in names]
-    return {at: fs.info(at) for at in paths}
+    paths = (os.path.join(folder, name) for folder, _, names in walk for name in names)  # noqa: PTH118 - a million of them
+    return {path: _about(os.stat(path)) for path in paths}  # noqa: PTH116
+
+
+def _about(found: os.stat_result) -> dict[str, Any]:
+    return {"size": found.st_size, "mtime": found.st_mtime}
 
 
 def _raise(error: OSError) -> None:
@@ -195,7 +230,7 @@ def _arrival(file: LogFile) -> date | None:
                 return date.fromisoformat(found[1])
             except ValueError:
                 raise BadLogError(
-                    f"{file.name} lies in the folder {part}, which is no day of the calendar. "
-                    "Rename the folder to the day that the file arrived, or remove it."
+                    f"The log has a folder {part}, which is no day of the calendar. "
+                    "Rename the folder to the day that its files arrived, or remove it."
                 ) from None
     return None

@@ -189,7 +189,11 @@ def _rules(kinds: Mapping[str, Kind], window: Window, names: Mapping[str, str]) 
         if column not in kinds:
             return "NULL"
         label = literal(f"{names[column]}: ")
-        return f"{label} || left(CAST(raw_{column} AS VARCHAR), {_DETAIL_LENGTH}){unit}"
+        text = f"CAST(raw_{column} AS VARCHAR)"
+        # What an object holds is nobody's column: it may be a device, or an address.
+        shown = f"CASE WHEN {text}[1] IN ('{{', '[') AND contains({text}, '{{') THEN 'an object' "
+        shown += f"ELSE left({text}, {_DETAIL_LENGTH}){unit} END"
+        return f"{label} || {shown}"
 
     def unusable(column: str) -> str:
         return f"(raw_{column} IS NOT NULL AND {column} IS NULL)" if column in kinds else "false"

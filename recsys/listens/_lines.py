@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -66,22 +66,32 @@ def pieces(data: bytes, ends: npt.NDArray[np.int64], first_row: int) -> pa.Table
     lines = pa.StringArray.from_buffers(
         len(sizes), pa.py_buffer(np.append(0, ends).astype(np.int32)), pa.py_buffer(data)
     )
-    faults = np.full(len(sizes), None, object)
-    faults[sizes > MAX_LINE_BYTES] = TOO_LONG
+    why = pa.nulls(len(sizes), pa.string())
     try:
         lines.validate(full=True)
+        broken = bool((sizes > MAX_LINE_BYTES).any())
     except pa.ArrowInvalid:
-        # Rare enough for a loop: each line by itself, so that the good ones are kept.
-        for index, line in enumerate(np.split(content, ends[:-1])):
-            if not _is_utf8(line.tobytes()):
-                faults[index] = "the line is not UTF-8"
-    rows = pa.array(np.arange(first_row, first_row + len(sizes)))
-    why = pa.array(faults, pa.string())
-    if why.null_count < len(why):
+        broken = True
+    if broken:
+        why = _faults(np.split(content, ends[:-1]))
         lines = pc.if_else(why.is_null(), lines.cast(pa.binary()), None).cast(pa.string())
+    rows = pa.array(np.arange(first_row, first_row + len(sizes)))
     blank = (sizes == 1) & (content[starts] == ord("\n"))
     blank |= (sizes == 2) & (content[starts] == ord("\r")) & (content[ends - 1] == ord("\n"))
     return pa.table([rows, lines, why], schema=LINES).filter(pa.array(~blank))
+
+
+def _faults(lines: Sequence[npt.NDArray[np.uint8]]) -> pa.Array:
+    """What is wrong with each line; rare enough for a loop, and so the good ones are kept."""
+    return pa.array(
+        [
+            TOO_LONG
+            if len(line) > MAX_LINE_BYTES
+            else (None if _is_utf8(line.tobytes()) else "the line is not UTF-8")
+            for line in lines
+        ],
+        pa.string(),
+    )
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -30,7 +30,7 @@ from recsys.listens._archive import (
     stream_members,
     zip_members,
 )
-from recsys.listens._inventory import LogFile
+from recsys.listens._inventory import LOG, LogFile
 
 _CHUNK: Final = 1 << 20
 _UNREADABLE: Final = (
@@ -91,11 +91,20 @@ def reading(file: LogFile) -> Iterator[None]:
             raise
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
+        LOG.debug("%s is %s, and cannot be read: %s", file.name, file.url, error)
+        where = "" if file.listener else f" ({file.url})"
         raise BadLogError(
-            f"{file.name} cannot be read: {str(error).rstrip('.') or type(error).__name__}. "
+            f"{file.name} cannot be read: {_why(error, file).rstrip('.')}. "
             "The file may be cut short, damaged, or of another format than [listens] format: "
-            f"deliver it again, or remove it ({file.url})."
-        ) from error
+            f"deliver it again, or remove it{where}."
+        ) from (None if file.listener else error)
+
+
+def _why(error: Exception, file: LogFile) -> str:
+    """What an error says; where it names the folder of a listener, only what kind it is."""
+    if file.listener and file.listener in str(error):
+        return (isinstance(error, OSError) and error.strerror) or type(error).__name__
+    return str(error) or type(error).__name__
 
 
 class Opened:

@@ -19,7 +19,7 @@ from recsys.errors import SettingsError
 from recsys.listens._archive import is_zip
 from recsys.listens._block import repeated
 from recsys.listens._elements import element_blocks
-from recsys.listens._inventory import LogFile, is_day, is_history
+from recsys.listens._inventory import LogFile, is_history
 from recsys.listens._sql import Kind, value
 from recsys.listens._text import TextReader, json_values, pointer
 from recsys.settings import ListensSettings
@@ -56,8 +56,7 @@ class SpotifyReader(TextReader):
         self, file: LogFile, names: Mapping[str, str], settings: ListensSettings, scratch: Path
     ) -> None:
         super().__init__(file, {**names, **_NAMES}, settings, scratch)
-        folders = [part for part in PurePosixPath(file.name).parts[:-1] if not is_day(part)]
-        self._owner = folders[0] if folders else settings.user
+        self._owner = file.listener or settings.user
         if not self._owner:
             raise SettingsError(
                 f"[listens] user is missing: {file.name} lies in no listener's folder. Expected "
@@ -67,6 +66,11 @@ class SpotifyReader(TextReader):
     def _wanted(self, member: str) -> bool:
         """An export holds video history, playlists and personal data beside the listens."""
         return is_history(member) and not is_zip(member)
+
+    def _label(self, name: str) -> str:
+        """Folders inside an archive are the listener's own business."""
+        archive, mark, member = name.partition("!")
+        return archive + mark + PurePosixPath(member).name if mark else name
 
     def _rows(self, stream: io.BufferedReader) -> Iterator[pa.Table]:
         return element_blocks(stream)

@@ -11,7 +11,7 @@ from recsys import schemas
 from recsys._tables import write_query
 
 #: Enough for a day, and the same for a log of any size.
-MEMORY: Final = "2GB"
+MEMORY: Final = "512MB"
 
 
 def count(database: duckdb.DuckDBPyConnection, table: str) -> int:

@@ -42,12 +42,17 @@ class TextReader(abc.ABC):
         """The rows of the file, in bounded memory."""
         for name, stream in self._opened.members():
             for rows in self._rows(stream):
-                named = rows.append_column("file", repeated(name, len(rows)))
+                named = rows.append_column("file", repeated(self._label(name), len(rows)))
                 yield Block(self._extended(named), self._select(), self._kinds(), self._columns())
 
     def _wanted(self, member: str) -> bool:
         """Whether a member of an archive is a part of the log."""
-        return not any(part.startswith((".", "_")) for part in member.split("/") if part)
+        parts = (part for part in member.split("/") if part not in ("", ".", ".."))
+        return not any(part.startswith((".", "_")) for part in parts)
+
+    def _label(self, name: str) -> str:
+        """What the rows of a file, or of a member of an archive, are traced by."""
+        return name
 
     def _rows(self, stream: io.BufferedReader) -> Iterator[pa.Table]:
         return line_blocks(stream)

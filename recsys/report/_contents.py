@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,10 +14,10 @@ from recsys.home import Home
 from recsys.plan import Plan
 from recsys.record import stage_seconds
 from recsys.refusals import GATES
+from recsys.report._log import log
 from recsys.report._playlists import describe, names_of_samples, samples
 from recsys.verdict import REFUSED, RELEASED, UNPROVEN, Verdict
 
-_CHART_DAYS: Final = 28
 #: The models of an evaluation, the baselines first.
 MODELS: Final = (
     "popularity",
@@ -30,8 +28,6 @@ MODELS: Final = (
     "parent",
     "challenger",
 )
-#: Of the files of the newest week, so many are named.
-_FILES: Final = 20
 
 
 def contents(home: Home, edition: Path) -> dict[str, Any]:
@@ -63,7 +59,7 @@ def contents(home: Home, edition: Path) -> dict[str, Any]:
         "evaluation": _document(made.get("evaluation"), "evaluation.json"),
         "models": MODELS,
         "model": made["als_model"].facts if "als_model" in made else None,
-        "log": _log(home, plan),
+        "log": log(home, plan),
         "playlists": playlists and playlists.facts,
         "described": describe(playlists, made["matrix"]) if playlists else None,
         "samples": samples(playlists, catalogue) if playlists else [],
@@ -117,41 +113,3 @@ def _status(made: Mapping[str, Artefact], verdicts: list[dict[str, Any]]) -> dic
                 break
             return {"word": word, **found[0]}
     return {"word": "published" if "published" in made else "unfinished"}
-
-
-def _log(home: Home, plan: Plan) -> dict[str, Any]:
-    """Rows by arrival day, the last four weeks; of the newest week, also by reason and by file."""
-    begin = plan.cutoff - timedelta(days=_CHART_DAYS)
-    days = []
-    files: Counter[str] = Counter()
-    for day in plan.days_between(begin, plan.cutoff):
-        if artefact.exists(home.clean(day)):
-            clean = Artefact.open(home.clean(day))
-            new = day >= plan.base_cutoff
-            if new:
-                for source in clean.facts["sources"]:
-                    files[source["name"]] += source["rows"]
-            days.append(
-                {
-                    "day": day,
-                    **clean.manifest["rows"],
-                    "reasons": clean.facts["quarantined"],
-                    "new": new,
-                }
-            )
-    reasons = sorted({reason for day in days if day["new"] for reason in day["reasons"]})
-    by_rows = sorted(files.items(), key=lambda file: (-file[1], file[0]))
-    return {
-        "days": days,
-        "reasons": reasons,
-        "files": by_rows[:_FILES],
-        "other_files": {
-            "files": len(by_rows[_FILES:]),
-            "rows": sum(n for _, n in by_rows[_FILES:]),
-        },
-        "most": max((day["read"] for day in days), default=0),
-        "first_day": min(plan.days, default=None),
-        "last_day": max(plan.days, default=None),
-        "arrival_days": len(plan.days),
-        **plan.document["log"],
-    }

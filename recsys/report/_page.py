@@ -58,6 +58,7 @@ def render(shown: dict[str, Any]) -> str:
     )
     environment.filters |= {
         "count": _text.count,
+        "count_of": _text.count_of,
         "share": _text.share,
         "number": _text.number,
         "fixed": _text.fixed,

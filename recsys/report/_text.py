@@ -102,6 +102,15 @@ def kept_share(counts: Mapping[str, int]) -> float:
     return ratio(counts["kept"], counts["tracks"]) or 0.0
 
 
+def count_of(name: str, counts: Mapping[str, int]) -> int:
+    """What is counted under a name.
+
+    >>> count_of("no_user", {"no_user": 3}), count_of("private", {"no_user": 3})
+    (3, 0)
+    """
+    return counts.get(name, 0)
+
+
 def ratio(part: float | None, whole: float | None) -> float | None:
     """``part / whole``, or None where there is nothing to divide by.
 

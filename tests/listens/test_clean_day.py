@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import random
-from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from recsys import schemas
-from recsys.listens import LogFile, Reason, clean_day
 from recsys.listens import _tables as tables
-from recsys.settings import ListensSettings
 
 if TYPE_CHECKING:
     from tests.listens.conftest import Lab
-
-DAY = date(2026, 11, 16)
-KEY = ("user_id", "track_id", "listened_at", "event")
 
 
 def some_rows(lab: Lab, count: int, seed: int = 0) -> list[dict[str, Any]]:
@@ -146,121 +135,3 @@ def test_the_quarantine_is_sorted_by_file_and_row(lab: Lab) -> None:
         ("b.jsonl", 2),
     ]
     assert list(day.report.quarantined) == sorted(day.report.quarantined)
-
-
-ANYTHING = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(-(2**70), 2**70),
-    st.floats(allow_nan=False, allow_infinity=False),
-    st.text(max_size=8),
-    st.sampled_from(["u", "t", "2026-11-16T12:00:00Z", "2026-11-16T12:00:00-01:00", "play", "1"]),
-    st.lists(st.one_of(st.none(), st.integers(), st.text(max_size=3)), max_size=3),
-    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
-)
-GOOD = st.fixed_dictionaries(
-    {
-        "user_id": st.sampled_from(["u", "v"]),
-        "track_id": st.sampled_from(["t", "w"]),
-        "listened_at": st.sampled_from(["2026-11-16T12:00:00Z", "2026-11-15T12:00:00Z"]),
-    }
-)
-ROWS = st.builds(
-    lambda good, odd: good | odd,
-    GOOD,
-    st.dictionaries(
-        st.sampled_from([*schemas.LISTENS.names, "private", "other"]), ANYTHING, max_size=3
-    ),
-)
-BYTES = st.binary(max_size=20).map(lambda data: data.replace(b"\n", b" ").lstrip(b"\xef"))
-JSON_LINES = st.one_of(
-    ROWS.map(lambda row: json.dumps(row).encode()),
-    BYTES,
-)
-FIELDS = st.text(st.characters(exclude_characters="\n\t", codec="utf-8"), max_size=6)
-TSV_LINES = st.one_of(
-    st.lists(FIELDS, min_size=5, max_size=7).map(lambda fields: "\t".join(fields).encode()),
-    st.tuples(st.just("u"), st.just("2009-05-04T23:08:57Z"), FIELDS, FIELDS, FIELDS, FIELDS).map(
-        lambda fields: "\t".join(fields).encode()
-    ),
-    BYTES,
-)
-MANY = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-
-
-def account(format_: str, path: Path, out: Path) -> int:
-    """Clean ``path``; all it says must add up. The number of rows read."""
-    file = LogFile("a", path.as_uri(), path.stat().st_size, None)
-    report = clean_day(ListensSettings(source="-", format=format_), DAY, [file], [], out)
-    kept = pq.read_table(out / "listens.parquet")
-    refused = pq.read_table(out / "quarantine.parquet")
-    assert report.kept == len(kept)
-    assert sum(report.quarantined.values()) == len(refused)
-    assert (
-        report.read == report.kept + report.duplicates + len(refused) == report.sources[0]["rows"]
-    )
-    assert set(report.quarantined) <= set(Reason)
-    assert len({tuple(row[name] for name in KEY) for row in kept.to_pylist()}) == len(kept)
-    return report.read
-
-
-@MANY
-@given(lines=st.lists(JSON_LINES, max_size=30))
-def test_every_json_line_is_accounted_for(tmp_path: Path, lines: list[bytes]) -> None:
-    path = tmp_path / "a"
-    path.write_bytes(b"".join(line + b"\n" for line in lines))
-    assert account("jsonl", path, tmp_path / "out") == sum(
-        line not in (b"", b"\r") for line in lines
-    )
-
-
-@MANY
-@given(lines=st.lists(TSV_LINES, max_size=30))
-def test_every_lastfm_line_is_accounted_for(tmp_path: Path, lines: list[bytes]) -> None:
-    path = tmp_path / "a"
-    path.write_bytes(b"".join(line + b"\n" for line in lines))
-    assert account("lastfm", path, tmp_path / "out") == sum(
-        line not in (b"", b"\r") for line in lines
-    )
-
-
-@MANY
-@given(data=st.data(), count=st.integers(0, 20))
-def test_every_parquet_row_is_accounted_for(
-    tmp_path: Path, data: st.DataObject, count: int
-) -> None:
-    int64 = st.integers(-(2**63), 2**63 - 1)
-    kinds: dict[pa.DataType, st.SearchStrategy[Any]] = {
-        pa.string(): st.one_of(st.text(max_size=5), st.just("2026-11-16T12:00:00Z")),
-        pa.int64(): st.one_of(int64, st.sampled_from([0, 1, 1_794_830_400])),
-        pa.timestamp("ns"): int64,
-        pa.timestamp("ms", "UTC"): int64,
-        pa.float64(): st.floats(),
-        pa.bool_(): st.booleans(),
-        pa.list_(pa.string()): st.lists(st.one_of(st.none(), st.text(max_size=2)), max_size=3),
-    }
-    string, int64_, ns, ms, double, flag, texts = kinds
-    allowed = {
-        "user_id": [string, int64_],
-        "track_id": [string, int64_],
-        "listened_at": [string, int64_, ns, ms],
-        "event": [string],
-        "artist_ids": [string, int64_, texts],
-        "ms_played": [int64_, double, string],
-        "duration_ms": [int64_, double],
-        "skipped": [flag, int64_, double, string],
-        "private": [flag, int64_],
-        "album_name": [string],
-    }
-    columns = {}
-    for name, types in allowed.items():
-        kind = data.draw(st.sampled_from(types))
-        values = st.one_of(st.none(), kinds[kind])
-        drawn = data.draw(st.lists(values, min_size=count, max_size=count))
-        stored = pa.int64() if pa.types.is_timestamp(kind) else kind
-        columns[name] = pa.array(drawn, stored).cast(kind)
-    path = tmp_path / "a"
-    pq.write_table(pa.table(columns), path)
-    assert account("parquet", path, tmp_path / "out") == count

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,6 +129,24 @@ def test_quotes_are_data_and_names_keep_their_bytes(tmp_path: Path) -> None:
     assert [row["track_name"] for row in kept] == ['"', "'x'", " a "]
     assert {row["artist_name"] for row in kept} == {'"Weird Al" '}
     assert {tuple(row["artist_ids"]) for row in kept} == {("artist-id",)}
+
+
+def test_a_scrobble_worked_out_by_hand(tmp_path: Path) -> None:
+    # Last.fm-1K writes the start of playback in UTC, to the second, and no length.
+    (kept,) = lastfm(tmp_path, ROW)
+    assert kept == {
+        "user_id": "u",
+        "track_id": "track-id",
+        "listened_at": datetime(2009, 5, 4, 23, 8, 57, tzinfo=UTC),
+        "event": "play",
+        "artist_ids": ["artist-id"],
+        "ms_played": None,
+        "duration_ms": None,
+        "skipped": None,
+        "track_name": "Track",
+        "artist_name": "Artist",
+        "album_name": None,
+    }
 
 
 def test_missing_lastfm_ids_are_made_of_the_names(tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ def test_a_damaged_zip_stops_the_run(export: Export, damage: str) -> None:
     broken[len(whole) // 2] ^= 0xFF
     data = {"cut": whole[:-30], "empty": b"", "text": b"hello", "crc": bytes(broken)}[damage]
     export.put("ann/my_spotify_data.zip", data)
-    with pytest.raises(BadLogError, match=r"my_spotify_data\.zip cannot be read"):
+    with pytest.raises(BadLogError, match=r"listener-1/1-export\.zip cannot be read"):
         export.read()
 
 

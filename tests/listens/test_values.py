@@ -151,7 +151,9 @@ def test_whole_numbers_are_identifiers_by_their_digits(lab: Lab) -> None:
         ({"private": "maybe"}, "bad_private", "private: maybe"),
         ({"private": True, "user_id": None}, "private", None),
         ({"private": 1, "track_name": "secret"}, "private", None),
-        ({"artist_ids": {"id": 1}}, "bad_artists", 'artist_ids: {"id":1}'),
+        ({"artist_ids": {"id": 1}}, "bad_artists", "artist_ids: an object"),
+        ({"artist_ids": ["a", {"ip": "x"}]}, "bad_artists", "artist_ids: an object"),
+        ({"listened_at": {"ip": "x"}}, "bad_time", "listened_at: an object"),
         ({"artist_ids": ["a", 1.5]}, "bad_artists", 'artist_ids: ["a",1.5]'),
         ({"artist_ids": [["a"]]}, "bad_artists", 'artist_ids: [["a"]]'),
         ({"track_name": ["a"]}, "bad_name", 'track_name: ["a"]'),
@@ -240,7 +242,25 @@ def test_unknown_fields_are_ignored_whatever_they_hold(lab: Lab) -> None:
     assert lab.clean("jsonl").report.kept == 1
 
 
-def test_every_reason_is_documented_in_order() -> None:
+def documented_reasons() -> list[tuple[str, str]]:
+    """Each reason in the docs, and its example."""
     page = Path(__file__).parents[2] / "docs" / "listens.md"
     table = page.read_text(encoding="utf-8").split("## Reasons")[1].split("\n## ")[0]
-    assert re.findall(r"^\| `([a-z_]+)` \|", table, re.MULTILINE) == list(Reason)
+    return re.findall(r"^\| `([a-z_]+)` \| .* \| `([^`]+)` \|$", table, re.MULTILINE)
+
+
+def test_every_reason_is_documented_in_order() -> None:
+    assert [reason for reason, _ in documented_reasons()] == list(Reason)
+
+
+@pytest.mark.parametrize(("reason", "example"), documented_reasons())
+def test_the_example_of_each_reason_is_refused_for_it(lab: Lab, reason: str, example: str) -> None:
+    if reason == "unreadable":
+        lab.jsonl(lab.listen(), example)
+    elif reason == "not_music":
+        stream = {"ts": NOON, "ms_played": 1} | json.loads(f"{{{example}}}")
+        (lab.partition() / "endsong_0.json").write_text(json.dumps([stream]))
+    else:
+        lab.jsonl(lab.listen(), lab.listen(**json.loads(f"{{{example}}}")))
+    format_ = "spotify" if reason == "not_music" else "jsonl"
+    assert lab.clean(format_, user="u").reasons == [reason]

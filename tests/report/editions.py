@@ -96,6 +96,14 @@ class Made:
         for n, day in enumerate(self._days()):
             with artefact.write(self.home.clean(day), stage="clean_listens", version=1) as draft:
                 draft.rows = {"read": 100 + n, "kept": 90, "duplicates": 7, "quarantined": 3 + n}
+                refused = [
+                    {"file": f"part-{22 * (row == 0):02d}.jsonl", "row": row, "reason": "no_user"}
+                    for row in range(3 + n)
+                ]
+                pq.write_table(
+                    pa.Table.from_pylist(refused, schemas.QUARANTINE),
+                    draft.path / "quarantine.parquet",
+                )
                 draft.facts = {
                     "quarantined": {"no_user": 3 + n},
                     "sources": [

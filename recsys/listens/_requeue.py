@@ -1,0 +1,152 @@
+"""Reading a cleaned day again, for the rows that can be used now and could not then."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+
+from recsys import columns as c
+from recsys import schemas
+from recsys._tables import database as database_in
+from recsys._tables import file_list, write_query
+from recsys.listens._clean import KEY, in_microseconds, judge_day
+from recsys.listens._inventory import LogFile
+from recsys.listens._reasons import Reason
+from recsys.listens._sql import literal
+from recsys.listens._tables import MEMORY, count
+from recsys.settings import ListensSettings
+
+#: What is known of a returned row that was in no file when the day was read.
+ADDED: Final = "added"
+#: Reasons that are no faults: rows refused for them are not waiting to be read again.
+SETTLED: Final = frozenset({Reason.PRIVATE, Reason.NOT_MUSIC})
+#: A listen that came back from quarantine, and where it stands in the log.
+RETURNED: Final = pa.schema(
+    [schemas.QUARANTINE.field(name) for name in (c.ORIGIN_FILE, c.ORIGIN_ROW)]
+    + list(schemas.LISTENS)
+)
+
+
+@dataclass(frozen=True)
+class CleanedDay:
+    """What a day was when it was cleaned."""
+
+    #: Its ``listens.parquet`` and ``quarantine.parquet``.
+    listens: Path
+    quarantine: Path
+    #: Rows of earlier days that it took in (:func:`recsys.listens.clean_day`).
+    requeued: Sequence[Path] = ()
+
+
+@dataclass(frozen=True)
+class Again:
+    """What a day turned out to be when it was read again; the mappings count rows by `Reason`."""
+
+    #: Listens that were kept then, and that the files do not hold any more as they were.
+    lost: int
+    #: Rows that came back, by why they were refused; `ADDED` where they were not there then.
+    returned: Mapping[str, int]
+    #: Rows that can be read now, and are listens that some day holds already.
+    known: int
+    #: Rows that are refused now, by why.
+    refused: Mapping[str, int]
+    #: name, bytes, sha256 and rows of each file read; empty for a day of a dump.
+    sources: Sequence[Mapping[str, Any]]
+
+
+def read_again(
+    settings: ListensSettings,
+    day: date,
+    source: Sequence[LogFile] | Path,
+    then: CleanedDay,
+    known: Sequence[Path],
+    forgotten: Collection[str],
+    out: Path,
+) -> Again:
+    """Read a day again, and write the listens that no day holds yet to ``out``.
+
+    Nothing that was kept is given back a second time, however often the day is read, since the
+    listens that came back before are among ``known``.
+
+    Args:
+        settings: ``[listens]``.
+        day: the day of arrival, UTC.
+        source: as for :func:`recsys.listens.clean_day`, as it is now.
+        then: the day as it was cleaned.
+        known: Parquet files that hold every listen that may be meant by a row of this day.
+        forgotten: users of whom nothing comes back, and nothing needs to be there still.
+        out: the Parquet file to write (`RETURNED`, sorted by file and row).
+
+    Raises:
+        BadLogError, ResourceError: as :func:`recsys.listens.clean_day`.
+    """
+    with (
+        database_in(out.parent, MEMORY) as database,
+        tempfile.TemporaryDirectory(dir=out.parent, prefix=".scratch-") as scratch,
+    ):
+        sources = judge_day(database, settings, day, source, Path(scratch))
+        names = ", ".join(f"({literal(user)})" for user in sorted(forgotten))
+        database.execute("CREATE TABLE forgotten (user_id VARCHAR)")
+        if names:
+            database.execute(f"INSERT INTO forgotten VALUES {names}")
+        lost = _lost(database, then)
+        _find_fresh(database, known)
+        order = f"ORDER BY {c.ORIGIN_FILE}, {c.ORIGIN_ROW}"
+        write_query(database, f"FROM fresh {order}", out, RETURNED)
+        refused = dict(
+            database.execute(
+                "SELECT reason, count(*) FROM judged WHERE reason IS NOT NULL GROUP BY 1 ORDER BY 1"
+            ).fetchall()
+        )
+        returned, again = _counted(database, then.quarantine)
+    return Again(lost, returned, again, refused, sources)
+
+
+def _lost(database: duckdb.DuckDBPyConnection, then: CleanedDay) -> int:
+    columns = ", ".join(schemas.LISTENS.names)
+    brought = (
+        f"EXCEPT SELECT {columns} FROM {in_microseconds(then.requeued)}" if then.requeued else ""
+    )
+    return count(
+        database,
+        f"""(SELECT {columns} FROM {in_microseconds([then.listens])}
+                ANTI JOIN forgotten USING (user_id)
+            {brought} EXCEPT SELECT {columns} FROM judged WHERE reason IS NULL)""",
+    )
+
+
+def _find_fresh(database: duckdb.DuckDBPyConnection, known: Sequence[Path]) -> None:
+    """Fill ``fresh`` with one row for each listen that no day holds."""
+    key = ", ".join(KEY)
+    order = ", ".join(f"{name} NULLS LAST" for name in schemas.LISTENS.names)
+    database.execute(
+        f"""CREATE TABLE fresh AS SELECT * FROM judged
+            ANTI JOIN forgotten USING (user_id)
+            ANTI JOIN {in_microseconds(known)} USING ({key})
+            WHERE reason IS NULL
+            QUALIFY row_number() OVER (
+                PARTITION BY {key} ORDER BY {order}, {c.ORIGIN_FILE}, {c.ORIGIN_ROW}) = 1"""
+    )
+
+
+def _counted(database: duckdb.DuckDBPyConnection, quarantine: Path) -> tuple[dict[str, int], int]:
+    """Rows that came back, by why they were refused, and those that need not come back."""
+    place = f"{c.ORIGIN_FILE}, {c.ORIGIN_ROW}"
+    then = f"read_parquet({file_list([quarantine])})"
+    returned = database.execute(
+        f"""SELECT coalesce(t.reason, '{ADDED}'), count(*)
+            FROM fresh LEFT JOIN {then} t USING ({place}) GROUP BY 1 ORDER BY 1"""
+    ).fetchall()
+    usable = count(
+        database,
+        f"(FROM judged SEMI JOIN {then} USING ({place}) WHERE judged.reason IS NULL)",
+    )
+    mended = sum(rows for reason, rows in returned if reason != ADDED)
+    return dict(returned), usable - mended

@@ -1,0 +1,121 @@
+"""How much of the log arrived: by day, by source and by what was refused."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import date, timedelta
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+import pyarrow.parquet as pq
+
+from recsys import artefact
+from recsys import columns as c
+from recsys.artefact import Artefact
+from recsys.home import Home
+from recsys.listens import is_day
+from recsys.plan import Plan
+
+_CHART_DAYS: Final = 28
+#: Of the newest week's files, so many are named, and of its sources.
+_FILES: Final = 20
+_SOURCES: Final = 8
+#: So many reasons have a colour of their own in the chart.
+_DRAWN: Final = 5
+
+
+def log(home: Home, plan: Plan) -> dict[str, Any]:
+    """Rows by arrival day and reason, the last four weeks; the newest week also by source."""
+    days, files, sources = [], Counter[str](), list[dict[str, Any]]()
+    for day in plan.days_between(plan.cutoff - timedelta(days=_CHART_DAYS), plan.cutoff):
+        if not artefact.exists(home.clean(day)):
+            continue
+        clean = Artefact.open(home.clean(day))
+        new = day >= plan.base_cutoff
+        if new:
+            for source in clean.facts["sources"]:
+                files[source["name"]] += source["rows"]
+            sources += _by_source(day, clean)
+        days.append(
+            {
+                "day": day,
+                "requeued": 0,
+                **clean.manifest["rows"],
+                "reasons": clean.facts["quarantined"],
+                "new": new,
+            }
+        )
+    reasons = Counter[str]()
+    for one in days:
+        reasons.update(one["reasons"])
+    return {
+        "days": days,
+        "reasons": sorted(reasons),
+        "drawn": [reason for reason, _ in _ranked(reasons)[:_DRAWN]],
+        "sources": _longest(sources),
+        "files": _ranked(files)[:_FILES],
+        "other_files": {
+            "files": len(files) - min(len(files), _FILES),
+            "rows": sum(n for _, n in _ranked(files)[_FILES:]),
+        },
+        "requeued": sum(one["requeued"] for one in days if one["new"]),
+        "most": max((one["read"] for one in days), default=0),
+        "most_refused": max((one["quarantined"] for one in days), default=0),
+        "first_day": min(plan.days, default=None),
+        "last_day": max(plan.days, default=None),
+        "arrival_days": len(plan.days),
+        **plan.document["log"],
+    }
+
+
+def source_of(file: str) -> str:
+    """What delivered a file: its folder, the one of the day aside, else the file itself.
+
+    >>> source_of("date=2026-11-16/eu/part-0.jsonl"), source_of("date=2026-11-16/web.jsonl")
+    ('eu', 'web.jsonl')
+    """
+    parts = [part for part in PurePosixPath(file).parts if not is_day(part)]
+    return parts[0]
+
+
+def _by_source(day: date, clean: Artefact) -> list[dict[str, Any]]:
+    """Rows read and refused by reason, of each source of a day."""
+    read, refused = Counter[str](), defaultdict[str, Counter[str]](Counter)
+    for source in clean.facts["sources"]:
+        read[source_of(source["name"])] += source["rows"]
+    if read and "quarantine.parquet" in clean.files:
+        counted = pq.read_table(
+            clean.file("quarantine.parquet"), columns=[c.ORIGIN_FILE, c.REASON]
+        ).group_by([c.ORIGIN_FILE, c.REASON])
+        for row in counted.aggregate([([], "count_all")]).to_pylist():
+            refused[source_of(row[c.ORIGIN_FILE].partition("!")[0])][row[c.REASON]] += row[
+                "count_all"
+            ]
+    return [
+        {"day": day, "source": name, "read": rows, "reasons": dict(refused[name])}
+        for name, rows in _ranked(read)
+    ]
+
+
+def _longest(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The sources with most rows by themselves, and the others of each day together."""
+    rows = list(rows)
+    total = Counter[str]()
+    for row in rows:
+        total[row["source"]] += row["read"]
+    named = {name for name, _ in _ranked(total)[:_SOURCES]}
+    shown: dict[tuple[date, str], dict[str, Any]] = {}
+    for row in rows:
+        name = row["source"] if row["source"] in named else f"{len(total) - len(named)} others"
+        kept = shown.setdefault(
+            (row["day"], name), {"day": row["day"], "source": name, "read": 0, "reasons": Counter()}
+        )
+        kept["read"] += row["read"]
+        kept["reasons"].update(row["reasons"])
+    return list(shown.values())
+
+
+def _ranked(counted: Mapping[str, int]) -> list[tuple[str, int]]:
+    """The most first; ties by name."""
+    return sorted(counted.items(), key=lambda one: (-one[1], one[0]))
