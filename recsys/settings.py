@@ -23,6 +23,8 @@ from recsys._sections import (
     CONTINUE,
     FIXED_FORMATS,
     FORMATS,
+    OFF,
+    ON,
     STOP,
     AlsSettings,
     CatalogueSettings,
@@ -34,6 +36,7 @@ from recsys._sections import (
     MlflowSettings,
     PlaylistsSettings,
     RecsysSettings,
+    ServeSettings,
     StoreSettings,
 )
 from recsys.errors import SettingsError
@@ -46,6 +49,8 @@ __all__ = [
     "CONTINUE",
     "FIXED_FORMATS",
     "FORMATS",
+    "OFF",
+    "ON",
     "STOP",
     "AlsSettings",
     "CatalogueSettings",
@@ -57,6 +62,7 @@ __all__ = [
     "MlflowSettings",
     "PlaylistsSettings",
     "RecsysSettings",
+    "ServeSettings",
     "Settings",
     "StoreSettings",
     "default_paths",
@@ -88,6 +94,7 @@ class Settings:
     gates: GatesSettings
     store: StoreSettings
     mlflow: MlflowSettings
+    serve: ServeSettings
 
     @property
     def home(self) -> Path:
@@ -115,8 +122,10 @@ class Settings:
         return {name: values for name, values in kept.items() if values}
 
 
-#: Where things are and how long they are kept, not what they are: a plan does not pin these.
+#: Where things are, how long they are kept and how they are served, not what they are: a plan does
+#: not pin these.
 _PLACES: Final = {
+    *(("serve", field.name) for field in dataclasses.fields(ServeSettings)),
     ("recsys", "home"),
     ("exposures", "source"),
     ("store", "url"),
@@ -184,6 +193,7 @@ _PART_TYPES: Final[dict[str, type[Any]]] = {
     "gates": GatesSettings,
     "store": StoreSettings,
     "mlflow": MlflowSettings,
+    "serve": ServeSettings,
 }
 
 Part = TypeVar("Part")

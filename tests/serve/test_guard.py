@@ -1,0 +1,165 @@
+"""Limits, shedding, faults, authentication; and that logs and figures name no listener."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from recsys.errors import SettingsError, StoreError
+from recsys.serve.app import create_app
+from recsys.store import Store
+from tests.serve.asking import Answer, Client, ask, settings_for
+
+WEEKLY = "/v1/users/ada/playlists/weekly"
+
+
+def test_an_address_that_is_too_long(client: Client) -> None:
+    assert client.weekly("a" * 1024).problem == "unknown-listener"
+    assert client.weekly("a" * 1025).problem == "bad-request"
+    assert client.weekly("é" * 513).status in (400, 414)
+    assert client.get("/" + "a" * 4095).problem == "not-found"
+    for target in ("/" + "a" * 4096, WEEKLY + "?tz=" + "a" * 4096):
+        answer = client.get(target)
+        assert (answer.status, answer.problem) == (414, "address-too-long")
+
+
+def test_headers_that_are_too_large(client: Client) -> None:
+    answer = client.get(WEEKLY, cookie="x" * 20_000)
+    assert (answer.status, answer.problem) == (431, "headers-too-large")
+
+
+def test_too_many_requests_at_once_are_turned_away(
+    served: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, waiting = threading.Event(), threading.Semaphore(0)
+    read = served.playlist
+
+    def slowly(*arguments: Any, **named: Any) -> Any:
+        waiting.release()
+        assert go.wait(30)
+        return read(*arguments, **named)
+
+    monkeypatch.setattr(served, "playlist", slowly)
+    app = create_app(settings_for(concurrency=2), served)
+
+    async def all_at_once() -> tuple[Answer, list[Answer]]:
+        first = [asyncio.create_task(ask(app, "GET", WEEKLY, {})) for _ in range(2)]
+        for _ in first:
+            await asyncio.to_thread(waiting.acquire)
+        third = await ask(app, "GET", WEEKLY, {})
+        go.set()
+        return third, await asyncio.gather(*first)
+
+    shed, answered = asyncio.run(all_at_once())
+    assert (shed.status, shed.problem) == (503, "overloaded")
+    assert shed.headers["retry-after"] == "1"
+    assert [one.status for one in answered] == [200, 200], "what was in work is finished"
+    figures = asyncio.run(ask(app, "GET", "/metrics", {})).body.decode()
+    assert "recsys_requests_shed_total 1.0" in figures
+
+
+@pytest.mark.parametrize("path", [WEEKLY, "/health/ready"])
+def test_a_store_that_is_down(
+    served: Store, client: Client, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*arguments: Any, **named: Any) -> Any:
+        raise StoreError("The server at db.example.org does not answer: start it.")
+
+    monkeypatch.setattr(served, "playlist", down)
+    monkeypatch.setattr(served, "current", down)
+    answer = client.get(path)
+    assert (answer.status, answer.problem) == (503, "store-unavailable")
+    assert answer.headers["cache-control"] == "no-store"
+    assert int(answer.headers["retry-after"]) > 0
+    assert b"example.org" not in answer.body
+    assert client.get("/health/live").status == 200
+    assert client.get("/metrics").status == 200
+
+
+def test_health_and_figures(client: Client, store: Store) -> None:
+    assert client.get("/health/live").json == {"status": "live"}
+    about = {"status": "ready", "edition": "2026-W47", "revision": 1}
+    assert client.get("/health/ready").json == about
+    client.weekly("ada")
+    client.weekly("nobody")
+    client.send("BREW", "/v1/users/ada/playlists/weekly")
+    figures = client.get("/metrics").body.decode()
+    weekly = 'route="/v1/users/{user}/playlists/weekly"'
+    assert f'recsys_requests_total{{method="GET",{weekly},status="200"}} 1.0' in figures
+    assert f'recsys_requests_total{{method="GET",{weekly},status="404"}} 1.0' in figures
+    assert f'recsys_requests_total{{method="other",{weekly},status="405"}} 1.0' in figures
+    assert "recsys_edition_begins_seconds 1.7947872e+09" in figures
+
+
+def test_a_store_without_an_edition_is_not_ready(store: Store) -> None:
+    client = Client(store)
+    assert client.get("/health/ready").problem == "store-unavailable"
+    assert "recsys_edition_begins_seconds 0.0" in client.get("/metrics").body.decode()
+    client.close()
+
+
+def test_logs_and_figures_name_no_listener(
+    served: Store, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    client.weekly("ada")
+    client.weekly("nobody", "/2026-W47?tz=UTC")
+    client.get("/v1/users/nobody")
+    said = caplog.text + client.get("/metrics").body.decode()
+    assert "GET /v1/users/{user}/playlists/weekly 200" in said
+    assert "GET /v1/users/{user}/playlists/weekly/{edition} 404" in said
+    assert "ada" not in said.replace("/metadata", "")
+    assert "nobody" not in said
+
+
+# --- the operator's own authentication -------------------------------------------------------
+
+
+class OnlyAda:
+    """Lets a request through with the right token: the example of docs/serve.md."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or (b"authorization", b"Bearer ada") in scope["headers"]:
+            await self.app(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 401, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.fixture
+def guarded(served: Store) -> Iterator[Client]:
+    made = Client(served, middleware=OnlyAda)
+    yield made
+    made.close()
+
+
+def test_middleware_goes_around_everything(guarded: Client) -> None:
+    for path in (WEEKLY, "/metrics", "/openapi.json", "/health/live", "/nowhere"):
+        assert guarded.get(path).status == 401
+    assert guarded.get(WEEKLY, authorization="Bearer ada").status == 200
+
+
+def test_where_it_matters_who_asks_shared_caches_keep_nothing(guarded: Client) -> None:
+    answer = guarded.get(WEEKLY, authorization="Bearer ada")
+    assert answer.headers["cache-control"] == "private, max-age=60"
+
+
+def test_middleware_by_its_name(
+    served: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "our_door.py").write_text("def shut(app):\n    return None\nnumber = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    create_app(settings_for(middleware="our_door:shut"), served)
+    for name in ("our_door:open", "no_such_door:shut", "our_door:number"):
+        with pytest.raises(SettingsError, match="middleware"):
+            create_app(settings_for(middleware=name), served)
