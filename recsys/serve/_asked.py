@@ -19,8 +19,10 @@ from recsys.weeks import Week
 JSON: Final = "application/json"
 JSPF: Final = "application/jspf+json"
 FORMATS: Final = {"json": JSON, "jspf": JSPF}
-#: The bytes of a listener's id.
-LONGEST_USER: Final = 1024
+#: Characters of a listener's id; escaped they fit into an address.
+LONGEST_USER: Final = 256
+#: The form of a week. Of those that have it, some years lack the 53rd.
+WEEK: Final = r"^[1-9][0-9]{3}-W(0[1-9]|[1-4][0-9]|5[0-3])$"
 
 _PARAMETERS: Final = ("tz", "format", "default")
 _HALF_ESCAPED: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -71,8 +73,8 @@ def user_of(escaped: str) -> str:
     'a/b é'
     """
     user_id = unescaped(escaped)
-    if len(user_id.encode()) > LONGEST_USER:
-        raise _bad(f"Expected a listener's id of at most {LONGEST_USER} bytes.")
+    if len(user_id) > LONGEST_USER:
+        raise _bad(f"Expected a listener's id of at most {LONGEST_USER} characters.")
     return user_id
 
 
@@ -113,10 +115,12 @@ def _query(raw: bytes) -> Mapping[str, str]:
 def _edition(segment: str | None) -> Week | None:
     if segment is None:
         return None
+    if not re.fullmatch(WEEK, segment):
+        raise _bad("Expected an edition as YYYY-Www, such as 2026-W47.")
     try:
         return Week.parse(segment)
     except ValueError:
-        raise _bad("Expected an edition as YYYY-Www, such as 2026-W47.") from None
+        raise ProblemError(Kind.NO_SUCH_EDITION, "That year has no such week.") from None
 
 
 def _zone(name: str | None) -> ZoneInfo | None:

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any, Final
 
-from recsys.serve._asked import FORMATS, JSON, JSPF, LONGEST_USER, zones
+from recsys.serve._asked import FORMATS, JSON, JSPF, LONGEST_USER, WEEK, zones
 from recsys.serve._jspf import PLAYLIST_EXTENSION, TRACK_EXTENSION
 from recsys.serve._playlists import FALLBACK, READY, STATUS_HEADER
 from recsys.serve._problems import PROBLEM_JSON, Kind
@@ -39,7 +39,7 @@ def document() -> Json:
         "From the newest revision of that week; with `tz`, not before its Monday there.",
     )
     named["parameters"].append(
-        _parameter("edition", "path", "The week.", {"type": "string", "pattern": _WEEK})
+        _parameter("edition", "path", "The week.", {"type": "string", "pattern": WEEK})
     )
     weekly = "/v1/users/{user}/playlists/weekly"
     return {
@@ -72,9 +72,6 @@ def document() -> Json:
             },
         },
     }
-
-
-_WEEK: Final = r"^[0-9]{4}-W(0[1-9]|[1-4][0-9]|5[0-3])$"
 
 
 def _object(required: Iterable[str], **properties: Json) -> Json:
@@ -160,8 +157,8 @@ def _playlist_path(name: str, summary: str, description: str) -> Json:
         _parameter(
             "user",
             "path",
-            f"The listener's id, at most {LONGEST_USER} bytes of UTF-8.",
-            {"type": "string", "minLength": 1, "maxLength": LONGEST_USER // 4},
+            f"The listener's id, at most {LONGEST_USER} characters.",
+            {"type": "string", "minLength": 1, "maxLength": LONGEST_USER},
         ),
         _parameter(
             "tz",

@@ -20,6 +20,8 @@ from recsys.store import open_store
 _GRACE_SECONDS: Final = 10
 #: Open connections for each request that may be in work: most of them wait for their client.
 _CONNECTIONS: Final = 16
+#: Connections that may wait to be taken.
+_BACKLOG: Final = 2048
 _LOG: Final = logging.getLogger("recsys.serve")
 
 
@@ -75,6 +77,7 @@ def _listen(serve: ServeSettings) -> socket.socket:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
+            listener.listen(_BACKLOG)
         except OSError:
             listener.close()
             raise

@@ -65,7 +65,7 @@ def create_app(
         Route("/metrics", service.metrics),
         *_explorer(settings, store),
     ]
-    app: ASGIApp = Starlette(
+    starlette = Starlette(
         routes=routes,
         exception_handlers={
             ProblemError: _problem,
@@ -74,8 +74,8 @@ def create_app(
             Exception: _fault,
         },
     )
-    if around is not None:
-        app = around(app)
+    starlette.router.redirect_slashes = False
+    app = starlette if around is None else around(starlette)
     return Guard(app, metrics, settings.serve.concurrency)
 
 

@@ -164,9 +164,19 @@ def test_a_query_that_is_not_understood_is_refused(client: Client, query: str) -
     assert client.weekly("ada", query).problem == "bad-request"
 
 
-@pytest.mark.parametrize("week", ["2026-W54", "2025-W53", "2026-47", "latest", "2026-W47%20", "0"])
+@pytest.mark.parametrize(
+    "week", ["2026-W54", "0001-W01", "2026-47", "latest", "2026-W47%20", "2026-W47%0A", "0"]
+)
 def test_a_week_that_is_none_is_refused(client: Client, week: str) -> None:
     assert client.weekly("ada", f"/{week}").problem == "bad-request"
+
+
+@pytest.mark.parametrize("zone", ["", "?tz=Pacific/Kiritimati", "?tz=Etc/GMT%2B12"])
+def test_any_other_week_is_not_there_or_not_yet(client: Client, zone: str) -> None:
+    for week in ("1000-W01", "2025-W53", "2026-W46"):
+        assert client.weekly("ada", f"/{week}{zone}").problem == "no-such-edition"
+    for week in ("2026-W48", "9999-W52"):
+        assert client.weekly("ada", f"/{week}{zone}").problem == "not-yet"
 
 
 @pytest.mark.parametrize(

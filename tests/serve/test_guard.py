@@ -21,9 +21,8 @@ WEEKLY = "/v1/users/ada/playlists/weekly"
 
 
 def test_an_address_that_is_too_long(client: Client) -> None:
-    assert client.weekly("a" * 1024).problem == "unknown-listener"
-    assert client.weekly("a" * 1025).problem == "bad-request"
-    assert client.weekly("é" * 513).status in (400, 414)
+    assert client.weekly("%F0%9F%8E%B5" * 256).problem == "unknown-listener"
+    assert client.weekly("a" * 257).problem == "bad-request"
     assert client.get("/" + "a" * 4095).problem == "not-found"
     for target in ("/" + "a" * 4096, WEEKLY + "?tz=" + "a" * 4096):
         answer = client.get(target)
