@@ -23,6 +23,7 @@ from recsys.errors import (
 )
 from recsys.home import Home, read_last_run
 from recsys.refusals import release_of
+from recsys.serve.purge import purge
 from recsys.settings import Settings, load_settings
 from recsys.store import Edition, Store, open_store
 from recsys.weeks import Week
@@ -196,6 +197,7 @@ def rollback(options: argparse.Namespace) -> int:
     with open_store(settings.store_url) as store:
         refresh_copy(store, copy)
         entry = store.rollback()
+        purge(settings.serve.purge_url)
         refresh_copy(store, copy)
     print(f"Edition {entry.edition} revision {entry.revision} is served again.")
     return 0
@@ -211,6 +213,7 @@ def forget(options: argparse.Namespace) -> int:
         refresh_copy(store, copy)  # a store that was lost knows again who was forgotten before
         known = _is_known(store, options.user)
         store.forget(options.user)
+        purge(settings.serve.purge_url)
         refresh_copy(store, copy)
     if not known:
         print("The edition served has no playlist under this id: check its spelling.")

@@ -13,6 +13,7 @@ from recsys.artefact import Artefact
 from recsys.cli import _print
 from recsys.errors import SettingsError
 from recsys.home import Home
+from recsys.serve.purge import purge
 from recsys.settings import load_settings
 from recsys.store import open_store
 from recsys.weeks import Week
@@ -31,6 +32,7 @@ def block_track(options: argparse.Namespace) -> int:
         refresh_copy(store, place.store_copy)
         for track_id in names or {options.track: None}:
             store.block(track_id)
+        purge(settings.serve.purge_url)
         refresh_copy(store, place.store_copy)
     if not names:
         print("No catalogue here knows a track with this id: check its spelling.")
