@@ -187,15 +187,23 @@ class Pages:
     @_page
     def edition(self, request: Request) -> Response:
         """What became of an edition, and what the gates said of it."""
-        edition = self._edition(request)
+        editions, at = self._edition(request)
+        edition = editions[at]
         readable = edition.stored is not None and edition.stored.readable
         default = self._store.default_playlist(str(edition.week)) if readable else None
-        return self.render("edition.html", edition=edition, default=default)
+        return self.render(
+            "edition.html",
+            edition=edition,
+            newer=editions[at - 1] if at else None,
+            older=editions[at + 1] if at + 1 < len(editions) else None,
+            default=default,
+        )
 
     @_page
     def report(self, request: Request) -> Response:
         """The edition's own report."""
-        path = self._edition(request).report
+        editions, at = self._edition(request)
+        path = editions[at].report
         if path is None:
             raise ArtefactError("This edition has no report.")
         return Response(path.read_bytes(), headers=_REPORT_HEADERS, media_type="text/html")
@@ -226,11 +234,13 @@ class Pages:
                 return at
         raise NoEditionError("Readers may see no such edition.")
 
-    def _edition(self, request: Request) -> Known:
+    def _edition(self, request: Request) -> tuple[list[Known], int]:
+        """All editions, and where the one that was asked for is among them."""
         week, revision = (unescaped(request.path_params[name]) for name in ("edition", "revision"))
-        for one in known_editions(self._store, self._home):
+        editions = known_editions(self._store, self._home)
+        for at, one in enumerate(editions):
             if (str(one.week), str(one.revision)) == (week, revision):
-                return one
+                return editions, at
         raise NoEditionError("There is no such edition.")
 
     def _because(self, edition: Known, playlist: Playlist | None) -> dict[str, tuple[str, ...]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -44,9 +46,16 @@ class Answer:
 class Client:
     """Sends requests to an app, whose clock is ``now``."""
 
-    def __init__(self, store: Store, *, middleware: Middleware | None = None, **serve: Any) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        middleware: Middleware | None = None,
+        settings: Settings | None = None,
+        **serve: Any,
+    ) -> None:
         self.now = NOW
-        self.settings = settings_for(**serve)
+        self.settings = settings or settings_for(**serve)
         self.app: ASGIApp = create_app(
             self.settings, store, middleware=middleware, now=lambda: self.now
         )
@@ -103,12 +112,10 @@ async def ask(app: ASGIApp, method: str, target: str | bytes, headers: Mapping[s
     )
 
 
-def settings_for(home: Path | None = None, **serve: Any) -> Settings:
-    import dataclasses
-    import tempfile
-
+def settings_for(**serve: Any) -> Settings:
+    """The default settings, but for some of ``[serve]``."""
     with tempfile.NamedTemporaryFile("w", suffix=".cfg") as file:
-        file.write("[listens]\nsource = log\n" + (f"[recsys]\nhome = {home}\n" if home else ""))
+        file.write("[listens]\nsource = log\n")
         file.flush()
         settings = load_settings([Path(file.name)])
     return dataclasses.replace(settings, serve=ServeSettings(**serve))

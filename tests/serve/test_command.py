@@ -2,56 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import re
 import signal
 import socket
-import subprocess
-import sys
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from recsys.store import Store
-
-ROOT = Path(__file__).parents[2]
-CODE = "import sys; from recsys.cli import main; sys.exit(main(sys.argv[1:]))"
-
-
-@contextmanager
-def serving(
-    folder: Path, store_url: str, **settings: object
-) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """A process that serves a store, and its URL."""
-    process = start(folder, store_url, **{"port": 0, **settings})
-    try:
-        assert process.stderr is not None
-        line = process.stderr.readline()
-        found = re.search(r"port (\d+)", line)
-        assert found, line + process.stderr.read()
-        yield f"http://127.0.0.1:{found[1]}", process
-    finally:
-        process.terminate()
-        process.communicate(timeout=60)
-
-
-def start(folder: Path, store_url: str, **settings: object) -> subprocess.Popen[str]:
-    overlay = folder / "serve.cfg"
-    lines = [f"{key} = {value}" for key, value in settings.items()]
-    overlay.write_text(
-        f"[listens]\nsource = log\n[store]\nurl = {store_url}\n[serve]\n" + "\n".join(lines) + "\n"
-    )
-    environment = {"LUIGI_CONFIG_PATH": str(overlay), "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        [sys.executable, "-c", CODE, "serve"],
-        cwd=folder,
-        env={**os.environ, **environment},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+from tests.serve.process import serving, start
 
 
 def test_it_serves_until_it_is_told_to_stop(tmp_path: Path, store_url: str, served: Store) -> None:

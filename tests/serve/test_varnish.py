@@ -14,7 +14,7 @@ import pytest
 from recsys.cli import main
 from recsys.serve.purge import purge
 from recsys.store import Store
-from tests.serve.test_command import serving
+from tests.serve.process import serving
 from tests.serve.varnish import Got, get, varnish
 from tests.store.making import make
 
