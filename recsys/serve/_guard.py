@@ -7,6 +7,7 @@ path's template.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import Final
@@ -38,6 +39,8 @@ class Guard:
         self._metrics = metrics
         self._concurrency = concurrency
         self._in_work = 0
+        overloaded = ProblemError(Kind.OVERLOADED, "Ask again in a second.", {"retry-after": "1"})
+        self._overloaded = overloaded.response()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it here."""
@@ -54,9 +57,14 @@ class Guard:
                 message["headers"] = [*message["headers"], (b"x-content-type-options", b"nosniff")]
             await send(message)
 
+        if self._in_work >= self._concurrency:
+            self._metrics.shed.inc()  # no more is done for it: it must cost as little as it can
+            await self._overloaded(scope, receive, send)
+            return
         refused = self._refuse(scope)
         self._in_work += 1
         try:
+            await asyncio.sleep(0)  # what else has arrived is counted before this is worked on
             if refused is not None:
                 await refused.response()(scope, receive, observe)
             else:
@@ -67,9 +75,6 @@ class Guard:
             self._tell(scope, status, time.perf_counter() - started)
 
     def _refuse(self, scope: Scope) -> ProblemError | None:
-        if self._in_work >= self._concurrency:
-            self._metrics.shed.inc()
-            return ProblemError(Kind.OVERLOADED, "Ask again in a second.", {"retry-after": "1"})
         if len(scope["raw_path"]) + len(scope["query_string"]) > LONGEST_ADDRESS:
             return ProblemError(Kind.TOO_LONG, f"Expected at most {LONGEST_ADDRESS} bytes.")
         if sum(len(name) + len(value) for name, value in scope["headers"]) > LARGEST_HEADERS:

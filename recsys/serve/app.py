@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, time
 from typing import Final
 
@@ -26,6 +26,7 @@ from recsys.store import Store
 from recsys.weeks import Week
 
 Middleware = Callable[[ASGIApp], ASGIApp]
+Endpoint = Callable[[Request], Response]
 
 WEEKLY: Final = "/v1/users/{user}/playlists/weekly"
 #: The store's connections do not mend in less.
@@ -55,10 +56,11 @@ def create_app(
     around = middleware or _named(settings.serve.middleware)
     metrics = Metrics()
     playlists = Playlists(store, settings.serve, around is not None, now)
+    get = _at_once(playlists.get) if _is_local(settings) else playlists.get
     service = _Service(store, metrics)
     routes: list[BaseRoute] = [
-        Route(WEEKLY, playlists.get),
-        Route(f"{WEEKLY}/{{edition}}", playlists.get),
+        Route(WEEKLY, get),
+        Route(f"{WEEKLY}/{{edition}}", get),
         Route("/openapi.json", _openapi),
         Route("/health/live", _live),
         Route("/health/ready", service.ready),
@@ -77,6 +79,20 @@ def create_app(
     starlette.router.redirect_slashes = False
     app = starlette if around is None else around(starlette)
     return Guard(app, metrics, settings.serve.concurrency)
+
+
+def _is_local(settings: Settings) -> bool:
+    """Whether a read is a fraction of a millisecond: handing it to a thread would cost more."""
+    return settings.store_url.startswith("sqlite:")
+
+
+def _at_once(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    """Answers on the event loop; Starlette gives any other endpoint to a thread."""
+
+    async def answer(request: Request) -> Response:
+        return endpoint(request)
+
+    return answer
 
 
 class _Service:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from recsys.errors import SettingsError, StoreError
 from recsys.serve.app import create_app
+from recsys.settings import StoreSettings
 from recsys.store import Store
 from tests.serve.asking import Answer, Client, ask, settings_for
 
@@ -34,7 +36,23 @@ def test_headers_that_are_too_large(client: Client) -> None:
     assert (answer.status, answer.problem) == (431, "headers-too-large")
 
 
-def test_too_many_requests_at_once_are_turned_away(
+def test_too_many_requests_at_once_are_turned_away(served: Store) -> None:
+    app = create_app(settings_for(concurrency=2), served)
+
+    async def all_at_once() -> list[Answer]:
+        return await asyncio.gather(*(ask(app, "GET", WEEKLY, {}) for _ in range(5)))
+
+    for _ in range(2):
+        answers = asyncio.run(all_at_once())
+        assert sorted(one.status for one in answers) == [200, 200, 503, 503, 503]
+    shed = next(one for one in answers if one.status == 503)
+    assert shed.problem == "overloaded"
+    assert (shed.headers["retry-after"], shed.headers["cache-control"]) == ("1", "no-store")
+    figures = asyncio.run(ask(app, "GET", "/metrics", {})).body.decode()
+    assert "recsys_requests_shed_total 6.0" in figures
+
+
+def test_a_store_that_is_slow_to_answer_holds_up_nothing_else(
     served: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go, waiting = threading.Event(), threading.Semaphore(0)
@@ -46,22 +64,24 @@ def test_too_many_requests_at_once_are_turned_away(
         return read(*arguments, **named)
 
     monkeypatch.setattr(served, "playlist", slowly)
-    app = create_app(settings_for(concurrency=2), served)
+    far = StoreSettings(url="postgresql://db.example.org/music")
+    app = create_app(dataclasses.replace(settings_for(concurrency=3), store=far), served)
 
-    async def all_at_once() -> tuple[Answer, list[Answer]]:
+    async def all_at_once() -> tuple[Answer, Answer, list[Answer]]:
         first = [asyncio.create_task(ask(app, "GET", WEEKLY, {})) for _ in range(2)]
         for _ in first:
             await asyncio.to_thread(waiting.acquire)
-        third = await ask(app, "GET", WEEKLY, {})
+        live = await ask(app, "GET", "/health/live", {})
+        third = asyncio.create_task(ask(app, "GET", WEEKLY, {}))
+        await asyncio.to_thread(waiting.acquire)
+        shed = await ask(app, "GET", WEEKLY, {})
         go.set()
-        return third, await asyncio.gather(*first)
+        return live, shed, await asyncio.gather(*first, third)
 
-    shed, answered = asyncio.run(all_at_once())
-    assert (shed.status, shed.problem) == (503, "overloaded")
-    assert shed.headers["retry-after"] == "1"
-    assert [one.status for one in answered] == [200, 200], "what was in work is finished"
-    figures = asyncio.run(ask(app, "GET", "/metrics", {})).body.decode()
-    assert "recsys_requests_shed_total 1.0" in figures
+    live, shed, answered = asyncio.run(all_at_once())
+    assert live.status == 200
+    assert shed.problem == "overloaded"
+    assert [one.status for one in answered] == [200, 200, 200], "what was in work is finished"
 
 
 @pytest.mark.parametrize("path", [WEEKLY, "/health/ready"])
