@@ -23,7 +23,6 @@ from recsys.errors import (
 )
 from recsys.home import Home, read_last_run
 from recsys.refusals import release_of
-from recsys.serve.purge import purge
 from recsys.settings import Settings, load_settings
 from recsys.store import Edition, Store, open_store
 from recsys.weeks import Week
@@ -190,6 +189,7 @@ def verify(options: argparse.Namespace) -> int:
 def rollback(options: argparse.Namespace) -> int:
     """Serve what was served before."""
     from recsys.publishing import refresh_copy
+    from recsys.serve.purge import purge
 
     del options
     settings = load_settings()
@@ -206,6 +206,7 @@ def rollback(options: argparse.Namespace) -> int:
 def forget(options: argparse.Namespace) -> int:
     """Hide a listener everywhere."""
     from recsys.publishing import refresh_copy
+    from recsys.serve.purge import purge
 
     settings = load_settings()
     copy = Home.of(settings).store_copy

@@ -13,7 +13,6 @@ from recsys.artefact import Artefact
 from recsys.cli import _print
 from recsys.errors import SettingsError
 from recsys.home import Home
-from recsys.serve.purge import purge
 from recsys.settings import load_settings
 from recsys.store import open_store
 from recsys.weeks import Week
@@ -23,6 +22,7 @@ def block_track(options: argparse.Namespace) -> int:
     """Take a track, and every other track of its song, out of every playlist."""
     from recsys.catalogue import tracks_of_song
     from recsys.publishing import refresh_copy
+    from recsys.serve.purge import purge
 
     settings = load_settings()
     place = Home.of(settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 from urllib.parse import quote
@@ -32,7 +33,7 @@ from recsys.home import Home
 from recsys.listeners import why_no_playlist
 from recsys.report import environment
 from recsys.serve._asked import unescaped, user_of
-from recsys.serve._problems import ProblemError
+from recsys.serve._problems import Kind, ProblemError
 from recsys.settings import Settings
 from recsys.store import Playlist, Store
 
@@ -50,17 +51,23 @@ _REPORT_HEADERS: Final = {
     "content-security-policy": f"{_POLICY}style-src 'unsafe-inline'; form-action 'none'",
 }
 
+#: What this machine calls itself.
+_HERE: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
 Endpoint = Callable[["Pages", Request], Response]
 
 
-def routes(settings: Settings, store: Store) -> Sequence[BaseRoute]:
+def routes(settings: Settings, store: Store, *, guarded: bool) -> Sequence[BaseRoute]:
     """The explorer's routes.
 
     Args:
         settings: where home is.
         store: what is served.
+        guarded: something asks who is asking. Without it, pages are given only to who asked for
+            them by an address of this machine: another site's name that was made to lead here
+            (DNS rebinding) would let that site read them.
     """
-    pages = Pages(settings, store)
+    pages = Pages(settings, store, None if guarded else _HERE | {settings.serve.host})
     listener, edition = f"{ROOT}/listeners/{{user}}", f"{ROOT}/editions/{{edition}}/{{revision}}"
     return [
         Route(ROOT, lambda _: RedirectResponse(f"{ROOT}/", 308)),
@@ -81,6 +88,7 @@ def _page(endpoint: Endpoint) -> Endpoint:
     @functools.wraps(endpoint)
     def answer(pages: Pages, request: Request) -> Response:
         try:
+            pages.check_host(request)
             return endpoint(pages, request)
         except (ArtefactError, NoEditionError, NoSuchUserError) as error:
             return pages.render("missing.html", 404, what=str(error))
@@ -93,12 +101,24 @@ def _page(endpoint: Endpoint) -> Endpoint:
 class Pages:
     """Renders the pages; every one of them is read anew from the store and home."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Settings, store: Store, hosts: frozenset[str] | None) -> None:
         self._settings = settings
         self._store = store
+        self._hosts = hosts
         self._home = Home.of(settings)
         self._explanations = Explanations(self._home)
         self._templates = _templates()
+
+    def check_host(self, request: Request) -> None:
+        """Refuse who came by a name that is not this machine's, where that matters.
+
+        Raises:
+            ProblemError: it is another name.
+        """
+        host = re.sub(r":[0-9]*$", "", request.headers.get("host", ""))
+        if self._hosts is not None and host.lower() not in self._hosts:
+            detail = "These pages are only for this machine: ask for http://127.0.0.1."
+            raise ProblemError(Kind.BAD_REQUEST, detail)
 
     def render(self, template: str, status: int = 200, **shown: Any) -> Response:
         """A page."""

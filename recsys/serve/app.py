@@ -65,7 +65,7 @@ def create_app(
         Route("/health/live", _live),
         Route("/health/ready", service.ready),
         Route("/metrics", service.metrics),
-        *_explorer(settings, store),
+        *_explorer(settings, store, around is not None),
     ]
     starlette = Starlette(
         routes=routes,
@@ -162,12 +162,12 @@ def _fault(request: Request, error: Exception) -> Response:
     return _problem(request, ProblemError(Kind.FAULT, "The operator's log says why."))
 
 
-def _explorer(settings: Settings, store: Store) -> Sequence[BaseRoute]:
+def _explorer(settings: Settings, store: Store, guarded: bool) -> Sequence[BaseRoute]:
     if settings.serve.explorer != ON:
         return ()
     from recsys.explorer import routes  # reads matrices and models: not for the service alone
 
-    return routes(settings, store)
+    return routes(settings, store, guarded=guarded)
 
 
 def _named(path: str) -> Middleware | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,31 @@ ODD = "t0/ö <b>"
 
 
 @pytest.fixture(scope="session")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+def cache() -> Iterator[tuple[str, list[str]]]:
+    """The URL of what might be a cache, and what it was told."""
+    told: list[str] = []
+
+    class Told(BaseHTTPRequestHandler):
+        def do_BAN(self) -> None:
+            told.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Told) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/all", told
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def deployment(
+    tmp_path_factory: pytest.TempPathFactory, cache: tuple[str, list[str]]
+) -> Deployment:
     """Two editions made by the DAG, the second of which looked back at the first."""
     made = Deployment(tmp_path_factory.mktemp("explorer"))
     made.configure(
@@ -40,7 +66,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
         listens={"source": made.log, "format": "jsonl"},
         als={"factors": 8, "iterations": 5},
         mlflow={"tracking_uri": "http://127.0.0.1:9"},
-        serve={"explorer": "on", "port": 0},
+        serve={"explorer": "on", "port": 0, "purge_url": cache[0]},
     )
     _write_log(made)
     with pytest.MonkeyPatch.context() as patch:

@@ -69,6 +69,13 @@ def test_every_edition_is_on_the_first_page(pages: Pages) -> None:
     assert "2026-W46 superseded" in said
 
 
+def test_the_cache_was_told_of_each_publication(
+    deployment: Deployment, cache: tuple[str, list[str]]
+) -> None:
+    _, told = cache
+    assert told == ["/all"] * len(WEEKS)
+
+
 def test_a_listener_is_found_by_their_id(pages: Pages) -> None:
     found = pages.get(f"/explorer/listeners?id={quote(ODD)}")
     assert (found.status, found.headers["location"]) == (
@@ -203,6 +210,16 @@ def test_a_store_without_an_edition(copied: Deployment) -> None:
         assert "2026-W47 not published" in words(pages.page(""))
         assert "No edition is served yet" in words(pages.page("listeners", 404))
         pages.close()
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "evil.example:80"])
+def test_another_sites_name_leads_nowhere(pages: Pages, host: str) -> None:
+    answer = pages.get(f"/explorer/listeners/{USER}", host=host)
+    assert answer.status == 400
+    assert USER.encode() not in answer.body
+    for here in ("localhost:8080", "127.0.0.1", "[::1]:8080"):
+        assert pages.get(f"/explorer/listeners/{USER}", host=here).status == 200
+    assert pages.weekly(USER, host=host).status == 200, "the service itself may have any name"
 
 
 def test_nothing_is_kept_on_the_way(pages: Pages) -> None:

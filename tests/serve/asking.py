@@ -89,7 +89,7 @@ async def ask(app: ASGIApp, method: str, target: str | bytes, headers: Mapping[s
         "root_path": "",
         "headers": [
             (name.replace("_", "-").encode(), value.encode("latin-1"))
-            for name, value in headers.items()
+            for name, value in {"host": "127.0.0.1", **headers}.items()
         ],
         "server": ("test", 80),
         "client": ("test", 1),

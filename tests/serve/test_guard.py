@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.types import ASGIApp, Receive, Scope, Send
-
 from recsys.errors import SettingsError, StoreError
 from recsys.serve.app import create_app
 from recsys.settings import StoreSettings
@@ -141,23 +140,15 @@ def test_logs_and_figures_name_no_listener(
 # --- the operator's own authentication -------------------------------------------------------
 
 
-class OnlyAda:
-    """Lets a request through with the right token: the example of docs/serve.md."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or (b"authorization", b"Bearer ada") in scope["headers"]:
-            await self.app(scope, receive, send)
-            return
-        await send({"type": "http.response.start", "status": 401, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
-
-
 @pytest.fixture
-def guarded(served: Store) -> Iterator[Client]:
-    made = Client(served, middleware=OnlyAda)
+def guarded(served: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """Behind the example of docs/serve.md."""
+    page = (Path(__file__).parents[2] / "docs" / "serve.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(# our_auth.py.*?)```", page, flags=re.S)
+    monkeypatch.setenv("PLAYLIST_TOKEN", "s3cret")
+    module: dict[str, Any] = {}
+    exec(example, module)
+    made = Client(served, middleware=module["OnlyWithToken"])
     yield made
     made.close()
 
@@ -165,11 +156,12 @@ def guarded(served: Store) -> Iterator[Client]:
 def test_middleware_goes_around_everything(guarded: Client) -> None:
     for path in (WEEKLY, "/metrics", "/openapi.json", "/health/live", "/nowhere"):
         assert guarded.get(path).status == 401
-    assert guarded.get(WEEKLY, authorization="Bearer ada").status == 200
+        assert guarded.get(path, authorization="Bearer guess").status == 401
+    assert guarded.get(WEEKLY, authorization="Bearer s3cret").status == 200
 
 
 def test_where_it_matters_who_asks_shared_caches_keep_nothing(guarded: Client) -> None:
-    answer = guarded.get(WEEKLY, authorization="Bearer ada")
+    answer = guarded.get(WEEKLY, authorization="Bearer s3cret")
     assert answer.headers["cache-control"] == "private, max-age=60"
 
 
