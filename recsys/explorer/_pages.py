@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 
 from recsys.errors import ArtefactError, NoEditionError, NoSuchUserError
 from recsys.explorer._compare import compare
@@ -57,7 +57,7 @@ _HERE: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 Endpoint = Callable[["Pages", Request], Response]
 
 
-def routes(settings: Settings, store: Store, *, guarded: bool) -> Sequence[BaseRoute]:
+def routes(settings: Settings, store: Store, *, guarded: bool) -> Sequence[Route]:
     """The explorer's routes.
 
     Args:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from typing import Final
 
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recsys.serve._metrics import Metrics
@@ -30,12 +32,16 @@ class Guard:
 
     Args:
         app: what is guarded.
+        routes: what the app has, for their templates.
         metrics: where requests are counted.
         concurrency: requests in work at once; what comes above is turned away at once.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, concurrency: int) -> None:
+    def __init__(
+        self, app: ASGIApp, routes: Sequence[Route], metrics: Metrics, concurrency: int
+    ) -> None:
         self._app = app
+        self._routes = routes
         self._metrics = metrics
         self._concurrency = concurrency
         self._in_work = 0
@@ -48,7 +54,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        status = 500
+        status, route = 500, "none"
 
         async def observe(message: Message) -> None:
             nonlocal status
@@ -69,10 +75,11 @@ class Guard:
                 await refused.response()(scope, receive, observe)
             else:
                 scope["path"] = scope["raw_path"].decode("latin-1")
+                route = self._template(scope)
                 await self._app(scope, receive, observe)
         finally:
             self._in_work -= 1
-            self._tell(scope, status, time.perf_counter() - started)
+            self._tell(scope["method"], route, status, time.perf_counter() - started)
 
     def _refuse(self, scope: Scope) -> ProblemError | None:
         if len(scope["raw_path"]) + len(scope["query_string"]) > LONGEST_ADDRESS:
@@ -82,8 +89,14 @@ class Guard:
             return ProblemError(Kind.HEADERS_TOO_LARGE, detail)
         return None
 
-    def _tell(self, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "none")
-        method = scope["method"] if scope["method"] in _METHODS else "other"
+    def _template(self, scope: Scope) -> str:
+        """The path as it is written in the documentation."""
+        for route in self._routes:
+            if route.matches(scope)[0] is not Match.NONE:
+                return route.path
+        return "none"
+
+    def _tell(self, asked: str, route: str, status: int, seconds: float) -> None:
+        method = asked if asked in _METHODS else "other"
         self._metrics.observe(route, method, status, seconds)
         _LOG.info("%s %s %d %.1f ms", method, route, status, seconds * 1000)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import logging
+import signal
 import socket
-from typing import Final
+import sys
+from types import FrameType
+from typing import Final, NoReturn
 
 import uvicorn
 
@@ -44,6 +47,8 @@ def run(settings: Settings, host: str | None, port: int | None) -> int:
     )
     settings = dataclasses.replace(settings, serve=serve)
     _refuse_open_explorer(serve)
+    for told in (signal.SIGTERM, signal.SIGINT):  # raised again by uvicorn once it has stopped
+        signal.signal(told, _stop)
     logging.getLogger("recsys.serve").setLevel(logging.INFO)
     with open_store(settings.store_url) as store:
         served = store.current()
@@ -65,6 +70,12 @@ def run(settings: Settings, host: str | None, port: int | None) -> int:
         )
         uvicorn.Server(config).run(sockets=[listener])
     return 0
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    """It was told to stop, and has: nothing is wrong."""
+    del number, frame
+    sys.exit(0)
 
 
 def _listen(serve: ServeSettings) -> socket.socket:

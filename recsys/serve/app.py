@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from recsys.errors import SettingsError, StoreError
@@ -58,7 +58,7 @@ def create_app(
     playlists = Playlists(store, settings.serve, around is not None, now)
     get = _at_once(playlists.get) if _is_local(settings) else playlists.get
     service = _Service(store, metrics)
-    routes: list[BaseRoute] = [
+    routes = [
         Route(WEEKLY, get),
         Route(f"{WEEKLY}/{{edition}}", get),
         Route("/openapi.json", _openapi),
@@ -78,7 +78,7 @@ def create_app(
     )
     starlette.router.redirect_slashes = False
     app = starlette if around is None else around(starlette)
-    return Guard(app, metrics, settings.serve.concurrency)
+    return Guard(app, routes, metrics, settings.serve.concurrency)
 
 
 def _is_local(settings: Settings) -> bool:
@@ -162,7 +162,7 @@ def _fault(request: Request, error: Exception) -> Response:
     return _problem(request, ProblemError(Kind.FAULT, "The operator's log says why."))
 
 
-def _explorer(settings: Settings, store: Store, guarded: bool) -> Sequence[BaseRoute]:
+def _explorer(settings: Settings, store: Store, guarded: bool) -> Sequence[Route]:
     if settings.serve.explorer != ON:
         return ()
     from recsys.explorer import routes  # reads matrices and models: not for the service alone

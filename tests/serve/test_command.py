@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -13,13 +15,16 @@ from recsys.store import Store
 from tests.serve.process import serving, start
 
 
-def test_it_serves_until_it_is_told_to_stop(tmp_path: Path, store_url: str, served: Store) -> None:
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_until_it_is_told_to_stop(
+    tmp_path: Path, store_url: str, served: Store, told: signal.Signals
+) -> None:
     with serving(tmp_path, store_url) as (url, process):
         with urllib.request.urlopen(f"{url}/v1/users/ada/playlists/weekly", timeout=30) as answer:
             assert answer.headers["playlist-status"] == "ready"
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(told)
         _, said = process.communicate(timeout=60)
-        assert process.returncode in (0, -signal.SIGTERM)
+        assert process.returncode == 0
     assert "GET /v1/users/{user}/playlists/weekly 200" in said
     assert "ada" not in said
     assert "Traceback" not in said
@@ -57,6 +62,12 @@ def test_a_wrong_setting_ends_it_with_50(
     assert process.returncode == 50, error
     assert said in error
     assert "Traceback" not in error
+
+
+def test_the_service_alone_is_light() -> None:
+    heavy = "{'numpy', 'pyarrow', 'duckdb', 'scipy', 'implicit'}"
+    code = f"import sys, recsys.serve._server; sys.exit(bool({heavy} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_port_that_is_taken_ends_it_with_50(tmp_path: Path, store_url: str) -> None:

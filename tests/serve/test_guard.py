@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from recsys.errors import SettingsError, StoreError
 from recsys.serve.app import create_app
 from recsys.settings import StoreSettings

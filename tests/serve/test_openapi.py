@@ -58,7 +58,7 @@ def fuzz(api: BaseSchema, mode: GenerationMode, examples: int) -> set[int]:
 
 EXAMPLES = [
     pytest.param(40, id="short"),
-    pytest.param(5000, id="long", marks=pytest.mark.soak),
+    pytest.param(1000, id="long", marks=pytest.mark.soak),
 ]
 
 
