@@ -23,6 +23,8 @@ from recsys.serve._problems import Kind, ProblemError
 LONGEST_ADDRESS: Final = 4096
 LARGEST_HEADERS: Final = 16384
 
+#: Answered however much there is to do: who watches the service must not take it for dead.
+_ALWAYS: Final = (b"/health/", b"/metrics")
 _METHODS: Final = ("GET", "HEAD")
 _LOG: Final = logging.getLogger("recsys.serve.access")
 
@@ -63,7 +65,7 @@ class Guard:
                 message["headers"] = [*message["headers"], (b"x-content-type-options", b"nosniff")]
             await send(message)
 
-        if self._in_work >= self._concurrency:
+        if self._in_work >= self._concurrency and not scope["raw_path"].startswith(_ALWAYS):
             self._metrics.shed.inc()  # no more is done for it: it must cost as little as it can
             await self._overloaded(scope, receive, send)
             return

@@ -73,8 +73,19 @@ class Client:
     def send(self, method: str, target: str | bytes, **headers: str) -> Answer:
         return self._runner.run(ask(self.app, method, target, headers))
 
+    def send_into(self, answers: list[Answer], method: str, target: str) -> None:
+        """Send a request that the app raises for, after it has answered."""
+        self._runner.run(ask(self.app, method, target, {}, answers))
 
-async def ask(app: ASGIApp, method: str, target: str | bytes, headers: Mapping[str, str]) -> Answer:
+
+async def ask(
+    app: ASGIApp,
+    method: str,
+    target: str | bytes,
+    headers: Mapping[str, str],
+    answers: list[Answer] | None = None,
+) -> Answer:
+    """Send a request to an app, and add the answer to ``answers``, also where the app raises."""
     raw = target.encode("latin-1") if isinstance(target, str) else target
     path, _, query = raw.partition(b"?")
     scope = {
@@ -102,14 +113,20 @@ async def ask(app: ASGIApp, method: str, target: str | bytes, headers: Mapping[s
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await app(scope, receive, send)
-    names = [name.decode() for name, _ in sent[0]["headers"]]
-    assert len(set(names)) == len(names), "a header is sent once"
-    return Answer(
-        sent[0]["status"],
-        {name.decode(): value.decode("latin-1") for name, value in sent[0]["headers"]},
-        b"".join(message.get("body", b"") for message in sent[1:]),
-    )
+    answers = [] if answers is None else answers
+    try:
+        await app(scope, receive, send)
+    finally:
+        names = [name.decode() for name, _ in sent[0]["headers"]]
+        assert len(set(names)) == len(names), "a header is sent once"
+        answers.append(
+            Answer(
+                sent[0]["status"],
+                {name.decode(): value.decode("latin-1") for name, value in sent[0]["headers"]},
+                b"".join(message.get("body", b"") for message in sent[1:]),
+            )
+        )
+    return answers[-1]
 
 
 def settings_for(**serve: Any) -> Settings:

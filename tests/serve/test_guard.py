@@ -40,10 +40,12 @@ def test_too_many_requests_at_once_are_turned_away(served: Store) -> None:
     app = create_app(settings_for(concurrency=2), served)
 
     async def all_at_once() -> list[Answer]:
-        return await asyncio.gather(*(ask(app, "GET", WEEKLY, {}) for _ in range(5)))
+        paths = [WEEKLY] * 5 + ["/health/live"]
+        return await asyncio.gather(*(ask(app, "GET", path, {}) for path in paths))
 
     for _ in range(2):
-        answers = asyncio.run(all_at_once())
+        *answers, live = asyncio.run(all_at_once())
+        assert live.status == 200, "busy is not dead"
         assert sorted(one.status for one in answers) == [200, 200, 503, 503, 503]
     shed = next(one for one in answers if one.status == 503)
     assert shed.problem == "overloaded"
@@ -100,6 +102,21 @@ def test_a_store_that_is_down(
     assert b"example.org" not in answer.body
     assert client.get("/health/live").status == 200
     assert client.get("/metrics").status == 200
+
+
+def test_a_fault_is_a_problem_too(
+    served: Store, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Answer] = []
+
+    def broken(*arguments: Any, **named: Any) -> Any:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(served, "playlist", broken)
+    with pytest.raises(RuntimeError):  # for the server's log
+        client.send_into(sent, "GET", WEEKLY)
+    assert (sent[0].status, sent[0].problem) == (500, "fault")
+    assert b"ours" not in sent[0].body
 
 
 def test_health_and_figures(client: Client, store: Store) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +119,8 @@ def test_what_is_down_is_served_stale_and_what_was_banned_is_not(cached: Cached)
         assert answer.status == 200
     assert answer.status == 200
     assert json.loads(answer.body)["edition"] == "2026-W47"
+    with ThreadPoolExecutor(8) as many:  # a failure that is waited for must not be kept either
+        assert {one.status for one in many.map(lambda _: cached.weekly(), range(64))} == {200}
     assert cached.weekly("cleo").status == 503, "it was never asked for"
     purge(f"{cached.url}/")
     assert cached.weekly("bob").status == 503, "the forgotten are not served stale"
