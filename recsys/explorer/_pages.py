@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from recsys._erasers import page_names
 from recsys.errors import ArtefactError, NoEditionError, NoSuchUserError
 from recsys.explorer._compare import compare
 from recsys.explorer._editions import (
@@ -226,7 +227,13 @@ class Pages:
         path = editions[at].report
         if path is None:
             raise ArtefactError("This edition has no report.")
-        return Response(path.read_bytes(), headers=_REPORT_HEADERS, media_type="text/html")
+        page = path.read_text(encoding="utf-8")
+        if page_names(page, self._store.tombstones()):
+            raise ArtefactError(
+                "This report names a listener who was forgotten since. The next weekly run, or "
+                "recsys clean, removes it."
+            )
+        return Response(page, headers=_REPORT_HEADERS, media_type="text/html")
 
     @_page
     def hindsight(self, request: Request) -> Response:

@@ -181,9 +181,14 @@ def test_names_from_the_log_are_text(pages: Pages) -> None:
 def test_the_forgotten_are_in_no_page(broken: tuple[Pages, Deployment, Store]) -> None:
     pages, _, store = broken
     assert "playlist of" in pages.page(f"listeners/{USER}")
+    report = pages.page("editions/2026-W47/1/report")
+    named = set(re.findall(r"listener <bdi>(.*?)</bdi>", report))
+    assert named
     store.forget(USER)
+    store.forget(html.unescape(named.pop()))
     for path in ("", "/compare?first=2026-W46&second=2026-W47"):
         assert "There is no such listener" in pages.page(f"listeners/{USER}{path}", 404)
+    assert "names a listener" in pages.page("editions/2026-W47/1/report", 404)
     assert USER not in words(pages.page("listeners?id=t0m")).split()
     assert "no listener" in words(pages.page(f"listeners?id={USER}"))
 
