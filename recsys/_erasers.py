@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from markupsafe import escape
 from scipy.sparse import csr_matrix
 
 from recsys import artefact
@@ -28,6 +29,7 @@ from recsys.matrix import TasteMatrix
 from recsys.plan import PLAN_FILE
 from recsys.publishing import encoded_batches
 from recsys.store import playlists_digest
+from recsys.untrusted import harmless_name
 
 Users = Collection[str]
 
@@ -204,10 +206,20 @@ def erase_report(path: Path, users: Users) -> bool:
     """Leave the users out of a refusal's samples; a page that names one goes as a whole."""
     if path.suffix == ".json":
         return _erase_json(path, path, users)
-    if not _named(users).search(path.read_text(encoding="utf-8")):
+    if not page_names(path.read_text(encoding="utf-8"), users):
         return False
     path.unlink()
     return True
+
+
+def page_names(page: str, users: Users) -> bool:
+    """Whether a page names one of some users, whose ids it has tamed and escaped.
+
+    >>> page_names("<bdi>a&lt;b</bdi>", {"a<b"}), page_names("bobby", {"bob"})
+    (True, False)
+    """
+    written = {str(escape(harmless_name(user))) for user in users}
+    return bool(users) and _named(written).search(page) is not None
 
 
 def _named(users: Users) -> re.Pattern[str]:

@@ -13,6 +13,7 @@ FORMATS: Final = ("parquet", "jsonl", "lastfm", "listenbrainz", "spotify")
 FIXED_FORMATS: Final = ("lastfm", "listenbrainz", "spotify")
 STOP, CONTINUE = "stop", "continue"
 ALLOW, BAR = "allow", "bar"
+ON, OFF = "on", "off"
 BASELINES: Final = ("popularity", "recent_popularity", "item_knn", "als_defaults")
 
 
@@ -209,3 +210,31 @@ class TuningSettings:
     trials: int = setting.of(setting.integer(1, 100_000), 60)
     #: No trial is begun so many minutes after the run began; 0 for no limit.
     minutes: float = setting.of(setting.number(0, 100_000), 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeSettings:
+    """``[serve]``: the read service, ``recsys serve``."""
+
+    host: str = setting.of(setting.text, "127.0.0.1")
+    #: 0 takes a free one.
+    port: int = setting.of(setting.integer(0, 65535), 8080)
+    #: For so many seconds a client may keep an answer without asking again.
+    max_age: int = setting.of(setting.integer(0, 86400), 60)
+    #: And a shared cache, which `purge_url` reaches.
+    shared_max_age: int = setting.of(setting.integer(0, 604800), 300)
+    #: Requests in work at once; what comes above that is turned away.
+    concurrency: int = setting.of(setting.integer(1, 10000), 64)
+    #: ASGI middleware around everything, such as the operator's own authentication.
+    middleware: str = setting.of(setting.dotted, "")
+    #: The shared cache to be emptied when what is served has changed.
+    purge_url: str = setting.of(setting.http_url, "")
+    #: Whether there are pages for people, too.
+    explorer: str = setting.of(setting.choice(ON, OFF), OFF)
+
+    def __post_init__(self) -> None:
+        if self.max_age > self.shared_max_age:
+            raise ValueError(
+                f"max_age = {self.max_age} is over shared_max_age = {self.shared_max_age}: "
+                "expected at most as much"
+            )

@@ -134,6 +134,20 @@ def store_url(raw: str) -> str:
     return raw
 
 
+def dotted(raw: str) -> str:
+    """A name in a module, as ``package.module:name``; empty stands for none."""
+    if raw and not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", raw):
+        raise ValueError("package.module:name, or nothing for none")
+    return raw
+
+
+def http_url(raw: str) -> str:
+    """An HTTP URL; empty stands for none."""
+    if raw and not re.match(r"https?://[^/?#]", raw):
+        raise ValueError("http://HOST/PATH or https://HOST/PATH, or nothing for none")
+    return raw
+
+
 def column_map(raw: str) -> dict[str, str]:
     """A JSON object from the log's column names to ours."""
     expected = 'a JSON object from your column names to ours, such as {"ts": "listened_at"}'

@@ -23,6 +23,8 @@ from recsys._sections import (
     CONTINUE,
     FIXED_FORMATS,
     FORMATS,
+    OFF,
+    ON,
     STOP,
     AlsSettings,
     CatalogueSettings,
@@ -34,6 +36,7 @@ from recsys._sections import (
     MlflowSettings,
     PlaylistsSettings,
     RecsysSettings,
+    ServeSettings,
     StoreSettings,
     TuningSettings,
 )
@@ -47,6 +50,8 @@ __all__ = [
     "CONTINUE",
     "FIXED_FORMATS",
     "FORMATS",
+    "OFF",
+    "ON",
     "STOP",
     "AlsSettings",
     "CatalogueSettings",
@@ -58,6 +63,7 @@ __all__ = [
     "MlflowSettings",
     "PlaylistsSettings",
     "RecsysSettings",
+    "ServeSettings",
     "Settings",
     "StoreSettings",
     "TuningSettings",
@@ -91,6 +97,7 @@ class Settings:
     store: StoreSettings
     mlflow: MlflowSettings
     tuning: TuningSettings
+    serve: ServeSettings
 
     @property
     def home(self) -> Path:
@@ -135,9 +142,10 @@ class Settings:
         return cls(**parts)
 
 
-#: Where things are, how long they are kept, and how settings are looked for; not what an edition
-#: is: a plan does not pin these.
+#: Where things are, how long they are kept, how they are served, and how settings are looked for;
+#: not what an edition is: a plan does not pin these.
 _PLACES: Final = {
+    *(("serve", field.name) for field in dataclasses.fields(ServeSettings)),
     ("recsys", "home"),
     ("exposures", "source"),
     ("store", "url"),
@@ -207,7 +215,9 @@ _PART_TYPES: Final[dict[str, type[Any]]] = {
     "gates": GatesSettings,
     "store": StoreSettings,
     "mlflow": MlflowSettings,
+<<<<<<< HEAD
     "tuning": TuningSettings,
+    "serve": ServeSettings,
 }
 
 Part = TypeVar("Part")

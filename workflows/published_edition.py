@@ -42,6 +42,7 @@ class PublishedEdition(EditionStage):
     def run(self) -> None:
         """Publish."""
         from recsys.publishing import publish, restore_served
+        from recsys.serve.purge import purge
         from recsys.store import open_store
         from recsys.tracking import make_champion
 
@@ -56,6 +57,7 @@ class PublishedEdition(EditionStage):
                 backfill=self.backfill,
             )
             restore_served(store, _run.current().home)
+        purge(self.settings.serve.purge_url)
         with self.draft() as draft:
             draft.inputs = digests(made)
             draft.rows = {"playlists": published.rows, "left_out": published.left_out}

@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from recsys.cli import _commands, _keeping, _log, _release, _requeue
+from recsys.cli import _commands, _keeping, _log, _release, _requeue, _serve
 from recsys.errors import RecsysError
 from recsys.settings import FORMATS
 
@@ -192,6 +192,17 @@ def parser() -> argparse.ArgumentParser:
     )
     clean.add_argument("--dry-run", action="store_true", help="only list what can go, and why")
     clean.set_defaults(run=_keeping.clean)
+
+    serve = commands.add_parser(
+        "serve",
+        help="playlists over HTTP, for services and people",
+        description="Serve the store's playlists over HTTP until a signal says to stop. [serve] "
+        "has its settings; docs/serve.md says what it answers.",
+        epilog="Example: recsys serve --port 8080",
+    )
+    serve.add_argument("--host", help="the address to listen on, instead of [serve] host")
+    serve.add_argument("--port", type=int, help="instead of [serve] port; 0 takes a free one")
+    serve.set_defaults(run=_serve.serve)
     return root
 
 

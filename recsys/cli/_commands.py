@@ -189,6 +189,7 @@ def verify(options: argparse.Namespace) -> int:
 def rollback(options: argparse.Namespace) -> int:
     """Serve what was served before."""
     from recsys.publishing import refresh_copy
+    from recsys.serve.purge import purge
 
     del options
     settings = load_settings()
@@ -196,6 +197,7 @@ def rollback(options: argparse.Namespace) -> int:
     with open_store(settings.store_url) as store:
         refresh_copy(store, copy)
         entry = store.rollback()
+        purge(settings.serve.purge_url)
         refresh_copy(store, copy)
     print(f"Edition {entry.edition} revision {entry.revision} is served again.")
     return 0
@@ -204,6 +206,7 @@ def rollback(options: argparse.Namespace) -> int:
 def forget(options: argparse.Namespace) -> int:
     """Hide a listener everywhere."""
     from recsys.publishing import refresh_copy
+    from recsys.serve.purge import purge
 
     settings = load_settings()
     copy = Home.of(settings).store_copy
@@ -211,6 +214,7 @@ def forget(options: argparse.Namespace) -> int:
         refresh_copy(store, copy)  # a store that was lost knows again who was forgotten before
         known = _is_known(store, options.user)
         store.forget(options.user)
+        purge(settings.serve.purge_url)
         refresh_copy(store, copy)
     if not known:
         print("The edition served has no playlist under this id: check its spelling.")

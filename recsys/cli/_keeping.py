@@ -22,6 +22,7 @@ def block_track(options: argparse.Namespace) -> int:
     """Take a track, and every other track of its song, out of every playlist."""
     from recsys.catalogue import tracks_of_song
     from recsys.publishing import refresh_copy
+    from recsys.serve.purge import purge
 
     settings = load_settings()
     place = Home.of(settings)
@@ -31,6 +32,7 @@ def block_track(options: argparse.Namespace) -> int:
         refresh_copy(store, place.store_copy)
         for track_id in names or {options.track: None}:
             store.block(track_id)
+        purge(settings.serve.purge_url)
         refresh_copy(store, place.store_copy)
     if not names:
         print("No catalogue here knows a track with this id: check its spelling.")

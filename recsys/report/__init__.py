@@ -3,6 +3,6 @@
 `write_report` shows whatever stages there are, so an edition that a gate refused has its page, too.
 """
 
-from recsys.report._page import REPORT_FILE, write_report
+from recsys.report._page import REPORT_FILE, environment, write_report
 
-__all__ = ["REPORT_FILE", "write_report"]
+__all__ = ["REPORT_FILE", "environment", "write_report"]

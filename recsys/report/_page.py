@@ -48,15 +48,26 @@ def write_report(home: Home, edition: Path) -> Path:
 
 def render(shown: dict[str, Any]) -> str:
     """The page for what :func:`recsys.report._contents.contents` returned."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("recsys.report"),
+    return environment().get_template("report.html").render(shown)
+
+
+def environment(*packages: str) -> jinja2.Environment:
+    """How pages are rendered: everything is escaped, and text that nobody vouches for is tamed.
+
+    Args:
+        packages: more packages with templates, which may use those of the report.
+    """
+    made = jinja2.Environment(
+        loader=jinja2.ChoiceLoader(
+            [jinja2.PackageLoader(package) for package in (*packages, __package__)]
+        ),
         autoescape=True,
         finalize=_text.harmless,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "count": _text.count,
         "count_of": _text.count_of,
         "share": _text.share,
@@ -66,5 +77,5 @@ def render(shown: dict[str, Any]) -> str:
         "kept_share": _text.kept_share,
         "words": _text.words,
     }
-    environment.globals["ratio"] = _text.ratio
-    return environment.get_template("report.html").render(shown)
+    made.globals["ratio"] = _text.ratio
+    return made
