@@ -215,7 +215,6 @@ _PART_TYPES: Final[dict[str, type[Any]]] = {
     "gates": GatesSettings,
     "store": StoreSettings,
     "mlflow": MlflowSettings,
-<<<<<<< HEAD
     "tuning": TuningSettings,
     "serve": ServeSettings,
 }
