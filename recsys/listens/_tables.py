@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -10,8 +11,8 @@ import duckdb
 from recsys import schemas
 from recsys._tables import write_query
 
-#: Enough for a day, and the same for a log of any size.
-MEMORY: Final = "512MB"
+#: Enough for a day, and the same for a log of any size; DuckDB wants some for each thread.
+MEMORY: Final = f"{max(512, 128 * (os.cpu_count() or 1))}MB"
 
 
 def count(database: duckdb.DuckDBPyConnection, table: str) -> int:
