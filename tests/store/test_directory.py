@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from recsys.errors import NoEditionError, StoreError
-from recsys.store import Action, _erase, _sqlite, open_store
+from recsys.store import Action, _erase, _sqlite, _stage, open_store
 from recsys.store._edition import EditionReader
 from tests.store.deployment import change_stored
 from tests.store.making import make, stored_rows
@@ -165,6 +165,23 @@ def test_a_bundle_that_is_cut_short_is_a_damaged_store(
         with pytest.raises(StoreError, match="damaged"):
             list(store.rows(made.digest))
         assert store.default_playlist().kind == "popular"
+
+
+def test_a_bundle_under_another_user_is_never_staged(
+    sqlite_url: str, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bytes are right, and nobody would find them."""
+    bundles = _stage._bundles
+    monkeypatch.setattr(
+        _stage,
+        "_bundles",
+        lambda frames: [(f"{user}+", bundle) for user, bundle in bundles(frames)],
+    )
+    with open_store(sqlite_url) as store:
+        with pytest.raises(StoreError, match="under another user"):
+            make("2026-W47").stage(store)
+        assert store.editions() == ()
+    assert list((directory / "editions").iterdir()) == []
 
 
 def test_rows_damaged_before_they_were_entered_are_written_again(
