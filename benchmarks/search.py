@@ -24,7 +24,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
 from recsys.evaluation import Truth, score
-from recsys.models import ImplicitALS, fold_in, rank, rotate
+from recsys.models import ImplicitALS, rank
 from recsys.models._objective import confidences
 
 _HELD_BACK: Final = 0.1
@@ -189,11 +189,9 @@ class Search:
 
 
 def trained(strength: csr_matrix, setting: Setting, seed: int) -> ImplicitALS:
-    """A model of all the data, its users folded in."""
+    """A model of all the data, made as the trials were: its users are not solved once more."""
     model = _model(setting, seed)
-    confidence = confidences(strength, setting.alpha)
-    model.fit(confidence, show_progress=False)
-    model.user_factors = fold_in(rotate(model.item_factors, model.objective), confidence)
+    model.fit(confidences(strength, setting.alpha), show_progress=False)
     return model
 
 

@@ -79,12 +79,12 @@ class AlsSettings:
     iterations: int = setting.of(setting.integer(1, 1000), 15)
     #: Iterations when going on from last week's model.
     warm_iterations: int = setting.of(setting.integer(1, 1000), 3)
-    regularization: float = setting.of(setting.number(0, 1e6), 2.0)
+    regularization: float = setting.of(setting.number(0, 1e6), 0.2)
     #: A row of n pairs among N is regularized by (n + unobserved_weight x N) ** this.
-    regularization_exponent: float = setting.of(setting.number(0, 2), 0.0)
+    regularization_exponent: float = setting.of(setting.number(0, 2), 0.5)
     #: Of a song the listener does not hold to, where one held to has 1 + alpha x strength.
-    unobserved_weight: float = setting.of(setting.number(1e-6, 1), 1.0)
-    alpha: float = setting.of(setting.number(0, 1e6), 2.0)
+    unobserved_weight: float = setting.of(setting.number(1e-6, 1), 0.3)
+    alpha: float = setting.of(setting.number(0, 1e6), 1.0)
     #: A model is trained from nothing at least every so many weeks.
     cold_every_weeks: int = setting.of(setting.integer(1, 520), 4)
 
