@@ -18,13 +18,12 @@ playlists: .venv/installed
 # Executed as a person would run them, into data/notebooks/*.html.
 notebooks: .venv/installed-dev
 	$(BIN)/python -m recsys.simulate data/demo --if-missing
-	$(NOTEBOOKS) $(BIN)/luigi --module workflows BackfillPlaylists --local-scheduler --first 2026-W44 --last $(DEMO_WEEK)
+	$(NOTEBOOKS) $(BIN)/luigi --module workflows BackfillPlaylists --local-scheduler --first 2026-W45 --last $(DEMO_WEEK)
 	$(NOTEBOOKS) $(BIN)/luigi --module workflows TuneModel --local-scheduler --week $(DEMO_WEEK)
-	for notebook in notebooks/*.py; do \
-		$(BIN)/jupytext --quiet --to ipynb --output - $$notebook | $(NOTEBOOKS) PATH="$(BIN):$$PATH" $(BIN)/jupyter nbconvert \
-			--stdin --execute --ExecutePreprocessor.kernel_name=python3 --to html \
-			--output-dir data/notebooks --output $$(basename $$notebook .py) || exit 1; \
-	done
+	printf '%s\n' notebooks/*.py | $(NOTEBOOKS) PATH="$(BIN):$$PATH" xargs -P 2 -I {} sh -c \
+		'jupytext --quiet --to ipynb --output - {} | jupyter nbconvert --log-level ERROR --stdin \
+			--execute --ExecutePreprocessor.kernel_name=python3 --to html \
+			--output-dir data/notebooks --output $$(basename {} .py)'
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -q -n auto -m "not soak"
