@@ -104,10 +104,16 @@ class Between(Dimension):
         return now if value == now else self.allowed(settings, value)
 
 
+_REGULARIZATION: Final = Times("als", "regularization", 30)
+#: What a row weighs, its pairs and the unobserved together, to a power of ten or so.
+_TYPICAL_ROW: Final = 3000.0
+
 #: What plays weigh is left: only how the other events weigh against it matters, and ``alpha``.
 SPACE: Final[tuple[Dimension, ...]] = (
     Steps("als", "factors", (1 / 4, 1 / 2, 1, 2, 4)),
-    Times("als", "regularization", 30),
+    Between("als", "regularization_exponent", 0, 1),
+    _REGULARIZATION,
+    Times("als", "unobserved_weight", 10),
     Times("als", "alpha", 10),
     Steps("listens", "half_life_days", (1 / 8, 1 / 4, 1 / 2, 1, 2, 4)),
     Times("listens", "weight_part_play", 10),
@@ -133,8 +139,17 @@ def drawn_now(settings: Settings) -> dict[str, float]:
 
 
 def suggest(trial: Trial, settings: Settings) -> dict[str, float]:
-    """The values that a trial is to try."""
-    return {one.name: one.suggest(trial, settings) for one in searched(settings)}
+    """The values that a trial is to try.
+
+    The regularization is drawn for the exponent of now, and a typical row then keeps its penalty
+    under the exponent that is drawn: so the two can be searched apart.
+    """
+    values = {one.name: one.suggest(trial, settings) for one in searched(settings)}
+    steeper = values["als.regularization_exponent"] - settings.als.regularization_exponent
+    if steeper and _REGULARIZATION.name in values:
+        same_penalty = values[_REGULARIZATION.name] * _TYPICAL_ROW**-steeper
+        values[_REGULARIZATION.name] = _REGULARIZATION.allowed(settings, same_penalty)
+    return values
 
 
 def with_values(settings: Settings, values: Values) -> Settings:
