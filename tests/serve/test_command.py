@@ -30,7 +30,7 @@ def test_it_serves_until_it_is_told_to_stop(
     assert "Traceback" not in said
 
 
-def test_a_request_in_work_is_finished_first(tmp_path: Path, store_url: str, served: Store) -> None:
+def test_an_answer_on_its_way_is_not_cut_off(tmp_path: Path, store_url: str, served: Store) -> None:
     with serving(tmp_path, store_url) as (url, process):
         host, port = url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=30) as connection:

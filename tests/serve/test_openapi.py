@@ -76,7 +76,9 @@ def test_what_the_document_allows_is_answered_as_it_says(api: BaseSchema, exampl
 @pytest.mark.parametrize("examples", EXAMPLES)
 def test_what_the_document_does_not_allow_is_refused(api: BaseSchema, examples: int) -> None:
     statuses = fuzz(api, GenerationMode.NEGATIVE, examples)
-    assert statuses <= set(REFUSALS)
+    # Some of what is wrong reads as right once it is in an address: schemathesis knows which.
+    assert 400 in statuses
+    assert statuses <= {200, *REFUSALS}
 
 
 def test_the_document_says_where_everything_is(store: Store) -> None:

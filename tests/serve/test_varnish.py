@@ -103,12 +103,15 @@ def test_after_an_activation_a_forgetting_or_a_block_the_cache_is_told(
 
 def test_a_cache_that_is_not_told_is_right_within_the_bound(cached: Cached) -> None:
     assert cached.edition() == "2026-W47"
+    assert cached.weekly("bob").status == 200
     make("2026-W48").publish(cached.store)
     changed = asked = time.monotonic()
     while cached.edition() == "2026-W47":
         asked = time.monotonic()
         assert asked - changed <= SHARED + 0.5
     assert cached.edition() == "2026-W48"
+    first = json.loads(cached.weekly("bob").body)
+    assert first["edition"] == "2026-W48", "nor does the first who asks after it"
 
 
 def test_what_is_down_is_served_stale_and_what_was_banned_is_not(cached: Cached) -> None:
