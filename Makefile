@@ -7,8 +7,10 @@ DEMO_WEEK := 2026-W47
 DEMO := LUIGI_CONFIG_PATH=configs/demo.cfg
 
 NOTEBOOKS := LUIGI_CONFIG_PATH=configs/notebooks.cfg
+# The benchmark of docs/benchmarks.md: make bench SIZE=M
+SIZE ?= S
 
-.PHONY: playlists notebooks test soak lint types layers check lock clean
+.PHONY: playlists notebooks test soak bench lint types layers check lock clean
 
 playlists: .venv/installed
 	$(BIN)/python -m recsys.simulate data/demo --if-missing
@@ -30,6 +32,10 @@ test: .venv/installed-dev
 
 soak: .venv/installed-dev
 	$(BIN)/python -m pytest -q -n auto -m soak
+
+bench: .venv/installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[bench,spark]"
+	$(BIN)/python -m benchmarks.run --size $(SIZE)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check

@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recsys._threads import cores
 from recsys.errors import ResourceError
 
 ROW_GROUP: Final = 122_880  # DuckDB's own; each is read by one thread
@@ -20,7 +21,7 @@ _STREAM_ROWS: Final = 1 << 16
 
 @contextlib.contextmanager
 def database(out: Path, memory: str = "60%") -> Iterator[duckdb.DuckDBPyConnection]:
-    """An empty DuckDB in memory that keeps ``ORDER BY`` on the way to Arrow.
+    """An empty DuckDB in memory, a thread a core, that keeps ``ORDER BY`` on the way to Arrow.
 
     Args:
         out: the folder that is written to; what does not fit into memory is spilled there.
@@ -33,7 +34,7 @@ def database(out: Path, memory: str = "60%") -> Iterator[duckdb.DuckDBPyConnecti
     with tempfile.TemporaryDirectory(dir=out, prefix=".spill-") as spill:
         try:
             with duckdb.connect(
-                config={"memory_limit": memory, "temp_directory": spill}
+                config={"memory_limit": memory, "temp_directory": spill, "threads": cores()}
             ) as connection:
                 connection.execute("SET TimeZone = 'UTC'")
                 yield connection

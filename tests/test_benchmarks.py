@@ -1,0 +1,95 @@
+"""The benchmark runs, and notices what it must: no time is judged here."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from benchmarks import run
+from benchmarks._logs import CUTOFF, open_log
+from benchmarks._measure import Ratio
+from benchmarks._quality import check_lists, recall
+
+
+def test_a_small_one_runs_and_its_lists_are_as_they_should_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run, "CACHE", tmp_path)
+    monkeypatch.setattr(run, "LATEST", tmp_path / "latest.json")
+    run.main(["--size", "smoke", "--rounds", "1"])
+    printed = capsys.readouterr().err
+    for contender in ("ours", "pandas + implicit", "product"):
+        assert f"| {contender} |" in printed
+    assert not (tmp_path / "latest.json").exists()
+
+
+def test_a_ratio_is_of_the_same_round() -> None:
+    assert Ratio.of([1.0, 2.0, 4.0], [3.0, 4.0, 20.0]) == Ratio(3.0, 2.0, 5.0)
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("bench")
+
+
+def oracle(smoke: Path) -> pa.Table:
+    """Each active listener with 30 tracks that are not heard before the cutoff."""
+    import duckdb
+
+    log = open_log("smoke", smoke)
+    return duckdb.sql(
+        f"""
+        WITH heard AS (
+            SELECT user_id, track_id, max(listened_at) AS last
+            FROM read_parquet('{log.source}/*/*.parquet', hive_partitioning = true)
+            WHERE event = 'play' AND private IS NOT TRUE AND date < '{CUTOFF}'
+                AND user_id IS NOT NULL AND track_id IS NOT NULL AND listened_at IS NOT NULL
+            GROUP BY ALL
+        ), active AS (
+            SELECT user_id FROM heard GROUP BY user_id
+            HAVING max(last) >= TIMESTAMPTZ '{CUTOFF - timedelta(28)} 00:00:00+00'
+        )
+        SELECT user_id, list_slice(list(track_id ORDER BY track_id), 1, 30) AS track_ids
+        FROM (SELECT user_id, track_id FROM active CROSS JOIN '{log.songs}')
+            ANTI JOIN heard USING (user_id, track_id)
+        GROUP BY user_id ORDER BY user_id
+        """
+    ).to_arrow_table()
+
+
+def test_lists_that_are_not_as_they_should_be_are_noticed(smoke: Path) -> None:
+    log, right = open_log("smoke", smoke), oracle(smoke)
+    out = smoke / "lists.parquet"
+    pq.write_table(right, out)
+    check_lists(log, CUTOFF, out)
+    shifted = pa.concat_arrays([right["track_ids"].chunk(0)[1:], right["track_ids"].chunk(0)[:1]])
+    wrong = {
+        "without a list": right.slice(1),
+        "heard before": right.set_column(1, "track_ids", shifted),
+        "second lists": pa.concat_tables([right, right.slice(0, 1)]),
+    }
+    for what, table in wrong.items():
+        pq.write_table(table, out)
+        with pytest.raises(RuntimeError, match=what):
+            check_lists(log, CUTOFF, out)
+
+
+def test_recall_is_of_the_songs_first_heard_in_the_week(smoke: Path) -> None:
+    """Lists made of the answers score nearly all of them, and next to nothing under other names."""
+    log = open_log("smoke", smoke)
+    tracks = dict(
+        zip(*(pq.read_table(log.songs)[name].to_pylist() for name in ("song_id", "track_id")),
+            strict=True)
+    )  # fmt: skip
+    answers: dict[str, list[str]] = {}
+    for row in pq.read_table(log.new_songs).to_pylist():
+        answers.setdefault(row["user_id"], []).append(tracks[row["song_id"]])
+    out = smoke / "answers.parquet"
+    pq.write_table(pa.table({"user_id": list(answers), "track_ids": list(answers.values())}), out)
+    found = recall(log, out)
+    assert found["recall"] == 1
+    assert found["shifted"] < 0.2

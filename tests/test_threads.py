@@ -1,0 +1,46 @@
+"""One thread a core, whoever works: DuckDB, BLAS and our own blocks never fight."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+from recsys import _tables, _threads
+
+
+def blas_threads() -> set[int]:
+    return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+
+
+def test_our_threads_are_as_many_as_cores_and_blas_has_one_in_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_threads, "cores", lambda: 3)
+    together = threading.Barrier(3)
+
+    def block(start: int, stop: int) -> tuple[str, set[int]]:
+        together.wait(timeout=30)  # passes only where three work at once
+        np.ones((stop - start, 8)) @ np.ones((8, 8))
+        return threading.current_thread().name, blas_threads()
+
+    found = list(_threads.over_blocks(block, 30, 10))
+    assert len({name for name, _ in found}) == 3
+    assert [blas for _, blas in found] == [{1}] * 3
+
+
+def test_blas_gets_its_threads_back() -> None:
+    before = blas_threads()
+    with _threads.one_blas_thread():
+        assert blas_threads() == {1}
+    assert blas_threads() == before
+
+
+def test_duckdb_has_a_thread_a_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those that the process may use: in a container the machine has more."""
+    monkeypatch.setattr(_tables, "cores", lambda: 3)
+    with _tables.database(tmp_path) as connection:
+        assert connection.execute("SELECT current_setting('threads')").fetchall() == [(3,)]
