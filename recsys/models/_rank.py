@@ -67,15 +67,19 @@ def rank(
         what: what is being done, for the progress bar.
     """
     users = len(user_factors)
-    columns = np.flatnonzero(allowed).astype(np.int32)
-    bits = len(columns).bit_length()
+    bits = len(allowed).bit_length()
     _check_scale(user_factors, item_factors, 2.0 ** (62 - bits) / _DECIMALS)
+    columns = np.flatnonzero(allowed).astype(np.int32)
+    lengths = np.sqrt(np.einsum("ij,ij->i", item_factors, item_factors, dtype=np.float64)[columns])
+    longest_first = np.argsort(-lengths, kind="stable")
+    columns, lengths = columns[longest_first], lengths[longest_first]
     place = np.full(len(allowed), -1, np.int32)
     place[columns] = np.arange(len(columns), dtype=np.int32)
     exact = np.ascontiguousarray(item_factors[columns], np.float32)
     nothing = csr_matrix((users, len(allowed)), dtype=bool)
     hidden = Hidden(
         place,
+        columns,
         *index_arrays(excluded),
         rows,
         *index_arrays(nothing if also_excluded is None else also_excluded),
@@ -94,14 +98,13 @@ def rank(
             return
         mine = user_factors[start:stop]
         wanted = np.where(width > 0, width + _MARGIN, 0)
-        places, sizes = best(
-            mine.astype(np.float32), exact, wanted, hidden.of(np.arange(start, stop))
-        )
+        own = hidden.of(np.arange(start, stop))
+        places, sizes = best(mine.astype(np.float32), exact, lengths, wanted, own)
         keys = np.full((stop - start, width.max() + _MARGIN), np.iinfo(np.int64).max)
-        _rescore(places, sizes, mine, exact, bits, keys)
+        _rescore(places, sizes, mine, exact, columns, bits, keys)
         keys.sort(axis=1)
         first = keys[:, : width.max()][np.arange(width.max()) < width[:, None]]
-        songs[room[start] : room[stop]] = columns.take(first & ((1 << bits) - 1), mode="clip")
+        songs[room[start] : room[stop]] = first & ((1 << bits) - 1)
         scores[room[start] : room[stop]] = -(first >> bits) / _DECIMALS
         taken[start:stop] = np.minimum(sizes, width)
 
@@ -145,15 +148,17 @@ def _close_gaps(
 
 
 @numba.njit(cache=True, nogil=True)
-def _rescore(places, sizes, user_factors, item_factors, bits, keys):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Fill ``keys``: the score in steps, negated, above the place; ascending is best first."""
+def _rescore(places, sizes, user_factors, item_factors, song, bits, keys):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Fill ``keys``: the score in steps, negated, above the song; ascending is best first."""
     for user in range(len(sizes)):
         left, size = user_factors[user], sizes[user]
         for k in range(0, size, 2):  # two at a time: one waits while the other is added up
             both = min(k + 1, size - 1)
             scores = _dots(left, item_factors[places[user, k]], item_factors[places[user, both]])
             for at, score in ((k, scores[0]), (both, scores[1])):
-                keys[user, at] = (-np.int64(np.rint(score * _DECIMALS)) << bits) + places[user, at]
+                keys[user, at] = (-np.int64(np.rint(score * _DECIMALS)) << bits) + song[
+                    places[user, at]
+                ]
 
 
 @numba.njit(cache=True, nogil=True)
