@@ -6,9 +6,7 @@ All contenders of a benchmark run in turn, each as a process of its own, round a
 ratio within a round is what counts. Results go to ``benchmarks/latest.json`` and, with plots, into
 ``docs/benchmarks.md``; ``--size smoke`` judges no time and writes neither.
 
-A contender whose package is not installed is left out, and said so. Spark, lenskit and RecTools ask
-for packages that ours do not go with: ``python -m benchmarks.peers.install NAME`` gives each an
-environment of its own.
+A contender whose package is not installed is left out, and said so.
 """
 
 from __future__ import annotations

@@ -101,38 +101,24 @@ def _after_imports(work: Work, contender: str) -> Work:
 
 
 def training(contender: str, folder: Path, given: argparse.Namespace) -> tuple[Work, Work]:
-    """Five iterations from the same kind of beginning; the loss afterwards."""
+    """Five iterations under implicit's objective; the loss afterwards, measured by one code."""
     from implicit.cpu.als import AlternatingLeastSquares
 
-    from recsys.models._loss import loss
-    from recsys.settings import AlsSettings
+    from recsys.models import ImplicitALS
 
-    strength = load_npz(folder / "strength.npz")
-    settings = AlsSettings(factors=given.factors, iterations=5)
+    confidence = load_npz(folder / "strength.npz").astype(np.float32)
+    confidence.data = 1 + 2 * confidence.data
+    kind = {"ours": ImplicitALS, "implicit": AlternatingLeastSquares}[contender]
+    asked = {"factors": given.factors, "regularization": 2.0, "iterations": 5, "random_state": 1}
 
-    def ours() -> float:
-        from recsys.models._als import _sweep
-
-        rng = np.random.default_rng(1)
-        items = rng.random((strength.shape[1], settings.factors), np.float32) * np.float32(0.01)
-        users = np.zeros((strength.shape[0], settings.factors), np.float32)
-        return _sweep(strength, users, items, settings, settings.iterations, None)[-1]
-
-    def theirs() -> float:
-        confidence = strength.astype(np.float32)
-        confidence.data = 1 + np.float32(settings.alpha) * strength.data
-        model = AlternatingLeastSquares(
-            factors=settings.factors,
-            regularization=settings.regularization,
-            alpha=1.0,
-            iterations=settings.iterations,
-            random_state=1,
-        )
+    def fitted() -> float:
+        model = kind(alpha=1.0, **asked)
         model.fit(confidence, show_progress=False)
-        alpha, regularization = settings.alpha, settings.regularization
-        return loss(strength, model.user_factors, model.item_factors, alpha, regularization)
+        judge = ImplicitALS(alpha=1.0, **asked)
+        judge.user_factors, judge.item_factors = model.user_factors, model.item_factors
+        return judge.loss(confidence)
 
-    return {"ours": ours, "implicit": theirs}[contender], lambda found: {"loss": round(found, 6)}
+    return fitted, lambda found: {"loss": round(found, 6)}
 
 
 def candidates(contender: str, folder: Path, given: argparse.Namespace) -> tuple[Work, Work]:
