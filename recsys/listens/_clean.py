@@ -18,6 +18,7 @@ from recsys import columns as c
 from recsys import schemas
 from recsys._tables import TableWriter, file_list, stream
 from recsys._tables import database as database_in
+from recsys.listens import _tables
 from recsys.listens._inventory import LogFile
 from recsys.listens._judge import JUDGED, Judge, Window
 from recsys.listens._sql import literal
@@ -26,6 +27,8 @@ from recsys.settings import ListensSettings
 
 #: Rows that agree in these are one listen.
 KEY: Final = (c.USER_ID, c.TRACK_ID, c.LISTENED_AT, c.EVENT)
+
+_SAMPLED_PER_PART: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -143,20 +146,49 @@ def _write_listens(database: duckdb.DuckDBPyConnection, path: Path) -> tuple[int
     key = ", ".join(KEY)
     columns = ", ".join(schemas.LISTENS.names)
     order = ", ".join(f"{name} NULLS LAST" for name in schemas.LISTENS.names)
-    rows = stream(
-        database,
-        f"""SELECT {columns} FROM judged ANTI JOIN known USING ({key})
-            WHERE reason IS NULL ORDER BY {order}""",
-    )
     with TableWriter(path, schemas.LISTENS) as writer:
         dropped = 0
         last: list[pa.RecordBatch] = []
-        for batch in rows:
-            fresh = _differs_from_row_before(last, batch)
-            writer.write(batch.filter(fresh))
-            dropped += len(batch) - pc.sum(fresh).as_py()
-            last = [batch.slice(len(batch) - 1)]
+        for users in _ranges_of_users(database):
+            rows = stream(
+                database,
+                f"""SELECT {columns} FROM judged ANTI JOIN known USING ({key})
+                    WHERE reason IS NULL AND {users} ORDER BY {order}""",
+            )
+            for batch in rows:
+                fresh = _differs_from_row_before(last, batch)
+                writer.write(batch.filter(fresh))
+                dropped += len(batch) - pc.sum(fresh).as_py()
+                last = [batch.slice(len(batch) - 1)]
         return writer.rows, dropped
+
+
+def _ranges_of_users(database: duckdb.DuckDBPyConnection) -> list[str]:
+    """SQL conditions that divide the rows by user, in order, into parts that can be sorted.
+
+    Where the parts end is drawn by chance, and changes nothing in what they come to together.
+    """
+    parts = -(-count(database, "judged WHERE reason IS NULL") // _tables.SORTED_AT_ONCE)
+    if parts < 2:
+        return ["true"]
+    database.execute(
+        f"""CREATE TABLE border AS
+            SELECT row_number() OVER (ORDER BY {c.USER_ID}) AS n, {c.USER_ID} FROM (
+                SELECT DISTINCT {c.USER_ID} FROM (
+                    SELECT {c.USER_ID}, row_number() OVER (ORDER BY {c.USER_ID}) AS drawn
+                    FROM (SELECT {c.USER_ID} FROM judged WHERE reason IS NULL)
+                    USING SAMPLE {_SAMPLED_PER_PART * parts} ROWS)
+                WHERE drawn % {_SAMPLED_PER_PART} = 0)"""
+    )
+    borders = count(database, "border")
+    border = f"(SELECT {c.USER_ID} FROM border WHERE n = {{}})"
+    return [
+        " AND ".join(
+            [f"{c.USER_ID} >= {border.format(n)}"] * (n > 0)
+            + [f"{c.USER_ID} < {border.format(n + 1)}"] * (n < borders)
+        )
+        for n in range(borders + 1)
+    ]
 
 
 def _differs_from_row_before(last: list[pa.RecordBatch], batch: pa.RecordBatch) -> pa.Array:

@@ -19,6 +19,7 @@ from recsys import columns as c
 from recsys import schemas
 from recsys._tables import TableWriter, stream
 from recsys._tables import database as database_in
+from recsys.listens import _tables
 from recsys.listens._inventory import Inventory
 from recsys.listens._judge import JUDGED, Judge, Window
 from recsys.listens._sql import literal
@@ -68,7 +69,7 @@ def split_dump(settings: ListensSettings, inventory: Inventory, out: Path) -> Du
         )
         undated = write_quarantine(database, "day IS NULL", out)
         days = _contents(database)
-        _write_days(database, out)
+        _write_days(database, {day: about["rows"] for day, about in days.items()}, out)
         return DumpReport(count(database, "judged"), undated, days, tuple(judge.sources))
 
 
@@ -99,17 +100,36 @@ def _text(column: str) -> str:
     return f"CAST({column} AS VARCHAR)"
 
 
-def _write_days(database: duckdb.DuckDBPyConnection, out: Path) -> None:
-    rows = stream(
-        database, f"SELECT * FROM judged WHERE day IS NOT NULL ORDER BY day, {c.ORIGIN_FILE}, row"
-    )
-    pieces = (piece for batch in rows for piece in _by_day(batch))
-    for day, of_day in itertools.groupby(pieces, key=lambda piece: piece["day"][0].as_py()):
-        folder = out / f"date={day}"
-        folder.mkdir()
-        with TableWriter(folder / "part-0.parquet", JUDGED) as writer:
-            for piece in of_day:
-                writer.write(piece)
+def _write_days(
+    database: duckdb.DuckDBPyConnection, rows_of: Mapping[date, int], out: Path
+) -> None:
+    for days in _sorted_together(rows_of):
+        rows = stream(
+            database,
+            f"""SELECT * FROM judged WHERE day BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}'
+                ORDER BY day, {c.ORIGIN_FILE}, row""",
+        )
+        pieces = (piece for batch in rows for piece in _by_day(batch))
+        for day, of_day in itertools.groupby(pieces, key=lambda piece: piece["day"][0].as_py()):
+            folder = out / f"date={day}"
+            folder.mkdir()
+            with TableWriter(folder / "part-0.parquet", JUDGED) as writer:
+                for piece in of_day:
+                    writer.write(piece)
+
+
+def _sorted_together(rows_of: Mapping[date, int]) -> Iterator[list[date]]:
+    """Days in order, as many at a time as can be sorted in one go."""
+    together: list[date] = []
+    rows = 0
+    for day, more in rows_of.items():
+        if together and rows + more > _tables.SORTED_AT_ONCE:
+            yield together
+            together, rows = [], 0
+        together.append(day)
+        rows += more
+    if together:
+        yield together
 
 
 def _by_day(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:

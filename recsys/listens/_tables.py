@@ -14,6 +14,9 @@ from recsys._tables import write_query
 #: Enough for a day, and the same for a log of any size; DuckDB wants some for each thread.
 MEMORY: Final = f"{max(512, 128 * (os.cpu_count() or 1))}MB"
 
+#: Rows that are sorted in one go: with them, a sort stays within `MEMORY`.
+SORTED_AT_ONCE: Final = 2_000_000
+
 
 def count(database: duckdb.DuckDBPyConnection, table: str) -> int:
     """The number of rows in ``table``, which may be a join."""

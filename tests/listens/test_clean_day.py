@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys import schemas
+from recsys.listens import _clean
 from recsys.listens import _tables as tables
 
 if TYPE_CHECKING:
@@ -44,6 +45,20 @@ def test_the_same_rows_give_the_same_bytes_in_any_order_and_number_of_files(lab:
     assert second.bytes == first.bytes
     assert second.report.quarantined == first.report.quarantined
     assert first.report.duplicates > 1000
+
+
+@pytest.mark.parametrize("at_once", [1, 40, 700])
+def test_a_day_that_is_sorted_in_parts_has_the_same_bytes(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    rows = some_rows(lab, 900) + [lab.listen(user_id=f"a\0{n % 50}") for n in range(200)]
+    lab.jsonl(*rows)
+    whole = lab.clean("jsonl")
+    monkeypatch.setattr(tables, "SORTED_AT_ONCE", at_once)
+    monkeypatch.setattr(_clean, "_SAMPLED_PER_PART", 5)
+    parts = lab.clean("jsonl")
+    assert parts.bytes == whole.bytes
+    assert parts.report == whole.report
 
 
 def test_the_same_rows_give_the_same_bytes_on_any_number_of_threads(

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys.artefact import file_sha256
-from recsys.listens import DumpReport, clean_day, list_log, split_dump
+from recsys.listens import DumpReport, _tables, clean_day, list_log, split_dump
 from recsys.settings import ListensSettings
 
 if TYPE_CHECKING:
@@ -71,6 +71,27 @@ def test_a_dump_is_split_by_the_utc_date_of_the_listen(lab: Lab, tmp_path: Path)
         f"date={day}" for day in report.days
     ]
     assert report.sources[0]["sha256"] == file_sha256(tmp_path / "dump.txt")
+
+
+@pytest.mark.parametrize("at_once", [1, 7])
+def test_a_dump_that_is_sorted_in_parts_is_split_into_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    days = [f"2026-11-{1 + n * 7 % 9:02}" for n in range(30)]
+    lines = [
+        json.dumps({"user_id": f"u{n % 4}", "track_id": "t", "listened_at": f"{day}T00:00:00Z"})
+        for n, day in enumerate(days)
+    ]
+
+    def files(name: str) -> dict[str, bytes]:
+        (tmp_path / name).mkdir()
+        _, out = split(tmp_path / name, lines)
+        return {str(file.relative_to(out)): file.read_bytes() for file in out.rglob("*.parquet")}
+
+    whole = files("whole")
+    monkeypatch.setattr(_tables, "SORTED_AT_ONCE", at_once)
+    assert files("parts") == whole
+    assert len(whole) == 10
 
 
 def test_rows_without_a_usable_time_belong_to_no_day(lab: Lab, tmp_path: Path) -> None:
