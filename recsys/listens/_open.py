@@ -101,8 +101,8 @@ def reading(file: LogFile) -> Iterator[None]:
 
 
 def _why(error: Exception, file: LogFile) -> str:
-    """What an error says; where it names the folder of a listener, only what kind it is."""
-    if file.listener and file.listener in str(error):
+    """What an error says; of a listener's file only in words of ours, since others name folders."""
+    if file.listener and not isinstance(error, DamagedFileError):
         return (isinstance(error, OSError) and error.strerror) or type(error).__name__
     return str(error) or type(error).__name__
 
@@ -132,7 +132,7 @@ class Opened:
         with fsspec.open(file.url, "rb") as stored:
             self.hashing = hashing = HashingReader(stored)
             if file.size == 0 and is_compressed(file.name):
-                raise EOFError("it is empty")
+                raise DamagedFileError("it is empty")
             yield from stream_members(hashing, lambda: hashing.bytes, file.name, self._wanted)
             hashing.drain()
 
