@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
@@ -19,7 +19,7 @@ from recsys.errors import SettingsError
 from recsys.listens._archive import is_zip
 from recsys.listens._block import repeated
 from recsys.listens._elements import element_blocks
-from recsys.listens._inventory import LogFile, is_history
+from recsys.listens._inventory import LogFile, history_name, is_history
 from recsys.listens._sql import Kind, value
 from recsys.listens._text import TextReader, json_values, pointer
 from recsys.settings import ListensSettings
@@ -70,7 +70,7 @@ class SpotifyReader(TextReader):
     def _label(self, name: str) -> str:
         """Folders inside an archive are the listener's own business."""
         archive, mark, member = name.partition("!")
-        return archive + mark + PurePosixPath(member).name if mark else name
+        return archive + mark + history_name(member) if mark else name
 
     def _rows(self, stream: io.BufferedReader) -> Iterator[pa.Table]:
         return element_blocks(stream)
