@@ -87,6 +87,8 @@ class SpotifyReader(TextReader):
         artist = f"json_extract_string({typed[c.ARTIST_NAME]}, '$')"
         end = value(c.LISTENED_AT, plain["ts"], Kind.TEXT)
         played = value(c.MS_PLAYED, plain["ms_played"], Kind.TEXT)
+        # As text of a timestamp: a number would leave its unit to be guessed.
+        began = f"make_timestamp({end} - 1000 * coalesce({played}, 0))"
         others = ", ".join(plain[name] for name in _PLAIN[-4:])
         values = json_values(
             [pointer(_NAMES[name]) for name in _TYPED],
@@ -98,7 +100,7 @@ class SpotifyReader(TextReader):
                 {typed[c.TRACK_ID]} IS NOT NULL OR coalesce({others}) IS NULL AS music,
                 owner AS {c.USER_ID},
                 {typed[c.TRACK_ID]} AS {c.TRACK_ID},
-                coalesce(CAST({end} - 1000 * coalesce({played}, 0) AS VARCHAR), {plain["ts"]})
+                coalesce(CAST({began} AS VARCHAR), {plain["ts"]})
                     AS {c.LISTENED_AT},
                 CASE WHEN {artist} IS NOT NULL THEN 'spotify:' || md5({artist}) END
                     AS {c.ARTIST_IDS},
