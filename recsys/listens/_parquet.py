@@ -89,7 +89,12 @@ class ParquetReader:
         kinds = {}
         for column in COLUMNS:
             name = self.names.get(column)
-            if name is None or schema.names.count(name) != 1:
+            if name is not None and schema.names.count(name) > 1:
+                raise BadLogError(
+                    f"{self._file.name} has {schema.names.count(name)} columns {name!r}; expected "
+                    f"one, which is {column}. Write the file again with a name for each."
+                )
+            if name is None or name not in schema.names:
                 if column in REQUIRED:
                     raise BadLogError(
                         f"{self._file.name} has no column {name!r}, which is needed as {column}. "
