@@ -192,6 +192,10 @@ def _rules(kinds: Mapping[str, Kind], window: Window, names: Mapping[str, str]) 
         text = f"CAST(raw_{column} AS VARCHAR)"
         # What an object holds is nobody's column: it may be a device, or an address.
         shown = f"CASE WHEN {text}[1] IN ('{{', '[') AND contains({text}, '{{') THEN 'an object' "
+        if column in _MEASURED and kinds[column] in (Kind.TEXT, Kind.JSON):
+            # Text in such a column came from another one, as an address or a user agent may.
+            shown += f"WHEN {text}[1] = '[' THEN 'a list' WHEN NOT regexp_full_match({text}, "
+            shown += f"'{_HARMLESS}') THEN 'a text of ' || length({text}) || ' characters' "
         shown += f"ELSE left({text}, {_DETAIL_LENGTH}){unit} END"
         return f"{label} || {shown}"
 
@@ -223,6 +227,14 @@ def _rules(kinds: Mapping[str, Kind], window: Window, names: Mapping[str, str]) 
 
 
 _UNITS: Final = (Kind.SECONDS, Kind.MILLISECONDS, Kind.MICROSECONDS, Kind.NANOSECONDS)
+_MEASURED: Final = (c.LISTENED_AT, c.MS_PLAYED, c.DURATION_MS, c.SKIPPED, c.PRIVATE)
+_DAY: Final = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}"
+_HOUR: Final = r"\d{1,2}:\d{2}(:\d{2}([.,]\d*)?)?"
+#: A number, true or false, or a day and perhaps a time in whatever order; an address is neither.
+_HARMLESS: Final = (
+    r"[-+]?\d+([.,]\d*)?([eE][-+]?\d+)?|(?i:true|false)|"
+    rf"[-+]?{_DAY}([Tt ]?{_HOUR})? ?([Zz]|[-+]\d{{2}}:?\d{{0,2}})?"
+)
 _TYPES: Final = {
     c.LISTENED_AT: "BIGINT",
     c.ARTIST_IDS: "VARCHAR[]",
