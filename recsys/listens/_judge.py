@@ -18,7 +18,7 @@ from recsys.errors import BadLogError, SettingsError
 from recsys.listens._block import COLUMNS, REQUIRED, Block, Reader, merged
 from recsys.listens._inventory import LogFile
 from recsys.listens._listenbrainz import ListenBrainzReader
-from recsys.listens._open import reading
+from recsys.listens._open import changed, reading
 from recsys.listens._parquet import ParquetReader
 from recsys.listens._reasons import Reason
 from recsys.listens._spotify import SpotifyReader
@@ -119,10 +119,7 @@ class Judge:
                 rows += len(block.rows)
                 yield block
             if reader.hashing.bytes != file.size:
-                raise BadLogError(
-                    f"{file.name} has changed while the log was read: {file.size} bytes were "
-                    f"listed, {reader.hashing.bytes} read. Run again when its delivery is over."
-                )
+                raise changed(file, f"{file.size} bytes were listed, {reader.hashing.bytes} read")
             self.sources.append(
                 {
                     "name": file.name,

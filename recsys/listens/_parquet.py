@@ -15,7 +15,7 @@ from recsys import columns as c
 from recsys.errors import BadLogError
 from recsys.listens._block import COLUMNS, REQUIRED, Block, repeated
 from recsys.listens._inventory import LogFile
-from recsys.listens._open import HashingReader, local_copy
+from recsys.listens._open import HashingReader, unchanging
 from recsys.listens._sql import Kind, literal
 from recsys.settings import ListensSettings
 
@@ -59,9 +59,11 @@ class ParquetReader:
         Raises:
             BadLogError: a required column is missing, or a column is of a wrong type.
         """
-        path, self.hashing = local_copy(self._file, self._scratch)
-        # Spark's old 96-bit times would overflow in pyarrow's default of nanoseconds.
-        with pq.ParquetFile(path, coerce_int96_timestamp_unit="us") as parquet:
+        with (
+            unchanging(self._file, self._scratch) as (path, self.hashing),
+            # Spark's old 96-bit times would overflow in pyarrow's default of nanoseconds.
+            pq.ParquetFile(path, coerce_int96_timestamp_unit="us") as parquet,
+        ):
             schema = parquet.schema_arrow
             kinds = self._kinds(schema)
             names = [self.names[column] for column in kinds]

@@ -15,6 +15,7 @@ import zstandard
 
 from recsys.errors import BadLogError
 from recsys.listens import clean_day, list_log
+from recsys.listens._open import HashingReader
 
 if TYPE_CHECKING:
     from tests.listens.conftest import Lab
@@ -160,3 +161,31 @@ def test_a_file_that_changes_while_it_is_read_stops_the_run(
     monkeypatch.setattr(line_blocks, growing)
     with pytest.raises(BadLogError, match=r"a\.jsonl has changed while the log was read"):
         clean_day(lab.settings("jsonl"), day, files, [], tmp_path / "out")
+
+
+@pytest.mark.parametrize("format_", ["parquet", "jsonl"])
+def test_a_file_that_is_replaced_between_its_hash_and_its_rows_stops_the_run(
+    lab: Lab, format_: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(name: str, track: str) -> Path:
+        row = lab.listen(track_id=track)
+        if format_ == "parquet":
+            return lab.parquet({name: [value] for name, value in row.items()}, name)
+        with zipfile.ZipFile(lab.partition() / name, "w") as archive:
+            archive.writestr("a.jsonl", json.dumps(row))
+        return lab.partition() / name
+
+    path = write("a.parquet" if format_ == "parquet" else "a.zip", "before")
+    other = write("_other", "behind")
+    assert other.stat().st_size == path.stat().st_size
+    drain = HashingReader.drain
+
+    def replaced(self: HashingReader) -> None:
+        drain(self)
+        if other.exists():
+            other.rename(path)
+
+    monkeypatch.setattr(HashingReader, "drain", replaced)
+    with pytest.raises(BadLogError, match=rf"{path.name} has changed while the log was read"):
+        lab.clean(format_)
+    assert [row["track_id"] for row in lab.clean(format_).listens] == ["behind"]
