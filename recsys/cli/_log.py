@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recsys.cli import _print
-from recsys.settings import ListensSettings, load_settings
+from recsys.settings import ListensSettings, default_paths, load_settings
 
 
 def formats(options: argparse.Namespace) -> int:
@@ -30,9 +30,9 @@ def check_log(options: argparse.Namespace) -> int:
     """Say what a log holds, what would be refused, and which mapping it suggests."""
     from recsys.listens import find_files, guess_format, sample_log
 
-    known = load_settings().listens
-    if known.source != options.source:
-        known = ListensSettings(source=options.source)
+    known = ListensSettings(source=options.source)
+    if default_paths() and (set_up := load_settings().listens).source == options.source:
+        known = set_up
     settings = dataclasses.replace(
         known, source=options.source, user=options.user or known.user or "somebody"
     )
@@ -47,6 +47,8 @@ def check_log(options: argparse.Namespace) -> int:
     print(f"Source    {options.source}")
     print(f"Format    {format_}")
     print(f"Files     {sample.files} ({sample.bytes / 1e6:,.1f} MB), {arrived}")
+    if sample.listeners is not None:
+        print(f"Listeners {sample.listeners:,}, by the first folder below the source")
     if sample.problem:
         print(f"Problem   {_print.plain(sample.problem).plain}")
     print(f"Sample    {sample.read:,} rows: {sample.kept:,} would be kept")

@@ -20,7 +20,7 @@ from typing import Any, Final
 import zstandard
 
 _CHUNK: Final = 1 << 20
-_BLOCK: Final = tarfile.BLOCKSIZE
+_PIECE: Final = 1 << 12
 #: Beyond the first 256 MiB, text may be so many times as large as what it was compressed to.
 MOST_SWELLING: Final = 250
 _FREE_SWELLING: Final = 256 << 20
@@ -48,38 +48,44 @@ class _Source(io.RawIOBase):
         return len(data)
 
 
-class _ZstdReader:
-    """Decompresses every frame of a zstd stream, and notices when the last one is cut short."""
+class _FramesReader:
+    """Decompresses one frame after the other up to the end of what is stored.
 
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        self._frame = zstandard.ZstdDecompressor().decompressobj()
+    Only zeros may lie between frames or behind the last. A piece is small, so that what it swells
+    to is bounded.
+    """
+
+    def __init__(self, start: Callable[[], Any], stream: Any) -> None:
+        self._start = start
+        self._stream = io.BufferedReader(stream, _CHUNK)
+        self._frame = start()
+        self._inside = True
         self._compressed = b""
         self._ready = b""
-        self._inside = False
 
     def read(self, size: int) -> bytes:
         while not self._ready:
-            if not self._compressed:
-                self._compressed = self._stream.read(_CHUNK // 8)
-                if not self._compressed:
-                    if self._inside:
-                        raise EOFError("the last zstd frame is cut short")
-                    return b""
-            self._ready = self._frame.decompress(self._compressed)
-            self._inside = not self._frame.eof
-            self._compressed = b"" if self._inside else self._frame.unused_data
+            piece = self._compressed or self._stream.read(_PIECE)
+            if not piece:
+                if self._inside:
+                    raise DamagedFileError("what is compressed in it is cut short")
+                return b""
             if not self._inside:
-                self._frame = zstandard.ZstdDecompressor().decompressobj()
+                piece = piece.lstrip(b"\0")
+                self._frame, self._inside = self._start(), bool(piece)
+            self._ready = self._frame.decompress(piece) if piece else b""
+            self._compressed = b""
+            if self._frame.eof:
+                self._compressed, self._inside = self._frame.unused_data, False
         data, self._ready = self._ready[:size], self._ready[size:]
         return data
 
 
 _DECOMPRESS: Final[dict[str, Callable[[Any], Any]]] = {
     ".gz": lambda stream: gzip.GzipFile(fileobj=stream),
-    ".bz2": bz2.BZ2File,
-    ".xz": lzma.LZMAFile,
-    ".zst": _ZstdReader,
+    ".bz2": partial(_FramesReader, bz2.BZ2Decompressor),
+    ".xz": partial(_FramesReader, lzma.LZMADecompressor),
+    ".zst": partial(_FramesReader, lambda: zstandard.ZstdDecompressor().decompressobj()),
 }
 _SHORT: Final = {".tgz": ".gz", ".tbz2": ".bz2", ".txz": ".xz", ".tzst": ".zst"}
 
@@ -97,18 +103,16 @@ def is_zip(name: str) -> bool:
 def zip_members(stored: Any, name: str, wanted: Callable[[str], bool]) -> Iterator[Member]:
     """The members of a zip archive that are wanted, named ``archive!member``, decompressed."""
     none = True
+    guard = _Guard(partial(int, stored.seek(0, io.SEEK_END)))
     with zipfile.ZipFile(stored) as archive:
         for info in archive.infolist():
             if info.is_dir() or not wanted(info.filename):
                 continue
             if info.flag_bits & 1:
-                name = PurePosixPath(info.filename).name
-                raise DamagedFileError(f"{name} in it needs a password")
+                raise DamagedFileError("a file in it needs a password")
             with archive.open(info) as member:
-                packed = info.compress_size
-                text = _guarded(member.read, partial(int, packed))
                 none = False
-                yield f"{name}!{info.filename}", text
+                yield f"{name}!{info.filename}", guard.stream(member.read)
     if none:
         raise DamagedFileError(_NO_MEMBER)
 
@@ -127,7 +131,7 @@ def stream_members(
     stem, suffix = name.lower(), PurePosixPath(name.lower()).suffix
     compression = _SHORT.get(suffix, suffix)
     if compression in _DECOMPRESS:
-        text = _guarded(_DECOMPRESS[compression](stored).read, read_so_far)
+        text = _Guard(read_so_far).stream(_DECOMPRESS[compression](stored).read)
         stem = stem.removesuffix(suffix) + (".tar" if suffix in _SHORT else "")
     else:
         text = io.BufferedReader(stored)
@@ -140,18 +144,24 @@ def stream_members(
 def _tar_members(
     text: io.BufferedReader, name: str, wanted: Callable[[str], bool]
 ) -> Iterator[Member]:
-    tail = b""
+    passed = filled = 0  # bytes read, and up to the last of them that is not zero
 
     def read(size: int) -> bytes:
-        nonlocal tail
+        nonlocal passed, filled
         data = text.read(size)
-        tail = (tail + data)[-_BLOCK:]
+        if content := data.rstrip(b"\0"):
+            filled = passed + len(content)
+        passed += len(data)
         return data
 
     none = True
     with tarfile.open(fileobj=_Source(read), mode="r|", bufsize=_CHUNK) as archive:
         for info in archive:
             if info.isfile() and wanted(info.name):
+                if info.issparse():  # a few bytes that stand for any number of zeros
+                    raise DamagedFileError(
+                        "a file in it is stored sparse: pack it without --sparse"
+                    )
                 member = archive.extractfile(info)
                 if member is not None:
                     none = False
@@ -159,24 +169,35 @@ def _tar_members(
             archive.members = []  # type: ignore[attr-defined] # else it remembers every one
     while read(_CHUNK):
         pass
-    if tail.strip(b"\0"):  # an archive ends in blocks of zeros
-        raise EOFError("the archive is cut short")
+    end = archive.offset  # where it met what is no member, garbled or a block of zeros
+    if filled > end:
+        raise DamagedFileError(
+            f"from byte {end:,} on, as unpacked, it holds more and no member of an archive"
+        )
+    if passed == end:  # an archive ends in blocks of zeros
+        raise DamagedFileError("the archive is cut short")
     if none:
         raise DamagedFileError(_NO_MEMBER)
 
 
-def _guarded(read: Callable[[int], bytes], stored_bytes: Callable[[], int]) -> io.BufferedReader:
-    passed = 0
+class _Guard:
+    """Refuses a stored file that swells beyond what a log does, all its members together."""
 
-    def guarded(size: int) -> bytes:
-        nonlocal passed
-        data = read(size)
-        passed += len(data)
-        if passed > _FREE_SWELLING + MOST_SWELLING * stored_bytes():
-            raise DamagedFileError(
-                f"it is over {MOST_SWELLING} times as large as what it is compressed to, as no "
-                "listening log is"
-            )
-        return data
+    def __init__(self, stored_bytes: Callable[[], int]) -> None:
+        self._stored_bytes = stored_bytes
+        self._passed = 0
 
-    return io.BufferedReader(_Source(guarded), _CHUNK)
+    def stream(self, read: Callable[[int], bytes]) -> io.BufferedReader:
+        """What ``read`` gives, as long as it is not too much."""
+
+        def guarded(size: int) -> bytes:
+            data = read(size)
+            self._passed += len(data)
+            if self._passed > _FREE_SWELLING + MOST_SWELLING * self._stored_bytes():
+                raise DamagedFileError(
+                    f"it is over {MOST_SWELLING} times as large as what it is compressed to, as "
+                    "no listening log is"
+                )
+            return data
+
+        return io.BufferedReader(_Source(guarded), _CHUNK)

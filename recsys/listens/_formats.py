@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 from recsys.errors import BadLogError
+from recsys.listens._archive import is_zip
 from recsys.listens._inventory import LogFile, is_history
-from recsys.listens._open import Opened, reading
+from recsys.listens._lines import MAX_LINE_BYTES
+from recsys.listens._open import Opened, reading, unchanging
 
 _HEAD: Final = 1 << 16
 
@@ -63,12 +66,14 @@ def guess_format(files: Sequence[LogFile], scratch: Path) -> str:
     Raises:
         BadLogError: it is none that is known, or the file cannot be read.
     """
-    if any(is_history(PurePosixPath(file.name).name) for file in files):
+    if any(is_history(file.name) and not is_zip(file.name) for file in files):
         return "spotify"
     first = next((file for file in files if file.size), files[0])
     if first.name.endswith((".parquet", ".pq")):
         return "parquet"
     with reading(first):
+        if is_zip(first.name) and _holds_history(first, scratch):
+            return "spotify"
         head = text_head(first, scratch)
     line = next((one for one in head.splitlines() if one.strip()), b"").decode(errors="replace")
     if head.startswith(b"PAR1"):
@@ -77,7 +82,7 @@ def guess_format(files: Sequence[LogFile], scratch: Path) -> str:
         return "lastfm"
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or nested deeper than Python follows
         value = None
     if isinstance(value, dict):
         return "listenbrainz" if "track_metadata" in value else "jsonl"
@@ -87,10 +92,15 @@ def guess_format(files: Sequence[LogFile], scratch: Path) -> str:
     )
 
 
+def _holds_history(file: LogFile, scratch: Path) -> bool:
+    with unchanging(file, scratch) as (path, _), zipfile.ZipFile(path) as archive:
+        return any(is_history(name) and not is_zip(name) for name in archive.namelist())
+
+
 def text_head(file: LogFile, scratch: Path) -> bytes:
-    """The beginning of a file of text, decompressed; of an archive, of its first member."""
+    """The first lines of a file of text, decompressed; of an archive, of its first member."""
     members = Opened(file, scratch, lambda name: name.endswith((".listens", ".jsonl"))).members()
     _, text = next(members, (None, None))
-    head = text.read(_HEAD) if text is not None else b""
+    head = text.read(_HEAD) + text.readline(MAX_LINE_BYTES) if text is not None else b""
     members.close()  # type: ignore[attr-defined]
     return head

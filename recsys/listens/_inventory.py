@@ -24,6 +24,11 @@ _ONLY: Final = {"spotify": ", and all but Streaming_History_Audio_*.json, endson
 _HISTORY: Final = re.compile(
     r"(Streaming_History_Audio_|endsong).*\.json(\.(gz|bz2|xz|zst))?|.*\.zip", re.IGNORECASE
 )
+#: The parts of such a name that Spotify gives: what it is, a year or two and a number, the ending.
+_OWN_NAME: Final = re.compile(
+    r"(Streaming_History_Audio|endsong)((?:[-_]\d{1,4})*(?=\.json)|).*?(\.json(?:\.\w+)?)",
+    re.IGNORECASE,
+)
 _MAGIC: Final = re.compile(r"[*?\[]")
 
 
@@ -107,6 +112,16 @@ def is_history(name: str) -> bool:
     return _HISTORY.fullmatch(PurePosixPath(name).name) is not None
 
 
+def history_name(name: str) -> str:
+    """What a file of a Spotify export is called, without what people add: it may be an id.
+
+    >>> history_name("mine/endsong_3.json"), history_name("endsong_alice.json.gz")
+    ('endsong_3.json', 'endsong.json.gz')
+    """
+    own = _OWN_NAME.fullmatch(PurePosixPath(name).name)
+    return "".join(own.groups()) if own else "export.zip"
+
+
 def _by_listener(files: Sequence[LogFile]) -> list[LogFile]:
     """The same files, named by the listener's number and their own; each knows its listener.
 
@@ -121,8 +136,7 @@ def _by_listener(files: Sequence[LogFile]) -> list[LogFile]:
         for at, file in enumerate(mine[listener], start=1):
             path = PurePosixPath(file.name)
             days = [part for part in path.parts[:-1] if is_day(part)]
-            own = "export.zip" if path.suffix.lower() == ".zip" else path.name
-            name = "/".join((*days, f"listener-{number}", f"{at}-{own}"))
+            name = "/".join((*days, f"listener-{number}", f"{at}-{history_name(file.name)}"))
             named.append(replace(file, name=name, listener=listener or None))
     return named
 

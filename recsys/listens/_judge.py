@@ -18,7 +18,7 @@ from recsys.errors import BadLogError, SettingsError
 from recsys.listens._block import COLUMNS, REQUIRED, Block, Reader, merged
 from recsys.listens._inventory import LogFile
 from recsys.listens._listenbrainz import ListenBrainzReader
-from recsys.listens._open import reading
+from recsys.listens._open import changed, reading
 from recsys.listens._parquet import ParquetReader
 from recsys.listens._reasons import Reason
 from recsys.listens._spotify import SpotifyReader
@@ -119,10 +119,7 @@ class Judge:
                 rows += len(block.rows)
                 yield block
             if reader.hashing.bytes != file.size:
-                raise BadLogError(
-                    f"{file.name} has changed while the log was read: {file.size} bytes were "
-                    f"listed, {reader.hashing.bytes} read. Run again when its delivery is over."
-                )
+                raise changed(file, f"{file.size} bytes were listed, {reader.hashing.bytes} read")
             self.sources.append(
                 {
                     "name": file.name,
@@ -192,6 +189,10 @@ def _rules(kinds: Mapping[str, Kind], window: Window, names: Mapping[str, str]) 
         text = f"CAST(raw_{column} AS VARCHAR)"
         # What an object holds is nobody's column: it may be a device, or an address.
         shown = f"CASE WHEN {text}[1] IN ('{{', '[') AND contains({text}, '{{') THEN 'an object' "
+        if column in _MEASURED and kinds[column] in (Kind.TEXT, Kind.JSON):
+            # Text in such a column came from another one, as an address or a user agent may.
+            shown += f"WHEN {text}[1] = '[' THEN 'a list' WHEN NOT regexp_full_match({text}, "
+            shown += f"'{_HARMLESS}') THEN 'a text of ' || length({text}) || ' characters' "
         shown += f"ELSE left({text}, {_DETAIL_LENGTH}){unit} END"
         return f"{label} || {shown}"
 
@@ -223,6 +224,14 @@ def _rules(kinds: Mapping[str, Kind], window: Window, names: Mapping[str, str]) 
 
 
 _UNITS: Final = (Kind.SECONDS, Kind.MILLISECONDS, Kind.MICROSECONDS, Kind.NANOSECONDS)
+_MEASURED: Final = (c.LISTENED_AT, c.MS_PLAYED, c.DURATION_MS, c.SKIPPED, c.PRIVATE)
+_DAY: Final = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}"
+_HOUR: Final = r"\d{1,2}:\d{2}(:\d{2}([.,]\d*)?)?"
+#: A number, true or false, or a day and perhaps a time in whatever order; an address is neither.
+_HARMLESS: Final = (
+    r"[-+]?\d+([.,]\d*)?([eE][-+]?\d+)?|(?i:true|false)|"
+    rf"[-+]?{_DAY}([Tt ]?{_HOUR})? ?([Zz]|[-+]\d{{2}}:?\d{{0,2}})?"
+)
 _TYPES: Final = {
     c.LISTENED_AT: "BIGINT",
     c.ARTIST_IDS: "VARCHAR[]",

@@ -101,8 +101,8 @@ def reading(file: LogFile) -> Iterator[None]:
 
 
 def _why(error: Exception, file: LogFile) -> str:
-    """What an error says; where it names the folder of a listener, only what kind it is."""
-    if file.listener and file.listener in str(error):
+    """What an error says; of a listener's file only in words of ours, since others name folders."""
+    if file.listener and not isinstance(error, DamagedFileError):
         return (isinstance(error, OSError) and error.strerror) or type(error).__name__
     return str(error) or type(error).__name__
 
@@ -125,14 +125,13 @@ class Opened:
         """
         file = self._file
         if is_zip(file.name):
-            path, self.hashing = local_copy(file, self._scratch)
-            with path.open("rb") as stored:
+            with unchanging(file, self._scratch) as (path, self.hashing), path.open("rb") as stored:
                 yield from zip_members(stored, file.name, self._wanted)
             return
         with fsspec.open(file.url, "rb") as stored:
             self.hashing = hashing = HashingReader(stored)
             if file.size == 0 and is_compressed(file.name):
-                raise EOFError("it is empty")
+                raise DamagedFileError("it is empty")
             yield from stream_members(hashing, lambda: hashing.bytes, file.name, self._wanted)
             hashing.drain()
 
@@ -149,3 +148,33 @@ def local_copy(file: LogFile, scratch: Path) -> tuple[Path, HashingReader]:
         with fetched.open("wb") as copy:
             shutil.copyfileobj(hashing, copy, _CHUNK)
         return fetched, hashing
+
+
+@contextlib.contextmanager
+def unchanging(file: LogFile, scratch: Path) -> Iterator[tuple[Path, HashingReader]]:
+    """`local_copy` for a reader that opens it by its path, and so once more.
+
+    Raises:
+        BadLogError: at the end, if the file was replaced or written to since the beginning.
+    """
+    before = _version(file)
+    yield local_copy(file, scratch)
+    if _version(file) != before:
+        raise changed(file, "it was replaced or written to between its hash and its rows")
+
+
+def changed(file: LogFile, how: str) -> BadLogError:
+    """The error of a file that is not what it was."""
+    return BadLogError(
+        f"{file.name} has changed while the log was read: {how}. Run again when its delivery is "
+        "over."
+    )
+
+
+def _version(file: LogFile) -> tuple[int, ...]:
+    """Tells a file on this machine from the next one of that name; of others a copy is read."""
+    fs, path = url_to_fs(file.url)
+    if not isinstance(fs, LocalFileSystem):
+        return ()
+    found = Path(path).stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import types
 
@@ -15,12 +16,13 @@ from recsys import columns as c
 from recsys.errors import BadLogError
 from recsys.listens._block import COLUMNS, REQUIRED, Block, repeated
 from recsys.listens._inventory import LogFile
-from recsys.listens._open import HashingReader, local_copy
+from recsys.listens._open import HashingReader, unchanging
 from recsys.listens._sql import Kind, literal
 from recsys.settings import ListensSettings
 
 _BATCH_ROWS: Final = 1 << 15
 _BLOCK_BYTES: Final = 64 << 20
+_PAGE_BYTES: Final = 1 << 16
 _TEXT_OR_INTEGER: Final = frozenset({Kind.TEXT, Kind.INTEGER})
 _NUMBER: Final = _TEXT_OR_INTEGER | {Kind.DOUBLE}
 _INSTANT: Final = frozenset({Kind.SECONDS, Kind.MILLISECONDS, Kind.MICROSECONDS, Kind.NANOSECONDS})
@@ -59,9 +61,11 @@ class ParquetReader:
         Raises:
             BadLogError: a required column is missing, or a column is of a wrong type.
         """
-        path, self.hashing = local_copy(self._file, self._scratch)
-        # Spark's old 96-bit times would overflow in pyarrow's default of nanoseconds.
-        with pq.ParquetFile(path, coerce_int96_timestamp_unit="us") as parquet:
+        with (
+            unchanging(self._file, self._scratch) as (path, self.hashing),
+            # Spark's old 96-bit times would overflow in pyarrow's default of nanoseconds.
+            pq.ParquetFile(path, coerce_int96_timestamp_unit="us") as parquet,
+        ):
             schema = parquet.schema_arrow
             kinds = self._kinds(schema)
             names = [self.names[column] for column in kinds]
@@ -71,7 +75,7 @@ class ParquetReader:
                 for column, kind in kinds.items()
             )
             first_row = 1
-            for batches in _grouped(parquet.iter_batches(_BATCH_ROWS, columns=names)):
+            for batches in _grouped(_batches(parquet, path, names)):
                 table = pa.Table.from_batches(
                     [_plain(batch.select(names).rename_columns(list(kinds))) for batch in batches]
                 )
@@ -89,7 +93,12 @@ class ParquetReader:
         kinds = {}
         for column in COLUMNS:
             name = self.names.get(column)
-            if name is None or schema.names.count(name) != 1:
+            if name is not None and schema.names.count(name) > 1:
+                raise BadLogError(
+                    f"{self._file.name} has {schema.names.count(name)} columns {name!r}; expected "
+                    f"one, which is {column}. Write the file again with a name for each."
+                )
+            if name is None or name not in schema.names:
                 if column in REQUIRED:
                     raise BadLogError(
                         f"{self._file.name} has no column {name!r}, which is needed as {column}. "
@@ -135,6 +144,44 @@ _TEXTS: Final = (
     types.is_large_binary,
     types.is_binary_view,
 )
+
+
+def _batches(parquet: pq.ParquetFile, path: Path, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """The rows, so many at a time as fit `_BLOCK_BYTES` if all are as long as the longest may be.
+
+    A value that is stored once for many rows is as long in each of them when it is read: 40,000
+    rows of one text of 60 kB lie in 80 kB. So each row group's dictionaries are looked at first.
+    """
+    meta = parquet.metadata
+    texts = [
+        column.path
+        for column in map(parquet.schema.column, range(meta.num_columns))
+        if column.physical_type == "BYTE_ARRAY" and column.path.split(".")[0] in names
+    ]
+    with pq.ParquetFile(
+        path, metadata=meta, read_dictionary=texts, buffer_size=_PAGE_BYTES
+    ) as dictionaries:
+        for group in range(meta.num_row_groups):
+            stored = meta.row_group(group)
+            if stored.num_rows == 0:
+                continue
+            chunks = [stored.column(at) for at in range(meta.num_columns)]
+            plain = sum(c.total_uncompressed_size for c in chunks if c.path_in_schema in texts)
+            longest = plain / stored.num_rows
+            for batch in dictionaries.iter_batches(1, row_groups=[group], columns=texts):
+                longest += sum(map(_longest, batch.columns))
+                break
+            rows = min(_BATCH_ROWS, max(1, int(_BLOCK_BYTES / max(longest, 1))))
+            yield from parquet.iter_batches(rows, row_groups=[group], columns=names)
+
+
+def _longest(column: pa.Array) -> int:
+    """Bytes of the longest value of a dictionary, which the first row already brings along."""
+    while types.is_list(column.type) or types.is_large_list(column.type):
+        column = column.values
+    if not types.is_dictionary(column.type):
+        return 0
+    return pc.max(pc.binary_length(column.dictionary)).as_py() or 0
 
 
 def _grouped(batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:

@@ -54,6 +54,8 @@ class Sample:
     Attributes:
         files: how many there are, and ``bytes`` in all.
         days: first and last day of arrival, or None for a log without partitions.
+        listeners: how many have a folder, and one more if there are files in none; None for a
+            format in which rows say whose they are.
         read: rows that were looked at; ``kept`` of them would be used.
         refused: rows by reason.
         examples: up to three refused rows of each reason: where, and what was wrong.
@@ -64,6 +66,7 @@ class Sample:
     files: int
     bytes: int
     days: tuple[date, date] | None
+    listeners: int | None
     read: int
     kept: int
     refused: Mapping[str, int]
@@ -96,10 +99,12 @@ def sample_log(settings: ListensSettings) -> Sample:
         except BadLogError as error:
             problem = str(error)
     kept = counted.pop(None, 0)
+    in_folders = settings.format == "spotify"
     return Sample(
         files=len(inventory.files),
         bytes=sum(file.size for file in inventory.files),
         days=(days[0], days[-1]) if days else None,
+        listeners=len({file.listener for file in inventory.files}) if in_folders else None,
         read=kept + counted.total(),
         kept=kept,
         refused={str(reason): rows for reason, rows in counted.most_common()},
@@ -140,7 +145,7 @@ def _names(file: LogFile, format_: str, scratch: Path) -> set[str]:
             return set(pq.read_schema(local_copy(file, scratch)[0]).names)
         names: set[str] = set()
         for line in text_head(file, scratch).splitlines():
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, RecursionError):
                 value = json.loads(line)
                 names |= set(value) if isinstance(value, dict) else set()
         return names

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
@@ -19,7 +19,7 @@ from recsys.errors import SettingsError
 from recsys.listens._archive import is_zip
 from recsys.listens._block import repeated
 from recsys.listens._elements import element_blocks
-from recsys.listens._inventory import LogFile, is_history
+from recsys.listens._inventory import LogFile, history_name, is_history
 from recsys.listens._sql import Kind, value
 from recsys.listens._text import TextReader, json_values, pointer
 from recsys.settings import ListensSettings
@@ -70,7 +70,7 @@ class SpotifyReader(TextReader):
     def _label(self, name: str) -> str:
         """Folders inside an archive are the listener's own business."""
         archive, mark, member = name.partition("!")
-        return archive + mark + PurePosixPath(member).name if mark else name
+        return archive + mark + history_name(member) if mark else name
 
     def _rows(self, stream: io.BufferedReader) -> Iterator[pa.Table]:
         return element_blocks(stream)
@@ -87,6 +87,8 @@ class SpotifyReader(TextReader):
         artist = f"json_extract_string({typed[c.ARTIST_NAME]}, '$')"
         end = value(c.LISTENED_AT, plain["ts"], Kind.TEXT)
         played = value(c.MS_PLAYED, plain["ms_played"], Kind.TEXT)
+        # As text of a timestamp: a number would leave its unit to be guessed.
+        began = f"make_timestamp({end} - 1000 * coalesce({played}, 0))"
         others = ", ".join(plain[name] for name in _PLAIN[-4:])
         values = json_values(
             [pointer(_NAMES[name]) for name in _TYPED],
@@ -98,7 +100,7 @@ class SpotifyReader(TextReader):
                 {typed[c.TRACK_ID]} IS NOT NULL OR coalesce({others}) IS NULL AS music,
                 owner AS {c.USER_ID},
                 {typed[c.TRACK_ID]} AS {c.TRACK_ID},
-                coalesce(CAST({end} - 1000 * coalesce({played}, 0) AS VARCHAR), {plain["ts"]})
+                coalesce(CAST({began} AS VARCHAR), {plain["ts"]})
                     AS {c.LISTENED_AT},
                 CASE WHEN {artist} IS NOT NULL THEN 'spotify:' || md5({artist}) END
                     AS {c.ARTIST_IDS},

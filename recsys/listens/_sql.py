@@ -37,7 +37,7 @@ _PER_SECOND: Final = {
     Kind.NANOSECONDS: 10**9,
 }
 _CLOCK: Final = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?"
-_ZONE: Final = r"[+-]\d{2}(?::?\d{2})?"
+_ZONE: Final = r"[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?"
 
 
 def literal(text: str) -> str:
@@ -127,22 +127,25 @@ def _time(raw: str, kind: Kind) -> str:
     if kind is Kind.INTEGER:
         return _epoch(f"TRY_CAST({raw} AS BIGINT)")
     given = _text(raw, kind)
-    # A leap second is the second after: no clock of ours has it, and POSIX time counts it so.
-    leap = f"({given}[15:19] = '59:60')"
-    text = f"(CASE WHEN {leap} THEN {given}[:17] || '59' || {given}[20:] ELSE {given} END)"
-    later = f"CASE WHEN {leap} THEN 1000000 ELSE 0 END"
     # DuckDB's cast to TIMESTAMP ignores an offset, so it is cut off before and taken off after.
-    clock = f"epoch_us(TRY_CAST(left({text}, {{end}}) AS TIMESTAMP))"
-    offset = f"regexp_extract({text}, '{_ZONE}$')"
+    offset = f"regexp_extract({given}, '{_ZONE}$')"
     minutes = f"coalesce(TRY_CAST(right({offset}[4:], 2) AS BIGINT), 0)"
-    minutes = f"(CAST({offset}[2:3] AS BIGINT) * 60 + {minutes})"
-    shift = f"{minutes} * CASE WHEN {offset}[1] = '-' THEN -60000000 ELSE 60000000 END"
+    minutes = f"(TRY_CAST({offset}[2:3] AS BIGINT) * 60 + {minutes})"
+    shift = f"({minutes} * CASE WHEN {offset}[1] = '-' THEN -1 ELSE 1 END)"
+    # A leap second ends an hour of UTC. It is the second after: no clock of ours has it, and POSIX
+    # time counts it so.
+    minute = f"(TRY_CAST({given}[15:16] AS BIGINT) + 60 - coalesce({shift}, 0) % 60) % 60"
+    leap = f"({given}[17:19] = ':60' AND {minute} = 59)"
+    text = f"(CASE WHEN {leap} THEN {given}[:17] || '59' || {given}[20:] ELSE {given} END)"
+    text = f"replace({text}, 't', 'T')"
+    later = f"CASE WHEN {leap} THEN 1000000 ELSE 0 END"
+    clock = f"epoch_us(TRY_CAST(left({text}, {{end}}) AS TIMESTAMP))"
     zoned = clock.format(end=f"length({text}) - length({offset})")
     return f"""{later} + CASE
-        WHEN regexp_full_match({text}, '{_CLOCK}Z?')
-        THEN {clock.format(end=f"length(rtrim({text}, 'Z'))")}
+        WHEN regexp_full_match({text}, '{_CLOCK}[Zz]?')
+        THEN {clock.format(end=f"length(rtrim({text}, 'Zz'))")}
         WHEN regexp_full_match({text}, '-?[0-9]+') THEN {_epoch(f"TRY_CAST({text} AS BIGINT)")}
-        WHEN regexp_full_match({text}, '{_CLOCK}{_ZONE}') THEN {zoned} - {shift} END"""
+        WHEN regexp_full_match({text}, '{_CLOCK}{_ZONE}') THEN {zoned} - {shift} * 60000000 END"""
 
 
 def _epoch(number: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import pyarrow as pa
@@ -93,6 +94,53 @@ def test_a_log_in_no_known_format_is_an_error_that_names_the_file(
     put("a.csv", "user,track\n1,2\n")
     assert main(["check-log", "log"]) == 30
     assert "a.csv is in none of the formats that are known" in capsys.readouterr().err
+
+
+def test_a_log_can_be_checked_before_there_are_settings(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("luigi.cfg").unlink()
+    assert main(["check-log", put("a.jsonl", json.dumps(LISTEN) + "\n")]) == 0
+    assert "1 rows: 1 would be kept" in capsys.readouterr().out
+
+
+def test_a_row_nested_deeply_or_very_long_is_no_harm(capsys: pytest.CaptureFixture[str]) -> None:
+    deep = '{"a": ' + "[" * 50_000 + "]" * 50_000 + "}"
+    long = json.dumps({"more": "x" * (1 << 17)} | LISTEN)
+    assert main(["check-log", put("a.jsonl", f"{long}\n{deep}\n")]) == 0
+    assert "2 rows: 1 would be kept" in capsys.readouterr().out
+    assert main(["check-log", put("a.jsonl", deep)]) == 30
+    assert "a.jsonl is in none of the formats" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("member", "rows", "format_"),
+    [
+        ("a.jsonl", json.dumps(LISTEN), "jsonl"),
+        ("x/endsong_0.json", f"[{json.dumps(SPOTIFY)}]", "spotify"),
+    ],
+)
+def test_a_zip_is_recognised_by_what_is_in_it(
+    member: str, rows: str, format_: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put("a.zip", "")
+    with zipfile.ZipFile("log/a.zip", "w") as archive:
+        archive.writestr(member, rows)
+    assert main(["check-log", "log"]) == 0
+    said = capsys.readouterr().out
+    assert f"Format    {format_}\n" in said
+    assert "1 rows: 1 would be kept" in said
+
+
+@pytest.mark.parametrize("folder", ["log", "log/eu"])
+def test_the_listeners_of_a_spotify_source_are_counted(
+    folder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for listener in ("alice", "bob"):
+        put(f"eu/{listener}/endsong_0.json", json.dumps([SPOTIFY]))
+    assert main(["check-log", folder]) == 0
+    found = {"log": 1, "log/eu": 2}[folder]
+    assert f"Listeners {found}, by the first folder below the source" in capsys.readouterr().out
 
 
 def test_hostile_text_cannot_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -217,6 +217,15 @@ def test_a_column_that_is_needed_must_be_mapped_to(lab: Lab) -> None:
         lab.clean("parquet", columns={"user_id": "track_name"})
 
 
+@pytest.mark.parametrize("twice", ["private", "user_id"])
+def test_a_parquet_column_that_comes_twice_stops_the_run(lab: Lab, twice: str) -> None:
+    names = ["user_id", "track_id", "listened_at", "private", twice]
+    values = [["u"], ["t"], ["2026-11-16T12:00:00Z"], [True], [True]]
+    lab.parquet(pa.table([pa.array(value) for value in values], names=names))
+    with pytest.raises(BadLogError, match=rf"a\.parquet has 2 columns '{twice}'; expected one"):
+        lab.clean("parquet")
+
+
 def test_a_parquet_file_without_a_needed_column_stops_the_run(lab: Lab) -> None:
     lab.parquet({"user": ["u"], "track_id": ["t"]})
     with pytest.raises(BadLogError, match=r"a\.parquet has no column 'user_id'.*user, track_id"):

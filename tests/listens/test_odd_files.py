@@ -10,11 +10,15 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import zstandard
 
 from recsys.errors import BadLogError
 from recsys.listens import clean_day, list_log
+from recsys.listens._open import HashingReader
+from recsys.listens._parquet import ParquetReader
 
 if TYPE_CHECKING:
     from tests.listens.conftest import Lab
@@ -160,3 +164,56 @@ def test_a_file_that_changes_while_it_is_read_stops_the_run(
     monkeypatch.setattr(line_blocks, growing)
     with pytest.raises(BadLogError, match=r"a\.jsonl has changed while the log was read"):
         clean_day(lab.settings("jsonl"), day, files, [], tmp_path / "out")
+
+
+@pytest.mark.parametrize("format_", ["parquet", "jsonl"])
+def test_a_file_that_is_replaced_between_its_hash_and_its_rows_stops_the_run(
+    lab: Lab, format_: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(name: str, track: str) -> Path:
+        row = lab.listen(track_id=track)
+        if format_ == "parquet":
+            return lab.parquet({name: [value] for name, value in row.items()}, name)
+        with zipfile.ZipFile(lab.partition() / name, "w") as archive:
+            archive.writestr("a.jsonl", json.dumps(row))
+        return lab.partition() / name
+
+    path = write("a.parquet" if format_ == "parquet" else "a.zip", "before")
+    other = write("_other", "behind")
+    assert other.stat().st_size == path.stat().st_size
+    drain = HashingReader.drain
+
+    def replaced(self: HashingReader) -> None:
+        drain(self)
+        if other.exists():
+            other.rename(path)
+
+    monkeypatch.setattr(HashingReader, "drain", replaced)
+    with pytest.raises(BadLogError, match=rf"{path.name} has changed while the log was read"):
+        lab.clean(format_)
+    assert [row["track_id"] for row in lab.clean(format_).listens] == ["behind"]
+
+
+@pytest.mark.parametrize("column", ["track_id", "artist_ids"])
+def test_a_long_value_that_is_stored_once_is_read_a_few_rows_at_a_time(
+    lab: Lab, tmp_path: Path, column: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsys.listens._parquet._BLOCK_BYTES", 1 << 20)
+    rows = 3000
+    table = pa.table({name: [value] * rows for name, value in lab.listen().items()})
+    once = pa.DictionaryArray.from_arrays(
+        np.minimum(np.arange(rows, dtype=np.int32), 1), ["t", "x" * 20_000]
+    )
+    if column == "artist_ids":
+        once = pa.ListArray.from_arrays(np.arange(rows + 1, dtype=np.int32), once)
+        table = table.append_column(column, once)
+    else:
+        table = table.set_column(table.column_names.index(column), column, once)
+    path = lab.parquet(table, store_schema=False)
+    assert path.stat().st_size < 60_000
+    settings = lab.settings("parquet")
+    ((_, (file,)),) = list_log(settings).days.items()
+    names = {name: name for name in table.column_names}
+    blocks = [block.rows for block in ParquetReader(file, names, settings, tmp_path).blocks()]
+    assert sum(map(len, blocks)) == rows
+    assert max(len(block) for block in blocks) * 20_000 < 3 << 20

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 from recsys.cli import main
 from recsys.errors import BadLogError
-from recsys.listens import clean_day, list_log
+from recsys.listens import clean_day, list_log, split_dump
 from recsys.settings import ListensSettings
 
 if TYPE_CHECKING:
@@ -225,3 +226,34 @@ def test_a_listeners_folder_that_may_not_be_listed_is_not_named(
     with pytest.raises(BadLogError, match="cannot be listed: Permission denied") as error:
         list_log(ListensSettings(source=str(tmp_path), format="spotify"))
     assert LISTENER not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "listener", ["ann\u00a0smith", "ann\\smith", "ann's", "ann\"s'", "ann\nsmith", "ann\x85"]
+)
+def test_a_folder_of_odd_characters_reaches_no_error(tmp_path: Path, listener: str) -> None:
+    path = tmp_path / "log" / listener / "endsong_0.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("[]")
+    settings = ListensSettings(source=str(tmp_path / "log"), format="spotify")
+    log = list_log(settings)
+    path.unlink()
+    with pytest.raises(BadLogError, match=r"cannot be read: No such file or directory\.") as error:
+        split_dump(settings, log, tmp_path)
+    assert not {"ann", "smith"} & set(re.findall("[a-z]+", str(error.value)))
+
+
+def test_a_listener_in_the_name_of_a_file_is_left_out(lab: Lab) -> None:
+    folder = lab.partition() / LISTENER
+    folder.mkdir()
+    for name in (f"endsong_{LISTENER}.json", f"Streaming_History_Audio_2024_{LISTENER}.json"):
+        (folder / name).write_text('[{"ts": "soon", "spotify_track_uri": "spotify:track:1"}]')
+    with zipfile.ZipFile(folder / "mine.zip", "w") as archive:
+        archive.write(folder / f"endsong_{LISTENER}.json")
+    day = lab.clean("spotify")
+    assert LISTENER not in repr(day.quarantine)
+    assert [row["file"].split("/")[-1] for row in day.quarantine] == [
+        "1-Streaming_History_Audio.json",
+        "2-endsong.json",
+        "3-export.zip!endsong.json",
+    ]

@@ -201,6 +201,13 @@ def test_a_zip_bomb_stops_the_run(export: Export, monkeypatch: pytest.MonkeyPatc
         export.read()
 
 
+@pytest.mark.parametrize("day", ["1970-01-01T00:29:00Z", "1970-01-20T00:00:00Z"])
+def test_a_clock_that_was_never_set_is_too_early(lab: Lab, day: str) -> None:
+    path = lab.partition() / "endsong_0.json"
+    path.write_text(json.dumps([stream(ts=day, ms_played=0)]))
+    assert lab.clean("spotify", user="ann").reasons == ["time_too_early"]
+
+
 def test_podcasts_audiobooks_and_private_sessions_are_counted_and_nothing_of_them_is_kept(
     lab: Lab,
 ) -> None:
