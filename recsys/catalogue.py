@@ -109,7 +109,7 @@ def edition_catalogue(
         What :func:`join_catalogue` and :func:`recsys.listens.read_catalogue` count.
 
     Raises:
-        BadLogError: the service's catalogue cannot be read; names file and column.
+        BadLogError: the service's catalogue cannot be read; names file, row and column.
     """
     if not files:
         shutil.copyfile(told, out)

@@ -11,7 +11,6 @@ import pytest
 
 from recsys import schemas
 from recsys.catalogue import join_catalogue, roll_catalogue
-from recsys.errors import BadLogError
 from recsys.listens import catalogue_files, read_catalogue
 from recsys.plays import DAILY_TRACKS
 
@@ -193,28 +192,3 @@ def test_rows_without_an_id_are_counted_and_one_artist_may_be_plain_text(service
     counts, found = service.join(log, given)
     assert counts["without_id"] == 2
     assert found["t"]["artist_ids"] == ["a"]
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "said"),
-    [
-        ("a.jsonl", b'{"track_id": "t"}\n{"track_id": "t", "available": "yes"}\n', "available"),
-        ("a.jsonl", b'{"track_id": "t"\n', "a.jsonl"),
-        ("a.parquet", b"PAR1", "a.parquet"),
-    ],
-)
-def test_a_damaged_catalogue_is_an_error_that_names_file_and_column(
-    tmp_path: Path, name: str, content: bytes, said: str
-) -> None:
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(BadLogError, match=said):
-        read_catalogue(catalogue_files(str(tmp_path)), tmp_path / "given.parquet")
-
-
-def test_a_catalogue_of_parquet_needs_a_track_id(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"id": ["t"]}), tmp_path / "a.parquet")
-    with pytest.raises(BadLogError, match=r"a\.parquet has no column 'track_id'.*It has: id"):
-        read_catalogue(catalogue_files(str(tmp_path)), tmp_path / "given.parquet")
-    pq.write_table(pa.table({"track_id": [1], "available": ["x"]}), tmp_path / "a.parquet")
-    with pytest.raises(BadLogError, match="column 'available' is of type string, expected bool"):
-        read_catalogue(catalogue_files(str(tmp_path)), tmp_path / "given.parquet")
