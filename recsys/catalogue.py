@@ -23,15 +23,20 @@ from recsys.songs import song_keys
 
 _FIELDS = ("track_name", "artist_name", "album_name", "artist_ids", "duration_ms")
 
+# An artist without an id goes by the name, which is no other artist's id.
+_BY_NAME = "['name:' || nullif(artist_name, '')]"
+# What a catalogue of ours says of a track, less the artist it knew by the name alone.
+_OWN = f"* REPLACE (nullif(artist_ids, {_BY_NAME}) AS artist_ids)"
+
 # An artist goes by the name given most often where it is the main artist, in tracks of its own
 # before tracks with guests, whose credit may name them too.
-_CATALOGUE = """
+_CATALOGUE = f"""
     WITH track AS (
-        SELECT track_id, {newest} FROM told GROUP BY track_id
+        SELECT track_id, {{newest}} FROM told GROUP BY track_id
     ), credited AS (
         SELECT * REPLACE (
-            coalesce(nullif(artist_ids, []),
-                CASE WHEN artist_name IS NULL THEN [] ELSE [artist_name] END) AS artist_ids)
+            CASE WHEN len(artist_ids) > 0 THEN artist_ids
+                WHEN artist_name <> '' THEN {_BY_NAME} ELSE [] END AS artist_ids)
         FROM track
     ), artist AS (
         SELECT artist_ids[1] AS artist_id, artist_name AS name
@@ -74,7 +79,8 @@ def roll_catalogue(previous: Path | None, days: Sequence[Path], out: Path) -> di
         sources = [f"SELECT {columns}, -1 AS age FROM nothing"]
         if previous is not None:
             sources.append(
-                f"SELECT {columns}, -1 AS age FROM read_parquet({file_list([previous])})"
+                f"SELECT {columns}, -1 AS age "
+                f"FROM (SELECT {_OWN} FROM read_parquet({file_list([previous])}))"
             )
         if days:
             sources.append(
@@ -103,7 +109,7 @@ def edition_catalogue(
         What :func:`join_catalogue` and :func:`recsys.listens.read_catalogue` count.
 
     Raises:
-        BadLogError: the service's catalogue cannot be read; names file and column.
+        BadLogError: the service's catalogue cannot be read; names file, row and column.
     """
     if not files:
         shutil.copyfile(told, out)
@@ -138,7 +144,7 @@ def join_catalogue(told: Path, given: Path, out: Path, *, explicit: bool) -> dic
     with database(out.parent) as connection:
         connection.execute(
             f"""
-            CREATE VIEW log AS FROM read_parquet({file_list([told])});
+            CREATE VIEW log AS SELECT {_OWN} FROM read_parquet({file_list([told])});
             CREATE VIEW every AS FROM read_parquet({file_list([given])});
             CREATE TABLE offer AS
                 SELECT * FROM every
@@ -146,11 +152,12 @@ def join_catalogue(told: Path, given: Path, out: Path, *, explicit: bool) -> dic
                     SELECT track_id FROM log
                     UNION SELECT track_id FROM every
                         SEMI JOIN (
-                            SELECT coalesce(artist_ids[1], artist_name) AS main FROM log
+                            SELECT coalesce(artist_ids, {_BY_NAME})[1] AS main FROM log
                             UNION
-                            SELECT coalesce(artist_ids[1], artist_name) FROM every
+                            SELECT coalesce(artist_ids, {_BY_NAME})[1] FROM every
                                 SEMI JOIN log USING (track_id)
-                        ) AS known ON coalesce(every.artist_ids[1], every.artist_name) = known.main
+                        ) AS known
+                            ON coalesce(every.artist_ids, {_BY_NAME})[1] = known.main
                 ) AS wanted USING (track_id)
                 QUALIFY row_number() OVER (
                     PARTITION BY track_id ORDER BY {said} DESC, to_json(every)::VARCHAR) = 1;

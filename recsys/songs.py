@@ -7,24 +7,59 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_REMASTER: Final = r"(?:remaster(?:ed|isé|isée|izado|izada|izzato)?|リマスター(?:版|盤)?)"
+_REMASTER: Final = (
+    r"(?:re-?master(?:ed|isee?|izad[oa]|isad[oa]|izzat[oa])?|ремастер(?:инг)?"
+    r"|リマスター(?:版|盤)?|리마스터(?:링|드)?(?:\s*버전)?|重[制製]版)"
+)
 _YEAR: Final = r"(?:\d{4}年?)"
+_ANNIVERSARY: Final = r"(?:(?:\d+(?:st|nd|rd|th)\s+)?anniversary)"
+_KIND: Final = r"(?:album|single|original|lp|mono|stereo|explicit|clean|main)"
 #: What names a pressing of a song, and not another take of it.
 _PRESSING: Final = (
     r"(?:"
-    rf"(?:{_YEAR}\s*)?(?:(?:\d{{2}}[- ]?bit|digital(?:ly)?|\d+th anniversary|anniversary)\s+)?"
-    rf"{_REMASTER}(?:\s+(?:version|edition|edit|mix))?(?:\s*(?:in|en)?\s*{_YEAR})?"
-    rf"|{_YEAR}\s*-\s*{_REMASTER}"
-    r"|bonus(?:\s+track)?(?:\s+version)?"
-    r"|(?:super\s+)?deluxe(?:\s+(?:edition|version))?"
-    r"|(?:\d+th\s+)?anniversary(?:\s+(?:edition|version))?|expanded(?:\s+edition)?"
-    r"|(?:original|full)\s+album\s+version"
-    r"|(?:album|single|original|lp|mono|stereo|explicit|clean|main)\s+(?:version|mix|edit)"
-    r"|mono|stereo|explicit|clean|original|radio\s+(?:edit|version|mix)|single\s+edit"
+    rf"(?:{_YEAR}\s*[-/]?\s*)?(?:\d{{2}}[- ]?bit\s+)?(?:digital(?:ly)?\s+|{_ANNIVERSARY}\s+)?"
+    rf"{_REMASTER}(?:\s+{_KIND})?(?:\s+(?:version|edition|edit|mix))?"
+    rf"(?:\s*(?:in|en|/)?\s*{_YEAR})?"
+    r"|bonus\s+track(?:\s+version)?|bonus\s+version"
+    rf"|(?:(?:super\s+)?deluxe|{_ANNIVERSARY}|expanded|special)\s+(?:edition|version)"
+    rf"|(?:original\s+|full\s+|{_YEAR}\s+)?{_KIND}\s+(?:version|mix|edit)"
+    r"|radio\s+(?:edit|version|mix)"
     r'|from\s+"[^"]*"(?:\s+soundtrack)?'
     r")"
 )
-_OPEN, _SHUT = r"(?:[(\[（【]|\s[-–—]|[-–—,;/])\s*", r"\s*(?:$|[)\]）】\-–—,;/])"
+#: Words that name a pressing only where nothing else can be meant.
+_PRESSING_WORD: Final = (
+    rf"(?:bonus|(?:super\s+)?deluxe|{_ANNIVERSARY}|expanded|mono|stereo|explicit|clean|original)"
+)
+_OPEN, _SHUT = r"(?:\(|\s[-–—]|[-–—,;/])\s*", r"\s*(?:$|[)\-–—,;/])"
+_WORD_OPEN, _WORD_SHUT = r"(?:\(|\s[-–—]\s)\s*", r"\s*(?:$|\)|\s[-–—]\s)"
+
+#: A credit of guests, in brackets; and without, up to a bracket or a dash that stands alone.
+#: After a number, "ft" is a length.
+_CREDIT: Final = r"(?:(?:feat|ft)\.|(?:feat|ft|featuring)\s)"
+_GUESTS: Final = (
+    rf"(?s)^(?P<before>.*?)\((?P<guests>(?:{_CREDIT}|with\s|w/)[^)]*)\)(?P<after>.*)$",
+    r"(?s)^(?P<before>.*?(?:[^\s(]\s+|[^\s\d(]\s+))"
+    rf"(?P<guests>{_CREDIT}.*?)(?P<after>(?:\s[-–—]\s|\().*)?$",
+)
+#: A credit that holds one of these may say more than who was there, and is left in the title: a
+#: word of another take, another part of the title, or "with" and "ft" before what is no name.
+_MORE_THAN_GUESTS: Final = (
+    r"(?:^|[^\p{L}\p{N}])(?:"
+    r"(?:live|(?:re)?mix(?:e[ds])?|acoustic|akustik|acustic[ao]|unplugged|demo|karaoke|dub|vip"
+    r"|instrumental|orchestra(?:l)?|symphon(?:y|ic)|strings|choir|a\s?cappella|acapella|piano"
+    r"|version|ver|edit|extended|rework|refix|flip|bootleg|mash-?up|medley|cover|remake|reprise"
+    r"|re-?record(?:ed|ing)|sessions?|rehearsal|outtake|take\s+\d+|alternat(?:e|ive)|stripped"
+    r"|sped|slowed|nightcore|commentary|interview|intro|outro|lyrics|en\s+vivo|ao\s+vivo|dal\s+vivo"
+    r"|en\s+directo|en\s+concert|in\s+concert|ремикс|концерт|живой|вживую|акустика)"
+    r"(?:$|[^\p{L}\p{N}]))"
+    r"|ライ[ブヴ]|リミックス|アコースティック|カラオケ|라이브|리믹스|어쿠스틱|现场|現場|伴奏"
+    r'|[|:;~"]|\s/|/\s'
+    r"|^(?:with\s|w/)\s*(?:the|an?|yo?u|me|us|him|her|them|it|my|your|our|his|their|no|all|every"
+    r"|everything|nothing|some|this|that|these|those|one|each|in|out|or|and|love)(?:$|[^\p{L}\p{N}])"
+    r"|^ft\.?\s*(?:under|tall|deep|high|below|down|long|wide|away)(?:$|[^\p{L}\p{N}])"
+    r"|^feat\s+of\s"
+)
 
 #: Letters that no accent can be taken off.
 _LETTERS: Final = (
@@ -39,21 +74,30 @@ _MARKS: Final = (
     (r"[\x{064B}-\x{0655}\x{0670}\x{0591}-\x{05BD}\x{05BF}-\x{05C7}]", ""),
 )
 
-#: Applied in this order to the lower-case title; each is (RE2 pattern, replacement).
-_RULES: Final = (
-    # Guests are no part of a title: "(feat. X)", "[with X]", "feat. X" at its end.
-    (r"\s*[(\[（【](?:feat\.?|ft\.?|featuring|with|w/)\s[^)\]）】]*[)\]）】]", ""),
-    (r"\s+(?:feat\.?|ft\.|featuring)\s[^(\[（【-]*", " "),
-    # What names a pressing, where it stands in brackets or after a dash; twice, for two of them.
-    (rf"({_OPEN}){_PRESSING}({_SHUT})", r"\1\2"),
-    (rf"({_OPEN}){_PRESSING}({_SHUT})", r"\1\2"),
+#: One spelling of what the rules below look for; each is (RE2 pattern, replacement).
+_SPELLING: Final = (
+    (r"\p{Cc}+", " "),  # a key's parts are set apart by one
+    (r"\s*[(\[{（【〔]\s*", " ("),
+    (r"\s*[)\]}）】〕]", ")"),
+    (r"[“”„‟«»]", '"'),
+)
+#: What is no part of a title: twice each, for two pressings named in a row.
+_PRESSINGS: Final = (
+    *((rf"({_OPEN}){_PRESSING}({_SHUT})", r"\1\2"),) * 2,
+    *((rf"({_WORD_OPEN}){_PRESSING_WORD}({_WORD_SHUT})", r"\1\2"),) * 2,
     # What that leaves behind: empty brackets and dangling dashes.
-    (r"[\s\-–—,;/]+([)\]）】])", r"\1"),
-    (r"([(\[（【])[\s\-–—,;/]+", r"\1"),
-    (r"[(\[（【]\s*[)\]）】]", ""),
+    (r"[\s\-–—,;/]+\)", ")"),
+    (r"\([\s\-–—,;/]+", "("),
+    (r"\(\s*\)", ""),
+    (r"[\s\-–—,;/]+$", ""),
+)
+_PUNCTUATION: Final = (
     # Two spellings of one word.
     (r"\bpt\.?\s*(\d+|[ivx]+)\b", r"part \1"),
     (r"&", " and "),
+    # The marks that make another title: C#, A+.
+    (r"([\p{L}\p{N}])[#♯]([\s)]|$)", r"\1 sharp\2"),
+    (r"([\p{L}\p{N}])\+([\s)]|$)", r"\1 plus\2"),
     # Apostrophes are left out ("dont"); other punctuation and spacing differ between pressings.
     (r"['’‘ʼ`´]", ""),
     (r"[^\p{L}\p{M}\p{N}]+", " "),
@@ -87,18 +131,19 @@ def song_keys(
     >>> key("Déjà Vu (Live 1999 - Remastered)") == key("Déjà Vu")
     False
     """
-    title = pc.utf8_lower(pc.utf8_normalize(track_names, "NFKD"))
-    for pattern, replacement in _MARKS:
-        title = pc.replace_substring_regex(title, pattern, replacement)
+    title = _replaced(pc.utf8_lower(pc.utf8_normalize(track_names, "NFKD")), _MARKS)
     title = pc.utf8_normalize(title, "NFKC")
     for letter, plain in _LETTERS:
         title = pc.replace_substring(title, letter, plain)
-    bare = title
-    for pattern, replacement in _RULES:
-        bare = pc.replace_substring_regex(bare, pattern, replacement)
-    bare = pc.utf8_trim_whitespace(bare)
-    # A title of nothing but marks ("???", "(Remastered)") stands for itself.
-    bare = pc.if_else(pc.equal(bare, ""), pc.utf8_trim_whitespace(title), bare)
+    title = pc.utf8_trim_whitespace(_replaced(title, _SPELLING))
+    song = _replaced(title, _PRESSINGS)
+    for guests in (_GUESTS[0], *_GUESTS):
+        song = _without_guests(song, guests)
+    song = pc.utf8_trim_whitespace(_replaced(song, _PRESSINGS))
+    bare = pc.utf8_trim_whitespace(_replaced(song, _PUNCTUATION))
+    # A title of nothing but marks ("???", "❤", "(Remastered)") stands for itself.
+    for marks in (song, title):
+        bare = pc.if_else(pc.equal(bare, ""), marks, bare)
     known = pc.and_(
         pc.fill_null(pc.not_equal(bare, ""), False),
         pc.fill_null(pc.not_equal(main_artists, ""), False),
@@ -107,3 +152,18 @@ def song_keys(
     by_track = pc.binary_join_element_wise("track", track_ids, "\x1f")
     keys: pa.ChunkedArray = pc.if_else(known, by_song, by_track)
     return keys
+
+
+def _replaced(titles: pa.ChunkedArray, rules: tuple[tuple[str, str], ...]) -> pa.ChunkedArray:
+    for pattern, replacement in rules:
+        titles = pc.replace_substring_regex(titles, pattern, replacement)
+    return titles
+
+
+def _without_guests(titles: pa.ChunkedArray, pattern: str) -> pa.ChunkedArray:
+    """The titles without the first credit of guests, where it says no more than their names."""
+    found = pc.extract_regex(titles, pattern)
+    before, guests, after = (pc.struct_field(found, n) for n in ("before", "guests", "after"))
+    only_guests = pc.invert(pc.match_substring_regex(guests, _MORE_THAN_GUESTS))
+    rest = pc.binary_join_element_wise(before, after, " ")
+    return pc.if_else(pc.fill_null(only_guests, False), rest, titles)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 from recsys import artefact, listens
+from recsys.artefact import Artefact
 from recsys.errors import BadLogError, MissingDataError
 from recsys.requeue import last_read
 from recsys.settings import STOP
@@ -109,6 +110,24 @@ def missing_days(run: Run, week: Week, days: list[date]) -> list[date]:
     return [
         day for day in (begin + timedelta(days=n) for n in range(expected)) if day not in present
     ]
+
+
+def usable_rows(run: Run, day: date) -> int:
+    """Rows of a cleaned day that are no refused ones: those kept, and their duplicates."""
+    rows = Artefact.open(run.home.clean(day)).manifest["rows"]
+    return int(rows["kept"] + rows.get("duplicates", 0))
+
+
+def mostly_refused(run: Run, days: list[date]) -> list[str]:
+    """A sentence for each of ``days`` that has more rows in quarantine than others, with why."""
+    said = []
+    for day in days:
+        clean = Artefact.open(run.home.clean(day))
+        refused, read = clean.manifest["rows"]["quarantined"], clean.manifest["rows"]["read"]
+        if refused > usable_rows(run, day):
+            why = ", ".join(f"{rows} {why}" for why, rows in clean.facts["quarantined"].items())
+            said.append(f"on {day} {refused} of {read} rows are in quarantine ({why})")
+    return said
 
 
 def _changed_files(run: Run, day: date) -> list[str]:

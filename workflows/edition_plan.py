@@ -14,7 +14,7 @@ from recsys.requeue import accepted_contents
 from recsys.settings import STOP
 from recsys.weeks import Week
 from workflows import _run
-from workflows._log_checks import check_days, missing_days
+from workflows._log_checks import check_days, missing_days, mostly_refused, usable_rows
 from workflows._stage import EditionStage
 from workflows.daily_plays import DailyPlaysBefore
 from workflows.listening_log import SplitLog
@@ -53,19 +53,21 @@ class EditionPlan(EditionStage):
         yield DailyPlaysBefore(cutoff=str(self.cutoff))
 
         new = [day for day in days if day >= self.cutoff - timedelta(weeks=1)]
-        read = {day: Artefact.open(run.home.clean(day)).manifest["rows"]["read"] for day in days}
-        odd = odd_days(read, new)
-        empty = empty_days(read, new)
+        usable = {day: usable_rows(run, day) for day in days}
+        odd = odd_days(usable, new)
+        empty = empty_days(usable, new)
         listens = self.settings.listens
         if odd and listens.odd_day == STOP:
             raise MissingDataError(
-                f"{'; '.join(odd)}. Deliver the days again, or accept them: "
-                "[listens] odd_day = continue."
+                f"{'; '.join([*odd, *mostly_refused(run, new)])}. Deliver the days again, or "
+                "accept them: [listens] odd_day = continue."
             )
         if empty and listens.missing_day == STOP:
+            refused = mostly_refused(run, empty)
             raise MissingDataError(
-                f"The log has no rows on {', '.join(map(str, empty))}. Deliver the days again, or "
-                "accept the gap: [listens] missing_day = continue."
+                f"The log has no rows on {', '.join(map(str, empty))}"
+                f"{' that can be used: ' if refused else ''}{'; '.join(refused)}. Deliver the days "
+                "again, or accept the gap: [listens] missing_day = continue."
             )
         with open_store(self.settings.store_url) as store:
             refresh_copy(store, run.home.store_copy)

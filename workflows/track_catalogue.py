@@ -16,6 +16,7 @@ class TrackCatalogue(EditionStage):
     """The catalogue before plus what the new days say, built from the log."""
 
     stage = "catalogue"
+    version = 2
     resources = ONE_AT_A_TIME
 
     @property
@@ -47,8 +48,10 @@ class TrackCatalogue(EditionStage):
         begin = None
         if pinned := plan.catalogue_before:
             week = Week.parse(pinned["week"])
-            begin = week.cutoff(self.settings.edition.lead_hours).date()
-            before = open_pinned(home.catalogue(week), pinned["digest"])
+            found = open_pinned(home.catalogue(week), pinned["digest"])
+            if found.manifest["schema_version"] == self.version:  # else: made by other rules
+                begin = week.cutoff(self.settings.edition.lead_hours).date()
+                before = found
         days = plan.days_between(begin, plan.cutoff)
         with self.draft() as draft:
             draft.rows = roll_catalogue(

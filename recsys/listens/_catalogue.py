@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.json as pj
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recsys import columns as c
-from recsys._tables import TableWriter
+from recsys._tables import TableWriter, arrow, database
 from recsys.errors import BadLogError, MissingDataError
+from recsys.listens._block import repeated
 from recsys.listens._inventory import LogFile, find_files
-from recsys.listens._open import local_copy, reading
+from recsys.listens._lines import line_blocks
+from recsys.listens._open import Opened, local_copy, reading
+from recsys.listens._parquet import _kind, _plain
+from recsys.listens._sql import Kind, value
+from recsys.listens._text import json_values, pointer
 
 #: What a catalogue may say of a track; all but ``track_id`` may be missing.
 GIVEN: Final = pa.schema(
@@ -30,11 +35,21 @@ GIVEN: Final = pa.schema(
         pa.field(c.EXPLICIT, pa.bool_()),
     ]
 )
-_NULLABLE: Final = pa.schema([field.with_nullable(True) for field in GIVEN])
-_ONE_ARTIST: Final = _NULLABLE.set(
-    GIVEN.get_field_index(c.ARTIST_IDS), pa.field(c.ARTIST_IDS, pa.string())
+_WHOLE: Final = frozenset({Kind.TEXT, Kind.INTEGER})
+_FLAG: Final = frozenset({Kind.BOOLEAN, Kind.INTEGER})
+#: Types of a Parquet file's columns that can be read as ours.
+_ACCEPTED: Final = {
+    **dict.fromkeys(GIVEN.names, _WHOLE),
+    c.ARTIST_IDS: _WHOLE | {Kind.LIST},
+    c.DURATION_MS: frozenset({Kind.INTEGER, Kind.DOUBLE}),
+    c.AVAILABLE: _FLAG,
+    c.EXPLICIT: _FLAG,
+}
+_EXPECTED: Final = "Parquet or JSON Lines"
+_COLUMNS: Final = (
+    f"Expected a catalogue with the columns {', '.join(GIVEN.names)}; all but track_id may be "
+    "missing."
 )
-_BLOCK: Final = 16 << 20
 
 
 def catalogue_files(source: str) -> tuple[LogFile, ...]:
@@ -63,73 +78,123 @@ def read_catalogue(files: Sequence[LogFile], out: Path) -> dict[str, int]:
         ``rows`` read, and ``without_id``: rows that name no track and are left out.
 
     Raises:
-        BadLogError: a file cannot be read, or has a column of a wrong type; names both.
+        BadLogError: a file cannot be read, has a column of a wrong type, a value that is none, or
+            no track; or there is no row. Names file, row and column.
     """
     rows = without_id = 0
-    with TableWriter(out, GIVEN) as writer, tempfile.TemporaryDirectory(dir=out.parent) as scratch:
+    with (
+        TableWriter(out, GIVEN) as writer,
+        tempfile.TemporaryDirectory(dir=out.parent) as scratch,
+        database(out.parent) as connection,
+    ):
         for file in files:
-            with reading(file):
-                path, _ = local_copy(file, Path(scratch))
-                for batch in _batches(file, path):
-                    named = batch.filter(pa.compute.not_equal(batch[c.TRACK_ID], ""))
-                    rows += len(batch)
-                    without_id += len(batch) - len(named)
-                    writer.write(named)
+            read = named = 0
+            with reading(file, _EXPECTED):
+                for block, select, kinds in _blocks(file, Path(scratch)):
+                    connection.register("block", block)
+                    given = arrow(connection, _typed(select, kinds))
+                    _check_values(given)
+                    known = given.filter(pc.is_valid(given[c.TRACK_ID])).select(GIVEN.names)
+                    read += len(given)
+                    named += len(known)
+                    for batch in known.cast(GIVEN).to_batches():
+                        writer.write(batch)
+            if read and not named:
+                raise BadLogError(
+                    f"{file.name} names no track: none of its {read} rows has a {c.TRACK_ID}. "
+                    f"{_COLUMNS}"
+                )
+            rows += read
+            without_id += read - named
+    if not rows:
+        raise BadLogError(
+            f"The catalogue has no rows in {', '.join(file.name for file in files[:5])}. Expected "
+            "one a track: without, nothing may be recommended. Deliver it again, or leave "
+            "[catalogue] source empty."
+        )
     return {"rows": rows, "without_id": without_id}
 
 
-def _batches(file: LogFile, path: Path) -> Iterator[pa.RecordBatch]:
-    name = file.name.lower()
-    if name.endswith((".parquet", ".pq")):
-        parquet = pq.ParquetFile(path)
-        _check_names(file, parquet.schema_arrow.names)
-        wanted = [column for column in GIVEN.names if column in parquet.schema_arrow.names]
-        for batch in parquet.iter_batches(columns=wanted):
-            yield _conform(file, batch)
-    elif file.size:
-        yield from _json_batches(file, path)
+def _blocks(file: LogFile, scratch: Path) -> Iterator[tuple[pa.Table, str, dict[str, Kind]]]:
+    """Rows of a file, the SQL that takes what is given out of them, and of what kind that is."""
+    if file.name.lower().endswith((".parquet", ".pq")):
+        path, _ = local_copy(file, scratch)
+        with pq.ParquetFile(path) as parquet:
+            kinds = _parquet_kinds(file, parquet.schema_arrow)
+            first = 1
+            for batch in parquet.iter_batches(columns=list(kinds)):
+                table = pa.Table.from_batches([_plain(batch)])
+                numbers = pa.array(range(first, first + len(table)), pa.int64())
+                table = table.append_column("row", numbers)
+                yield table.append_column("file", repeated(file.name, len(table))), "block", kinds
+                first += len(table)
+        return
+    pointers = [pointer(name) for name in GIVEN.names]
+    fields = ", ".join(
+        f"nullif(typed[{at}], 'null') AS {name}" for at, name in enumerate(GIVEN.names, start=1)
+    )
+    select = f"(SELECT file, row, fault, {fields} FROM ({json_values(pointers, [])}))"
+    for name, stream in Opened(file, scratch, _is_shown).members():
+        for lines in line_blocks(stream):
+            table = lines.append_column("file", repeated(name, len(lines)))
+            yield table, select, dict.fromkeys(GIVEN.names, Kind.JSON)
 
 
-def _json_batches(file: LogFile, path: Path) -> Iterator[pa.RecordBatch]:
-    """JSON Lines; artists may be one text in all rows, or a list in all rows."""
-    for schema in (_NULLABLE, _ONE_ARTIST):
-        options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
-        try:
-            with pa.input_stream(path, compression="detect") as stream:
-                reader = pj.open_json(stream, pj.ReadOptions(block_size=_BLOCK), options)
-                for batch in reader:
-                    yield _conform(file, batch)
-            return
-        except pa.ArrowInvalid as error:
-            if schema is _ONE_ARTIST or c.ARTIST_IDS not in str(error):
-                raise
+def _is_shown(member: str) -> bool:
+    return not any(part.startswith((".", "_")) for part in PurePosixPath(member).parts)
 
 
-def _check_names(file: LogFile, names: list[str]) -> None:
-    if c.TRACK_ID not in names:
+def _parquet_kinds(file: LogFile, schema: pa.Schema) -> dict[str, Kind]:
+    if c.TRACK_ID not in schema.names:
         raise BadLogError(
-            f"{file.name} has no column 'track_id'. It has: {', '.join(names)}. Expected a "
-            f"catalogue with the columns {', '.join(GIVEN.names)}; all but track_id may be missing."
+            f"{file.name} has no column 'track_id'. It has: {', '.join(schema.names)}. {_COLUMNS}"
         )
-
-
-def _conform(file: LogFile, batch: pa.RecordBatch) -> pa.RecordBatch:
-    columns = []
+    kinds = {}
     for field in GIVEN:
-        if field.name not in batch.schema.names:
-            columns.append(pa.nulls(len(batch), field.type))
+        if field.name not in schema.names:
             continue
-        values = batch[field.name]
-        try:
-            if field.name == c.ARTIST_IDS and not pa.types.is_nested(values.type):
-                text = values.cast(pa.string())
-                offsets = pa.array(range(len(text) + 1), pa.int32())
-                values = pa.ListArray.from_arrays(offsets, text, mask=text.is_null())
-            columns.append(values.cast(field.type))
-        except pa.ArrowException as error:
+        if schema.names.count(field.name) > 1:
             raise BadLogError(
-                f"{file.name}: column {field.name!r} is of type {values.type}, expected "
-                f"{field.type} ({error}). Write the catalogue again with that type."
-            ) from error
-    named = pa.compute.fill_null(columns[0], "")
-    return pa.RecordBatch.from_arrays([named, *columns[1:]], schema=GIVEN)
+                f"{file.name} has {schema.names.count(field.name)} columns {field.name!r}, "
+                "expected one. Write the catalogue again with the one that counts."
+            )
+        kind = schema.field(field.name).type
+        found = _kind(kind)
+        if found is None or not (pa.types.is_null(kind) or found in _ACCEPTED[field.name]):
+            raise BadLogError(
+                f"{file.name}: column {field.name!r} is of type {kind}, expected {field.type}. "
+                "Write the catalogue again with that type."
+            )
+        kinds[field.name] = found
+    return kinds
+
+
+def _typed(select: str, kinds: Mapping[str, Kind]) -> str:
+    """SQL of the rows with our types, and ``bad``: the first column whose value is none of it."""
+    fields, bad = [], []
+    for field in GIVEN:
+        if field.name not in kinds:
+            fields.append(f"NULL AS {field.name}")
+            continue
+        typed = value(field.name, field.name, kinds[field.name])
+        bad.append(f"WHEN {field.name} IS NOT NULL AND ({typed}) IS NULL THEN '{field.name}'")
+        if field.name == c.ARTIST_IDS:
+            typed = f"nullif(list_filter({typed}, lambda x: x <> ''), [])"
+        elif pa.types.is_string(field.type):
+            typed = f"nullif({typed}, '')"
+        fields.append(f"{typed} AS {field.name}")
+    return (
+        f"SELECT file, row, fault, CASE {' '.join(bad)} END AS bad, {', '.join(fields)} "
+        f"FROM {select}"
+    )
+
+
+def _check_values(given: pa.Table) -> None:
+    wrong = given.filter(pc.or_(pc.is_valid(given["fault"]), pc.is_valid(given["bad"])))
+    if not len(wrong):
+        return
+    first = wrong.select(["file", "row", "fault", "bad"]).slice(0, 1).to_pylist()[0]
+    why = first["fault"] or (
+        f"{first['bad']} cannot be read as {GIVEN.field(first['bad']).type}, as is expected"
+    )
+    raise BadLogError(f"{first['file']}, row {first['row']}: {why}. Mend the row, or leave it out.")

@@ -79,7 +79,7 @@ class HashingReader(io.RawIOBase):
 
 
 @contextlib.contextmanager
-def reading(file: LogFile) -> Iterator[None]:
+def reading(file: LogFile, expected: str = "[listens] format") -> Iterator[None]:
     """Turn whatever goes wrong while reading ``file`` into a `BadLogError` that names it."""
     try:
         yield
@@ -95,7 +95,7 @@ def reading(file: LogFile) -> Iterator[None]:
         where = "" if file.listener else f" ({file.url})"
         raise BadLogError(
             f"{file.name} cannot be read: {_why(error, file).rstrip('.')}. "
-            "The file may be cut short, damaged, or of another format than [listens] format: "
+            f"The file may be cut short, damaged, or of another format than {expected}: "
             f"deliver it again, or remove it{where}."
         ) from (None if file.listener else error)
 

@@ -53,7 +53,7 @@ def value(column: str, raw: str, kind: Kind) -> str:
         return _time(raw, kind)
     if column in (c.MS_PLAYED, c.DURATION_MS):
         return _milliseconds(raw, kind)
-    if column in (c.SKIPPED, c.PRIVATE):
+    if column in (c.SKIPPED, c.PRIVATE, c.AVAILABLE, c.EXPLICIT):
         return _flag(raw, kind)
     if column == c.ARTIST_IDS:
         return _identifiers(raw, kind)

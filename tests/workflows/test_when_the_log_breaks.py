@@ -64,6 +64,20 @@ def test_an_empty_day_stops_the_run_or_is_said(served: Deployment) -> None:
     assert record(served)["log"]["empty"] == [str(day)]
 
 
+def test_a_day_whose_rows_are_all_refused_is_as_good_as_empty(served: Deployment) -> None:
+    day = LAST_DAYS[NOW]
+    served.write_day(day, [{"user": "x", "listened": 1}] * 72)
+    assert not served.run(NOW)
+    last = served.last_run()
+    assert (last["error"], last["stage"]) == ("MissingDataError", "plan")
+    assert f"no rows on {day} that can be used" in last["why"]
+    assert f"on {day} 72 of 72 rows are in quarantine (72 no_user)" in last["why"]
+    assert serves(served) == BEFORE
+    served.configure(listens={"missing_day": "continue"})
+    assert served.run(NOW)
+    assert record(served)["log"]["empty"] == [str(day)]
+
+
 def test_a_day_a_tenth_of_its_usual_size_stops_the_run_or_is_said(deployment: Deployment) -> None:
     day = LAST_DAYS[NOW]
     for n in range(9):
