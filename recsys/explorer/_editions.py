@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from recsys import artefact
 from recsys.artefact import Artefact
+from recsys.errors import ArtefactError
 from recsys.hindsight import HINDSIGHT_FILE
 from recsys.home import Home
 from recsys.refusals import GATES
@@ -18,6 +19,9 @@ from recsys.report import REPORT_FILE
 from recsys.store import Edition, Store
 from recsys.verdict import Verdict
 from recsys.weeks import Week
+
+#: What reading a damaged file may raise.
+_DAMAGE: Final = (ArtefactError, OSError, ValueError, KeyError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,15 @@ class Known:
     def facts(self) -> Mapping[str, Any]:
         """What its playlists come to, by count; empty where they are gone."""
         made = self.folder / "playlists"
-        return Artefact.open(made).facts if artefact.exists(made) else {}
+        try:
+            return Artefact.open(made).facts if artefact.exists(made) else {}
+        except _DAMAGE:
+            return {}
 
-    def verdicts(self, *, refused: bool = False) -> list[tuple[str, Verdict]]:
+    def verdicts(self, *, refused: bool = False) -> list[tuple[str, Verdict | None]]:
         """What each gate said: of what it let go on, else of what it refused.
+
+        None stands for what cannot be read.
 
         Args:
             refused: only what was refused, and not let go on since.
@@ -71,23 +80,31 @@ class Known:
         said = []
         for gate in GATES:
             passed = artefact.exists(self.folder / gate)
-            path = self.folder / "refused" / f"{gate}.json"
-            if passed:
-                path = Artefact.open(self.folder / gate).file("verdict.json")
-            if path.is_file() and not (refused and passed):
-                document = json.loads(path.read_text(encoding="utf-8"))
-                said.append((gate, Verdict.from_dict(document)))
+            kept = self.folder / "refused" / f"{gate}.json"
+            if (passed or kept.is_file()) and not (refused and passed):
+                said.append((gate, _verdict(self.folder / gate if passed else None, kept)))
         return said
 
     @property
-    def hindsight(self) -> dict[str, Any] | None:
-        """What it says of the editions before it."""
+    def hindsight(self) -> list[dict[str, Any]] | None:
+        """What it says of the editions before it; None where that cannot be read."""
         made = self.folder / "hindsight"
         if not artefact.exists(made):
+            return []
+        try:
+            path = Artefact.open(made).file(HINDSIGHT_FILE)
+            found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["editions"]
+        except _DAMAGE:
             return None
-        path = Artefact.open(made).file(HINDSIGHT_FILE)
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
+
+
+def _verdict(passed: Path | None, refused: Path) -> Verdict | None:
+    try:
+        path = Artefact.open(passed).file("verdict.json") if passed else refused
+        return Verdict.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except _DAMAGE:
+        return None
 
 
 def known_editions(store: Store, home: Home) -> list[Known]:
@@ -122,7 +139,6 @@ def weeks_in_hindsight(editions: list[Known]) -> list[dict[str, Any]]:
     """
     counted: dict[str, dict[str, Any]] = {}
     for edition in editions:
-        document = edition.hindsight
-        for one in document["editions"] if document else ():
+        for one in edition.hindsight or ():
             counted.setdefault(one["edition"], one)
     return [counted[week] for week in sorted(counted, reverse=True)]

@@ -33,7 +33,7 @@ from recsys.explorer._listeners import (
 from recsys.home import Home
 from recsys.listeners import why_no_playlist
 from recsys.report import environment
-from recsys.serve._asked import unescaped, user_of
+from recsys.serve._asked import checked, unescaped, user_of
 from recsys.serve._problems import Kind, ProblemError
 from recsys.settings import Settings
 from recsys.store import Playlist, Store
@@ -51,6 +51,9 @@ _REPORT_HEADERS: Final = {
     **_HEADERS,
     "content-security-policy": f"{_POLICY}style-src 'unsafe-inline'; form-action 'none'",
 }
+
+#: Segments that lead elsewhere, escaped or not.
+_STEPS: Final = frozenset({".", ".."})
 
 #: What this machine calls itself.
 _HERE: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -80,6 +83,7 @@ def routes(settings: Settings, store: Store, *, guarded: bool) -> Sequence[Route
         Route(edition, pages.edition),
         Route(f"{edition}/report", pages.report),
         Route(f"{ROOT}/hindsight", pages.hindsight),
+        Route(f"{ROOT}/{{path:path}}", pages.nothing),
     ]
 
 
@@ -142,7 +146,10 @@ class Pages:
     @_page
     def find(self, request: Request) -> Response:
         """A listener by id, or those whose ids begin so."""
-        begin = request.query_params.get("id", "").strip()
+        begin = checked(request.query_params.get("id", "").strip())
+        if begin in _STEPS:
+            detail = "Browsers take this id for a step in an address: see recsys explain instead."
+            raise ProblemError(Kind.BAD_REQUEST, detail)
         editions = self._readable()
         hidden = self._store.tombstones()
         if begin and begin not in hidden and playlist_or_none(self._store, begin, editions[0]):
@@ -190,9 +197,10 @@ class Pages:
         """Two editions of one listener, side by side."""
         user, editions = self._listener(request), self._readable()
         asked = request.query_params
-        first, second = (
-            editions[self._chosen(editions, asked.get(name))] for name in ("first", "second")
-        )
+        at = self._chosen(editions, asked.get("first"))
+        first, second = editions[at], editions[min(at + 1, len(editions) - 1)]
+        if asked.get("second"):
+            second = editions[self._chosen(editions, asked.get("second"))]
         sides = [playlist_or_none(self._store, user, one) for one in (first, second)]
         if sides == [None, None]:
             raise NoSuchUserError("Neither edition has a playlist for this listener.")
@@ -239,8 +247,15 @@ class Pages:
     def hindsight(self, request: Request) -> Response:
         """What listeners did with the playlists, week by week."""
         del request
-        weeks = weeks_in_hindsight(known_editions(self._store, self._home))
-        return self.render("weeks.html", weeks=weeks)
+        editions = known_editions(self._store, self._home)
+        damaged = [str(one.week) for one in editions if one.hindsight is None]
+        return self.render("weeks.html", weeks=weeks_in_hindsight(editions), damaged=damaged)
+
+    @_page
+    def nothing(self, request: Request) -> Response:
+        """Any other address."""
+        del request
+        raise ProblemError(Kind.NOT_FOUND, "There is no such page.")
 
     def _readable(self) -> list[Known]:
         editions = readable_editions(self._store, self._home)

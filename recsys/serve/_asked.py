@@ -24,6 +24,8 @@ LONGEST_USER: Final = 256
 #: The form of a week. Of those that have it, some years lack the 53rd.
 WEEK: Final = r"^[1-9][0-9]{3}-W(0[1-9]|[1-4][0-9]|5[0-3])$"
 
+#: Names that come with the database, and are no zone: the machine's own, and none.
+_NO_ZONES: Final = frozenset({"localtime", "Factory"})
 _PARAMETERS: Final = ("tz", "format", "default")
 _HALF_ESCAPED: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
@@ -58,9 +60,14 @@ def asked(request: Request) -> Asked:
         user_id=user_of(request.path_params["user"]),
         edition=_edition(request.path_params.get("edition")),
         zone=_zone(given.get("tz")),
-        media_type=_media_type(given.get("format"), request.headers.get("accept")),
+        media_type=_media_type(given.get("format"), combined(request, "accept")),
         default=_default(given.get("default")),
     )
+
+
+def combined(request: Request, name: str) -> str | None:
+    """A header that is a list, however many lines it came in: RFC 9110, 5.3."""
+    return ", ".join(request.headers.getlist(name)) or None
 
 
 def user_of(escaped: str) -> str:
@@ -72,7 +79,15 @@ def user_of(escaped: str) -> str:
     >>> user_of("a%2Fb%20%C3%A9")
     'a/b é'
     """
-    user_id = unescaped(escaped)
+    return checked(unescaped(escaped))
+
+
+def checked(user_id: str) -> str:
+    """A listener's id, as it was given.
+
+    Raises:
+        ProblemError: it is longer than any id.
+    """
     if len(user_id) > LONGEST_USER:
         raise _bad(f"Expected a listener's id of at most {LONGEST_USER} characters.")
     return user_id
@@ -95,7 +110,7 @@ def unescaped(segment: str) -> str:
 @cache
 def zones() -> frozenset[str]:
     """The names of the time zones that this machine knows."""
-    return frozenset(available_timezones())
+    return frozenset(available_timezones() - _NO_ZONES)
 
 
 def _query(raw: bytes) -> Mapping[str, str]:

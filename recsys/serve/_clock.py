@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, time, tzinfo
 from typing import Final
 
 from recsys.weeks import Week
 
-#: Where every day begins first.
-FIRST_ZONE: Final = timezone(timedelta(hours=14))
+#: Moments whose week, and the one after it, have dates in every zone.
+_FIRST: Final = datetime(2, 1, 1, tzinfo=UTC)
+_LAST: Final = datetime(9998, 12, 31, tzinfo=UTC)
+
+
+def within(now: datetime) -> datetime:
+    """What a clock says, or the nearest moment that can be reckoned with.
+
+    >>> within(datetime.max.replace(tzinfo=UTC)).year
+    9998
+    """
+    return min(max(now, _FIRST), _LAST)
 
 
 def today(now: datetime, zone: tzinfo) -> date:

@@ -2,7 +2,8 @@
 
 https://xspf.org/jspf and https://musicbrainz.org/doc/jspf. A track that MusicBrainz knows, one
 whose id is an MBID, is named by its page there; a URI stands for itself; any other id becomes one
-under ``recsys:track:``.
+under ``recsys:track:``. Nothing is known of when a playlist was last changed, so its dates are the
+Monday of its week.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from recsys.store import Playlist, PlaylistTrack
 
 PLAYLIST_EXTENSION: Final = "https://musicbrainz.org/doc/jspf#playlist"
 TRACK_EXTENSION: Final = "https://musicbrainz.org/doc/jspf#track"
+_CREATOR: Final = "recsys"
+_JOIN: Final = ", "
 _URI: Final = re.compile(r"[a-z][a-z0-9+.-]*:[-A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%]+")
 
 
@@ -27,11 +30,13 @@ def to_jspf(playlist: Playlist, status: str) -> dict[str, Any]:
         playlist: as the store gives it.
         status: ``ready`` or ``fallback``.
     """
+    date = datetime.combine(playlist.valid_from, time(), UTC).isoformat()
     over = datetime.combine(playlist.valid_until + timedelta(days=1), time(), UTC)
     about = {
         "created_for": playlist.user_id,
-        "creator": "recsys",
+        "creator": _CREATOR,
         "public": False,
+        "last_modified_at": date,
         "additional_metadata": {
             "algorithm_metadata": {"source_patch": "recsys-weekly"},
             "expires_at": over.isoformat(),
@@ -45,10 +50,11 @@ def to_jspf(playlist: Playlist, status: str) -> dict[str, Any]:
     return {
         "playlist": {
             "title": f"Weekly playlist {playlist.edition}",
-            "creator": "recsys",
-            "date": datetime.combine(playlist.valid_from, time(), UTC).isoformat(),
+            "identifier": _playlist_identifier(playlist),
+            "creator": _CREATOR,
+            "date": date,
             "extension": {PLAYLIST_EXTENSION: about},
-            "track": [_track(track) for track in playlist.tracks],
+            "track": [_track(track, date) for track in playlist.tracks],
         }
     }
 
@@ -71,8 +77,18 @@ def identifier(track_id: str) -> str:
     return f"recsys:track:{quote(track_id, safe='')}"
 
 
-def _track(track: PlaylistTrack) -> dict[str, Any]:
+def _playlist_identifier(playlist: Playlist) -> str:
+    listener = quote(playlist.user_id, safe="")
+    return ":".join(filter(None, ("recsys:playlist", playlist.edition, listener)))
+
+
+def _track(track: PlaylistTrack, date: str) -> dict[str, Any]:
+    joins = [_JOIN] * (len(track.artist_names) - 1) + [""] * bool(track.artist_names)
     metadata = {
+        "artists": [
+            {"artist_credit_name": name, "join_phrase": joined}
+            for name, joined in zip(track.artist_names, joins, strict=True)
+        ],
         "track_id": track.track_id,
         "score": track.score,
         "source": track.source,
@@ -80,7 +96,13 @@ def _track(track: PlaylistTrack) -> dict[str, Any]:
     }
     return {
         "title": track.track_name or track.track_id,
-        "creator": ", ".join(track.artist_names),
+        "creator": _JOIN.join(track.artist_names),
         "identifier": [identifier(track.track_id)],
-        "extension": {TRACK_EXTENSION: {"additional_metadata": metadata}},
+        "extension": {
+            TRACK_EXTENSION: {
+                "added_by": _CREATOR,
+                "added_at": date,
+                "additional_metadata": metadata,
+            }
+        },
     }

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from recsys.errors import NoEditionError, NoSuchUserError
-from recsys.serve._asked import JSPF, Asked, asked
-from recsys.serve._clock import FIRST_ZONE, begins, seconds_to_monday, today
+from recsys.errors import NoEditionError, NoSuchUserError, StoreError
+from recsys.serve._asked import JSPF, Asked, asked, combined
+from recsys.serve._clock import begins, seconds_to_monday, today, within
 from recsys.serve._jspf import to_jspf
 from recsys.serve._problems import Kind, ProblemError
 from recsys.settings import ServeSettings
@@ -31,7 +32,7 @@ STATUS_HEADER: Final = "playlist-status"
 STALE_SECONDS: Final = 86400
 
 
-@dataclass(frozen=True)
+@dataclass
 class Playlists:
     """Answers requests for playlists.
 
@@ -46,20 +47,26 @@ class Playlists:
     settings: ServeSettings
     private: bool
     now: Callable[[], datetime]
+    _has_served: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        with contextlib.suppress(StoreError):
+            self._has_served = self.store.current() is not None
 
     def get(self, request: Request) -> Response:
         """One listener's playlist.
 
         Raises:
             ProblemError: there is none to give.
-            StoreError: the store cannot be read.
+            StoreError: the store cannot be read, or has lost what it served.
         """
-        wish, now = asked(request), self.now()
+        wish, now = asked(request), within(self.now())
         kept = self._kept(now, wish.zone or UTC)
         if wish.edition is None:
             playlist = self._current(wish, now, kept)
         else:
             playlist = self._named(wish, wish.edition, now, kept)
+        self._has_served = True
         over = playlist.valid_until < today(now, wish.zone or UTC)
         status = FALLBACK if wish.edition is None and over else READY
         return _response(request, playlist, status, wish.media_type, kept)
@@ -72,11 +79,12 @@ class Playlists:
             if not wish.default:
                 raise _unknown(kept) from None
         except NoEditionError:
+            self._check_store()
             raise self._none_yet(wish.zone or UTC, now) from None
         return self._default(None if on is None else self._newest_on(Week.of(on)), kept)
 
     def _named(self, wish: Asked, week: Week, now: datetime, kept: str) -> Playlist:
-        zone = wish.zone or FIRST_ZONE
+        zone = wish.zone or UTC
         if wish.zone and begins(week, zone) > now:
             raise self._not_yet(week, zone, now)
         try:
@@ -85,6 +93,7 @@ class Playlists:
             if not wish.default:
                 raise _unknown(kept) from None
         except NoEditionError:
+            self._check_store()
             if week >= Week.of(today(now, zone)):
                 raise self._not_yet(week, zone, now) from None
             detail = "It was never published, was taken back, or is no longer kept."
@@ -96,6 +105,15 @@ class Playlists:
             return self.store.default_playlist(edition)
         except (NoEditionError, NoSuchUserError):  # between two calls, or every track is blocked
             raise _unknown(kept) from None
+
+    def _check_store(self) -> None:
+        """A store goes on serving what it has begun to serve, or it is not there any more."""
+        if self.store.current() is not None:
+            self._has_served = True
+        elif self._has_served:
+            raise StoreError(
+                "it served an edition, and now there is none: its files or rows are gone"
+            )
 
     def _newest_on(self, week: Week) -> str | None:
         """The newest edition that has begun in a week, as ``Store.playlist`` finds it by date."""
@@ -154,7 +172,7 @@ def _response(
     body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     headers = {"etag": tag, "cache-control": kept, "vary": "accept", STATUS_HEADER: status}
-    if _matches(request.headers.get("if-none-match"), tag):
+    if _matches(combined(request, "if-none-match"), tag):
         return Response(None, 304, headers)
     headers["content-length"] = str(len(body))
     return Response(b"" if request.method == "HEAD" else body, 200, headers, media_type)

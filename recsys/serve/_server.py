@@ -12,17 +12,18 @@ from types import FrameType
 from typing import Final, NoReturn
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from recsys.errors import SettingsError
 from recsys.serve._guard import LARGEST_HEADERS
+from recsys.serve._protocol import TimedProtocol
 from recsys.serve.app import create_app
 from recsys.settings import ON, ServeSettings, Settings
 from recsys.store import open_store
 
 #: Requests in work are given so long when the process is told to stop.
 _GRACE_SECONDS: Final = 10
-#: Open connections for each request that may be in work: most of them wait for their client.
-_CONNECTIONS: Final = 16
+_LAST_PORT: Final = 65535
 #: Connections that may wait to be taken.
 _BACKLOG: Final = 2048
 _LOG: Final = logging.getLogger("recsys.serve")
@@ -45,6 +46,8 @@ def run(settings: Settings, host: str | None, port: int | None) -> int:
         host=settings.serve.host if host is None else host,
         port=settings.serve.port if port is None else port,
     )
+    if not 0 <= serve.port <= _LAST_PORT:
+        raise SettingsError(f"--port {port}: expected a whole number from 0 to {_LAST_PORT}.")
     settings = dataclasses.replace(settings, serve=serve)
     _refuse_open_explorer(serve)
     for told in (signal.SIGTERM, signal.SIGINT):  # raised again by uvicorn once it has stopped
@@ -56,20 +59,23 @@ def run(settings: Settings, host: str | None, port: int | None) -> int:
         listener = _listen(serve)
         bound, edition = listener.getsockname(), served.edition if served else "no edition yet"
         _LOG.info("serving %s on %s port %d", edition, bound[0], bound[1])
-        config = uvicorn.Config(
-            app,
-            access_log=False,  # it names paths, and they name listeners
-            log_config=None,
-            server_header=False,
-            proxy_headers=False,
-            ws="none",
-            limit_concurrency=_CONNECTIONS * serve.concurrency,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
-            http="h11",
-            h11_max_incomplete_event_size=2 * LARGEST_HEADERS,
-        )
-        uvicorn.Server(config).run(sockets=[listener])
+        uvicorn.Server(config_of(app)).run(sockets=[listener])
     return 0
+
+
+def config_of(app: ASGIApp) -> uvicorn.Config:
+    """How uvicorn serves the app; how much it does at once is the app's own business."""
+    return uvicorn.Config(
+        app,
+        access_log=False,  # it names paths, and they name listeners
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        http=TimedProtocol,
+        h11_max_incomplete_event_size=2 * LARGEST_HEADERS,
+    )
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:

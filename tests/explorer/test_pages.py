@@ -232,3 +232,38 @@ def test_nothing_is_kept_on_the_way(pages: Pages) -> None:
     assert answer.headers["referrer-policy"] == "no-referrer"
     assert "noindex" in answer.headers["x-robots-tag"]
     assert pages.get("/explorer").headers["location"] == "/explorer/"
+
+
+def test_one_damaged_verdict_hides_no_other_edition(
+    broken: tuple[Pages, Deployment, Store],
+) -> None:
+    pages, deployment, _ = broken
+    (deployment.edition() / "als_model" / "verdict.json").write_text("{")
+    (deployment.edition() / "hindsight" / "hindsight.json").write_text("{")
+    said = words(pages.page(""))
+    assert "als_model: cannot be read" in said
+    assert all(week in said for week in WEEKS)
+    edition = words(pages.page("editions/2026-W47/1"))
+    assert "als_model : what it said cannot be read" in edition
+    assert "playlist_gate" in edition
+    assert "What 2026-W47 counted cannot be read" in words(pages.page("hindsight"))
+
+
+def test_the_served_edition_is_compared_with_the_one_before(pages: Pages) -> None:
+    said = words(pages.page(f"listeners/{USER}/compare"))
+    assert "2026-W47 and 2026-W46 of" in said
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [
+        ("listeners?id=" + "x" * 257, 400, "at most 256 characters"),
+        ("listeners?id=..", 400, "a step in an address"),
+        ("nowhere", 404, "no such page"),
+        ("listeners/a/b/c", 404, "no such page"),
+    ],
+)
+def test_what_leads_nowhere_is_said_in_a_page(
+    pages: Pages, path: str, status: int, said: str
+) -> None:
+    assert said in words(pages.page(path, status))

@@ -64,13 +64,13 @@ class Client:
     def close(self) -> None:
         self._runner.close()
 
-    def weekly(self, user: str, path: str = "", **headers: str) -> Answer:
+    def weekly(self, user: str, path: str = "", **headers: str | tuple[str, ...]) -> Answer:
         return self.send("GET", WEEKLY.format(user) + path, **headers)
 
     def get(self, target: str | bytes, **headers: str) -> Answer:
         return self.send("GET", target, **headers)
 
-    def send(self, method: str, target: str | bytes, **headers: str) -> Answer:
+    def send(self, method: str, target: str | bytes, **headers: str | tuple[str, ...]) -> Answer:
         return self._runner.run(ask(self.app, method, target, headers))
 
     def send_into(self, answers: list[Answer], method: str, target: str) -> None:
@@ -82,7 +82,7 @@ async def ask(
     app: ASGIApp,
     method: str,
     target: str | bytes,
-    headers: Mapping[str, str],
+    headers: Mapping[str, str | tuple[str, ...]],
     answers: list[Answer] | None = None,
 ) -> Answer:
     """Send a request to an app, and add the answer to ``answers``, also where the app raises."""
@@ -99,8 +99,9 @@ async def ask(
         "query_string": query,
         "root_path": "",
         "headers": [
-            (name.replace("_", "-").encode(), value.encode("latin-1"))
+            (name.replace("_", "-").encode(), line.encode("latin-1"))
             for name, value in {"host": "127.0.0.1", **headers}.items()
+            for line in ((value,) if isinstance(value, str) else value)
         ],
         "server": ("test", 80),
         "client": ("test", 1),

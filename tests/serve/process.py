@@ -39,19 +39,24 @@ def reached(process: subprocess.Popen[str]) -> Iterator[tuple[str, subprocess.Po
 
 def start(folder: Path, store_url: str, **settings: object) -> subprocess.Popen[str]:
     """A process that serves a store under some settings, which ``serve.cfg`` keeps."""
+    return start_with(write_settings(folder, store_url, **settings))
+
+
+def write_settings(folder: Path, store_url: str, **settings: object) -> Path:
+    """Write ``serve.cfg``."""
     overlay = folder / "serve.cfg"
     lines = [f"{key} = {value}" for key, value in settings.items()]
     overlay.write_text(
         f"[listens]\nsource = log\n[store]\nurl = {store_url}\n[serve]\n" + "\n".join(lines) + "\n"
     )
-    return start_with(overlay)
+    return overlay
 
 
-def start_with(overlay: Path) -> subprocess.Popen[str]:
+def start_with(overlay: Path, *arguments: str) -> subprocess.Popen[str]:
     """A process that serves under the settings of a file, in its folder."""
     environment = {"LUIGI_CONFIG_PATH": str(overlay), "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        [sys.executable, "-c", CODE, "serve"],
+        [sys.executable, "-c", CODE, "serve", *arguments],
         cwd=overlay.parent,
         env={**os.environ, **environment},
         stderr=subprocess.PIPE,

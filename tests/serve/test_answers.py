@@ -125,7 +125,25 @@ def test_before_its_monday_an_edition_says_when(serving: Callable[..., Client]) 
 def test_a_week_to_come_says_when_it_begins_first(client: Client) -> None:
     answer = client.weekly("ada", "/2026-W48")
     assert (answer.status, answer.problem) == (404, "not-yet")
-    assert answer.json["available_from"] == "2026-11-23T00:00:00+14:00"
+    assert answer.json["available_from"] == "2026-11-23T00:00:00+00:00"
+    assert answer.json["overdue"] is False
+
+
+def test_the_sunday_before_it_begins_a_week_is_not_late(client: Client) -> None:
+    client.now = datetime(2026, 11, 22, 20, tzinfo=UTC)  # Monday has begun in Auckland
+    answer = client.weekly("ada", "/2026-W48")
+    assert answer.json["detail"] == "Its week has not begun."
+    there = client.weekly("ada", "/2026-W48?tz=Pacific/Auckland")
+    assert (there.problem, there.json["overdue"]) == ("not-yet", True)
+
+
+@pytest.mark.parametrize("year", [1, 9999])
+@pytest.mark.parametrize("zone", ["", "?tz=Pacific/Kiritimati", "?tz=Etc/GMT%2B12"])
+def test_a_clock_that_is_wrong_is_no_fault(client: Client, year: int, zone: str) -> None:
+    day = (1, 1) if year == 1 else (12, 31)
+    client.now = datetime(year, *day, tzinfo=UTC)
+    for path in ("", "/2026-W47", "/9999-W52"):
+        assert client.weekly("ada", path + zone).status in (200, 404)
 
 
 def test_a_week_that_never_was_is_no_edition(client: Client) -> None:
@@ -156,6 +174,13 @@ def test_the_form_is_the_one_that_is_liked_best(
     assert answer.headers["vary"] == "accept"
 
 
+def test_a_list_may_come_in_several_headers(client: Client) -> None:
+    answer = client.weekly("ada", accept=("text/html", JSPF))
+    assert answer.headers["content-type"] == JSPF
+    tag = client.weekly("ada").headers["etag"]
+    assert client.weekly("ada", if_none_match=('"other"', tag)).status == 304
+
+
 def test_a_form_that_there_is_not(client: Client) -> None:
     assert client.weekly("ada", accept="text/html").problem == "not-acceptable"
     assert client.weekly("ada", "?format=xspf").problem == "bad-request"
@@ -166,12 +191,18 @@ def test_jspf_is_what_listenbrainz_reads(client: Client) -> None:
     about = playlist["extension"]["https://musicbrainz.org/doc/jspf#playlist"]
     assert about["created_for"] == "ada"
     assert about["additional_metadata"]["status"] == "ready"
+    assert about["last_modified_at"] == playlist["date"]
     assert playlist["title"] == "Weekly playlist 2026-W47"
+    assert playlist["identifier"] == "recsys:playlist:2026-W47:ada"
     assert playlist["date"] == "2026-11-16T00:00:00+00:00"
     second = playlist["track"][1]
     assert second["title"] == "Número 2 🎵"
     assert second["identifier"] == ["recsys:track:2026-W47%2Fada%2F2"]
-    metadata = second["extension"]["https://musicbrainz.org/doc/jspf#track"]["additional_metadata"]
+    track = second["extension"]["https://musicbrainz.org/doc/jspf#track"]
+    assert (track["added_at"], track["added_by"]) == (playlist["date"], "recsys")
+    metadata = track["additional_metadata"]
+    credit = "".join(one["artist_credit_name"] + one["join_phrase"] for one in metadata["artists"])
+    assert credit == second["creator"] != ""
     assert metadata["because_track_id"] == "heard/ada"
     assert "created_for" not in str(client.weekly("x", "?format=jspf&default=true").json)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from recsys.store import Store
-from tests.serve.process import serving, start
+from tests.serve.process import serving, start, start_with, write_settings
 
 
 @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
@@ -76,6 +76,16 @@ def test_a_port_that_is_taken_ends_it_with_50(tmp_path: Path, store_url: str) ->
         _, error = process.communicate(timeout=60)
     assert process.returncode == 50
     assert "Name an address of this machine and a free port" in error
+
+
+@pytest.mark.parametrize("port", ["99999", "65536", "-1"])
+def test_a_port_that_is_none_is_a_wrong_setting(tmp_path: Path, store_url: str, port: str) -> None:
+    write_settings(tmp_path, store_url)
+    _, error = (process := start_with(tmp_path / "serve.cfg", "--port", port)).communicate(
+        timeout=60
+    )
+    assert process.returncode == 50
+    assert f"--port {port}: expected a whole number from 0 to 65535" in error
 
 
 def test_what_is_no_store_ends_it_with_30(tmp_path: Path) -> None:

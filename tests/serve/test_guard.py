@@ -18,6 +18,7 @@ from recsys.serve.app import create_app
 from recsys.settings import StoreSettings
 from recsys.store import Store
 from tests.serve.asking import Answer, Client, ask, settings_for
+from tests.store.making import make
 
 WEEKLY = "/v1/users/ada/playlists/weekly"
 
@@ -102,6 +103,30 @@ def test_a_store_that_is_down(
     assert b"example.org" not in answer.body
     assert client.get("/health/live").status == 200
     assert client.get("/metrics").status == 200
+
+
+@pytest.mark.parametrize(
+    "query", ["", "/2026-W46", "/2026-W47", "/2026-W48", "?tz=Europe/Berlin", "?default=true"]
+)
+def test_a_store_that_vanishes_is_down(
+    served: Store, client: Client, tmp_path: Path, query: str
+) -> None:
+    (tmp_path / "store").rename(tmp_path / "elsewhere")
+    answer = client.get(WEEKLY + query)
+    assert (answer.status, answer.problem) == (503, "store-unavailable")
+    assert answer.headers["cache-control"] == "no-store"
+    (tmp_path / "elsewhere").rename(tmp_path / "store")
+    assert client.get(WEEKLY).status == 200
+
+
+def test_a_store_whose_first_edition_came_meanwhile_vanishes(store: Store, tmp_path: Path) -> None:
+    client = Client(store)
+    assert client.get(WEEKLY).problem == "not-yet"
+    make("2026-W47").publish(store)
+    assert client.get(WEEKLY).status == 200
+    (tmp_path / "store").rename(tmp_path / "elsewhere")
+    assert client.get(WEEKLY).problem == "store-unavailable"
+    client.close()
 
 
 def test_a_fault_is_a_problem_too(

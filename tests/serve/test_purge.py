@@ -43,3 +43,52 @@ def test_a_cache_that_refuses_is_warned_of(caplog: pytest.LogCaptureFixture) -> 
 def test_without_a_cache_nothing_is_said(caplog: pytest.LogCaptureFixture) -> None:
     purge("")
     assert not caplog.text
+
+
+def test_a_cache_that_never_ends_its_answer_is_not_waited_for(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsys.serve.purge._SECONDS_TO_WAIT", 0.3)
+    left = threading.Event()
+
+    class Drips(BaseHTTPRequestHandler):
+        def do_BAN(self) -> None:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+            while not left.wait(0.02):
+                self.wfile.write(b"x")
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Drips) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        purge(f"http://127.0.0.1:{server.server_port}/")
+        left.set()
+        thread.join()
+    assert "was not emptied (no answer within" in caplog.text
+
+
+def test_the_cache_is_asked_by_no_proxy(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = threading.Event()
+
+    class Takes(BaseHTTPRequestHandler):
+        def do_BAN(self) -> None:
+            asked.set()
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with HTTPServer(("127.0.0.1", 0), Takes) as server:
+        server.timeout = 10
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        purge(f"http://127.0.0.1:{server.server_port}/")
+        thread.join()
+    assert asked.is_set()
+    assert not caplog.text
