@@ -16,8 +16,8 @@ from recsys import artefact, models, schemas
 from recsys.artefact import Artefact
 from recsys.candidates import Candidates
 from recsys.choice import judge, qualities
-from recsys.errors import ArtefactError, NoEditionError, SettingsError
-from recsys.evaluation import Comparison, Model
+from recsys.errors import ArtefactError, NoEditionError, RecsysError, SettingsError
+from recsys.evaluation import POPULARITY, Comparison, Model
 from recsys.explain import Listener, MadeEdition, open_edition
 from recsys.frames import Rows
 from recsys.home import Home
@@ -160,7 +160,7 @@ class Edition:
     @property
     def catalogue(self) -> Rows:
         """Tracks, names, credited artists, song keys (:data:`recsys.schemas.CATALOGUE`)."""
-        return Rows([self.artefact("catalogue").file("catalogue.parquet")])
+        return Rows([self.artefact("catalogue").file("catalogue.parquet")], owner=self)
 
     @cached_property
     def matrix(self) -> TasteMatrix:
@@ -180,7 +180,7 @@ class Edition:
     @property
     def playlists(self) -> Rows:
         """Everyone's playlist (:data:`recsys.schemas.PLAYLISTS`)."""
-        return Rows([self.artefact("playlists").file("playlists.parquet")])
+        return Rows([self.artefact("playlists").file("playlists.parquet")], owner=self)
 
     @property
     def evaluation(self) -> Comparison:
@@ -275,6 +275,7 @@ class Edition:
         Raises:
             ArtefactError: a model knows of the week that it would be judged by.
             MissingDataError: nobody heard anything new in the week.
+            RecsysError: a name is that of a model that is scored anyway, or a model is none.
         """
         pinned = pinned_models(self.home, self.plan)
         with tempfile.TemporaryDirectory() as spill:
@@ -288,7 +289,17 @@ class Edition:
         Args:
             name: of the model.
             evaluation: from :meth:`evaluate`.
+
+        Raises:
+            RecsysError: the evaluation compares no such model with popularity; says which it does.
         """
+        over = f"_over_{POPULARITY}"
+        if name + over not in evaluation.paired:
+            there = [one.removesuffix(over) for one in evaluation.paired if one.endswith(over)]
+            raise RecsysError(
+                f"The evaluation compares no model {name!r} with popularity. Models that it can "
+                f"judge: {', '.join(there) or 'none'}."
+            )
         return judge(
             name,
             quality=qualities(evaluation.to_dict()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,7 +16,7 @@ from scipy.sparse import csr_matrix
 
 import recsys
 from recsys import models
-from recsys.errors import ArtefactError, NoEditionError, SettingsError
+from recsys.errors import ArtefactError, NoEditionError, RecsysError, SettingsError
 from recsys.loading import Edition
 from recsys.settings import AlsSettings, load_settings
 
@@ -141,6 +142,28 @@ def test_a_model_that_knows_the_week_is_not_judged_by_it(edition: Edition) -> No
         edition.evaluate({"mine": edition.model})
 
 
+@pytest.mark.parametrize(
+    ("name", "model", "said"),
+    [
+        ("popularity", AlsSettings(), "There is a model 'popularity' already"),
+        ("parent", AlsSettings(), "otherwise than .*parent.*popularity"),
+        ("mine", 3, "'mine' is 3: expected an AlsSettings"),
+        ("mine", BM25Recommender, "expected an AlsSettings"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(
+    edition: Edition, name: str, model: object, said: str
+) -> None:
+    with pytest.raises(RecsysError, match=said):
+        edition.evaluate({name: model})  # type: ignore[dict-item]
+
+
+def test_only_a_model_that_was_scored_is_judged(edition: Edition) -> None:
+    for name in ("typo", "popularity"):
+        with pytest.raises(RecsysError, match=rf"no model '{name}' .* can judge: parent"):
+            edition.judge(name, edition.evaluation)
+
+
 def test_the_editions_own_model_makes_its_own_playlists(edition: Edition) -> None:
     trial = edition.playlists_from(edition.model)
     assert trial.playlists.to_arrow() == edition.playlists.to_arrow()
@@ -163,6 +186,15 @@ def test_a_trial_is_gone_with_the_object(edition: Edition) -> None:
     folder = trial.folder
     assert folder.exists()
     del trial
+    assert not folder.exists()
+
+
+def test_the_rows_of_a_trial_outlive_its_name(edition: Edition) -> None:
+    playlists = edition.playlists_from(edition.model).playlists
+    gc.collect()
+    assert len(playlists.to_pandas()) == len(edition.playlists)
+    folder = playlists.files[0].parent
+    del playlists
     assert not folder.exists()
 
 
