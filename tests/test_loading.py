@@ -15,7 +15,7 @@ from implicit.nearest_neighbours import BM25Recommender
 from scipy.sparse import csr_matrix
 
 import recsys
-from recsys import models
+from recsys import artefact, models
 from recsys.errors import ArtefactError, NoEditionError, RecsysError, SettingsError
 from recsys.loading import Edition
 from recsys.settings import AlsSettings, load_settings
@@ -92,6 +92,41 @@ def test_a_week_that_is_not_there_names_those_that_are(simulated: Path, tmp_path
         recsys.load(WEEK, home=tmp_path)
     with pytest.raises(SettingsError, match="YYYY-Www"):
         recsys.load("last week", home=home)
+
+
+def test_a_week_tuned_before_it_is_planned_has_its_tuning(
+    simulated: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LUIGI_CONFIG_PATH", str(simulated / "overlay.cfg"))
+    monkeypatch.chdir(tmp_path)
+    with artefact.write(
+        tmp_path / "tuning" / "2026-W48", stage="tuning", version=1, seed=1
+    ) as draft:
+        artefact.write_json(draft.path / "evidence.json", {"verdict": "better"})
+    found = recsys.load("2026-W48", home=tmp_path)
+    assert found.tuning == {"verdict": "better"}
+    for name in ("plan", "listens", "model", "playlists", "unseen"):
+        with pytest.raises(ArtefactError, match=r"WeeklyPlaylists .*2026-W48 --revision 1"):
+            getattr(found, name)
+    with pytest.raises(NoEditionError, match="Revisions: 1"):
+        recsys.load("2026-W48", home=tmp_path, revision=2)
+
+
+def test_a_stage_that_is_none_is_told_from_one_not_made(edition: Edition) -> None:
+    with pytest.raises(ArtefactError, match=r"no stage .nosuch.: expected .*als_model"):
+        edition.artefact("nosuch")
+    for path in edition.folder.iterdir():
+        if artefact.exists(path):
+            assert edition.artefact(path.name).path == path
+
+
+def test_playlists_are_made_with_settings_or_a_model_of_ours(edition: Edition) -> None:
+    few = AlsSettings(factors=4, iterations=2)
+    made = edition.playlists_from(few)
+    assert made.model.settings == few
+    assert len(made.playlists) == len(edition.playlists)
+    with pytest.raises(RecsysError, match="expected an ALSModel"):
+        edition.playlists_from(models.ImplicitALS(4))  # type: ignore[arg-type]
 
 
 def test_a_stage_that_is_not_there_says_what_makes_it(edition: Edition, tmp_path: Path) -> None:
