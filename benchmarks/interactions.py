@@ -17,6 +17,9 @@ from recsys.errors import BadLogError, MissingDataError
 from recsys.models._objective import confidences
 
 _PAIR: Final = ("user", "item")
+_STRINGS: Final = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+#: What ids are once they are read.
+_KINDS: Final = {pa.int64(): "integers", pa.large_string(): "strings"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ class Pairs:
 def read_pairs(path: Path) -> Pairs:
     """Read columns ``user`` and ``item`` (integers or strings) and, if there is one, ``weight``.
 
-    A weight of 0 says nothing and is left out.
+    Strings may be of any kind that pandas and Polars write, categories among them. A weight of 0
+    says nothing and is left out.
 
     Raises:
         MissingDataError: there is no such file, or nothing in it.
@@ -52,11 +56,6 @@ def read_pairs(path: Path) -> Pairs:
             weight is negative or not finite; the row is named.
     """
     table = _read(path)
-    for name in _PAIR:
-        if not (pa.types.is_integer(table[name].type) or pa.types.is_string(table[name].type)):
-            raise BadLogError(
-                f"{path}: column {name} is {table[name].type}: expected integers or strings."
-            )
     weights = _weights(path, table)
     kept = weights > 0
     if not kept.any():
@@ -77,12 +76,22 @@ def read_wanted(path: Path, known: Pairs) -> tuple[csr_matrix, int]:
 
     Returns:
         bool ``[users, items]``, and how many pairs are of a user or an item that is not known.
+
+    Raises:
+        MissingDataError: there is no such file.
+        BadLogError: it is no Parquet, a column is missing, of a wrong type or of another one than
+            in the training file, or a value is null.
     """
     table = _read(path)
-    wanted = {
-        name: pc.index_in(table[name].cast(ids.type, safe=True), value_set=ids).combine_chunks()
-        for name, ids in zip(_PAIR, (known.users, known.items), strict=True)
-    }
+    wanted = {}
+    for name, ids in zip(_PAIR, (known.users, known.items), strict=True):
+        if table[name].type != ids.type:
+            kind, other = (_KINDS[one] for one in (table[name].type, ids.type))
+            raise BadLogError(
+                f"{path}: column {name} holds {kind}, and that of the training file {other}: "
+                "expected the same in both."
+            )
+        wanted[name] = pc.index_in(table[name], value_set=ids).combine_chunks()
     both = np.logical_and(*(codes.is_valid().to_numpy(False) for codes in wanted.values()))
     row, column = (codes.fill_null(0).to_numpy()[both] for codes in wanted.values())
     held = csr_matrix((np.ones(len(row), bool), (row, column)), known.strength.shape)
@@ -104,11 +113,33 @@ def _read(path: Path) -> pa.Table:
             f"{path} has no column {' and none '.join(missing)}; it has "
             f"{', '.join(table.column_names)}. Expected user, item and, if there is one, weight."
         )
+    for name in _PAIR:
+        where = table.column_names.index(name)
+        table = table.set_column(where, name, _ids(path, name, table[name]))
     for name in {*_PAIR, "weight"} & {*table.column_names}:
         if table[name].null_count:
             row = pc.index(table[name].is_null(), True).as_py()
             raise BadLogError(f"{path}: column {name} is null in row {row}: expected a value.")
     return table
+
+
+def _ids(path: Path, name: str, ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Integers as int64, strings of any kind as large strings; categories are looked up."""
+    if pa.types.is_dictionary(ids.type):
+        ids = ids.cast(ids.type.value_type)
+    if pa.types.is_integer(ids.type):
+        wanted = pa.int64()
+    elif any(is_kind(ids.type) for is_kind in _STRINGS):
+        wanted = pa.large_string()
+    else:
+        raise BadLogError(f"{path}: column {name} is {ids.type}: expected integers or strings.")
+    try:
+        return ids.cast(wanted)
+    except pa.ArrowException as error:
+        raise BadLogError(
+            f"{path}: column {name} holds an integer beyond 64 bits with a sign: {error}. Write it "
+            "as a string."
+        ) from error
 
 
 def _weights(path: Path, table: pa.Table) -> npt.NDArray[Any]:

@@ -30,7 +30,15 @@ class Rows:
             ``read_parquet``, which read no more than a query needs; none for a table in memory.
     """
 
-    def __init__(self, source: pa.Table | Sequence[Path], schema: pa.Schema | None = None) -> None:
+    def __init__(
+        self,
+        source: pa.Table | Sequence[Path],
+        schema: pa.Schema | None = None,
+        *,
+        owner: object = None,
+    ) -> None:
+        """Rows of ``source``; ``owner``, which its files may go with, lives as long as they do."""
+        self._owner = owner
         self.files: tuple[Path, ...] = () if isinstance(source, pa.Table) else tuple(source)
         self._rows = (
             ds.dataset(source)

@@ -16,8 +16,8 @@ from recsys import artefact, models, schemas
 from recsys.artefact import Artefact
 from recsys.candidates import Candidates
 from recsys.choice import judge, qualities
-from recsys.errors import ArtefactError, NoEditionError, SettingsError
-from recsys.evaluation import Comparison, Model
+from recsys.errors import ArtefactError, NoEditionError, RecsysError, SettingsError
+from recsys.evaluation import POPULARITY, Comparison, Model
 from recsys.explain import Listener, MadeEdition, open_edition
 from recsys.frames import Rows
 from recsys.home import Home
@@ -25,6 +25,7 @@ from recsys.matrix import TasteMatrix
 from recsys.models import ALSModel
 from recsys.plan import Plan, pinned_models
 from recsys.plays import DAILY_PLAYS
+from recsys.record import STAGES
 from recsys.refusals import GATES
 from recsys.settings import AlsSettings, Settings, load_settings
 from recsys.trial import evaluate_models, make_trial
@@ -36,13 +37,17 @@ from recsys.weeks import Week
 def load(week: str, *, home: Path | str | None = None, revision: int | None = None) -> Edition:
     """An edition, whose artefacts are read when they are asked for. Nothing is written.
 
+    A week that is tuned before it is planned has ``tuning`` and ``trials``, and the settings of
+    now; all else of it says what makes it.
+
     Args:
         week: ``YYYY-Www``.
         home: the folder that everything is kept under; by default the one that the settings name.
         revision: of the edition; by default the newest planned.
 
     Raises:
-        SettingsError: the week is none, or no home is named and the settings are not usable.
+        SettingsError: the week is none, or the settings are needed, for want of a home or a plan,
+            and not usable.
         NoEditionError: there is no such edition; says which there are.
 
     >>> edition = load("2026-W47")  # doctest: +SKIP
@@ -57,6 +62,9 @@ def load(week: str, *, home: Path | str | None = None, revision: int | None = No
         raise SettingsError(str(error)) from None
     bare = Home(root, "", "")
     there = bare.revisions(wanted)
+    tuned = not there and artefact.exists(bare.tuning(wanted))
+    if tuned:
+        there = [1]
     if not there:
         weeks = ", ".join(map(str, bare.weeks())) or "none yet"
         raise NoEditionError(f"There is no edition {week} under {root}. Editions: {weeks}.")
@@ -67,7 +75,7 @@ def load(week: str, *, home: Path | str | None = None, revision: int | None = No
         )
     revision = revision or max(there)
     folder = bare.edition(wanted, revision)
-    shaped = Plan.load(folder / "plan").document["settings"]
+    shaped = load_settings().shaping() if tuned else Plan.load(folder / "plan").document["settings"]
     settings = Settings.shaped(shaped, root)
     return Edition(wanted, revision, folder, settings, Home.of(settings))
 
@@ -100,8 +108,11 @@ class Edition:
         """The artefact of a stage, by the name of its folder, such as ``als_model``.
 
         Raises:
-            ArtefactError: it is not there; says what makes it.
+            ArtefactError: it is not there; says what makes it, or that there is no such stage.
         """
+        stages = (*STAGES, "record")
+        if stage not in stages:
+            raise ArtefactError(f"There is no stage {stage!r}: expected {', '.join(stages)}.")
         if artefact.exists(self.folder / stage):
             return Artefact.open(self.folder / stage)
         raise ArtefactError(f"Edition {self.week} revision {self.revision} has {self._why(stage)}")
@@ -119,7 +130,7 @@ class Edition:
     @cached_property
     def plan(self) -> Plan:
         """What it was made from."""
-        return Plan.load(self.folder / "plan")
+        return Plan.load(self.artefact("plan").path)
 
     # --- the log, up to the cutoff -----------------------------------------------------------
 
@@ -160,7 +171,7 @@ class Edition:
     @property
     def catalogue(self) -> Rows:
         """Tracks, names, credited artists, song keys (:data:`recsys.schemas.CATALOGUE`)."""
-        return Rows([self.artefact("catalogue").file("catalogue.parquet")])
+        return Rows([self.artefact("catalogue").file("catalogue.parquet")], owner=self)
 
     @cached_property
     def matrix(self) -> TasteMatrix:
@@ -180,7 +191,7 @@ class Edition:
     @property
     def playlists(self) -> Rows:
         """Everyone's playlist (:data:`recsys.schemas.PLAYLISTS`)."""
-        return Rows([self.artefact("playlists").file("playlists.parquet")])
+        return Rows([self.artefact("playlists").file("playlists.parquet")], owner=self)
 
     @property
     def evaluation(self) -> Comparison:
@@ -275,6 +286,7 @@ class Edition:
         Raises:
             ArtefactError: a model knows of the week that it would be judged by.
             MissingDataError: nobody heard anything new in the week.
+            RecsysError: a name is that of a model that is scored anyway, or a model is none.
         """
         pinned = pinned_models(self.home, self.plan)
         with tempfile.TemporaryDirectory() as spill:
@@ -288,7 +300,17 @@ class Edition:
         Args:
             name: of the model.
             evaluation: from :meth:`evaluate`.
+
+        Raises:
+            RecsysError: the evaluation compares no such model with popularity; says which it does.
         """
+        over = f"_over_{POPULARITY}"
+        if name + over not in evaluation.paired:
+            there = [one.removesuffix(over) for one in evaluation.paired if one.endswith(over)]
+            raise RecsysError(
+                f"The evaluation compares no model {name!r} with popularity. Models that it can "
+                f"judge: {', '.join(there) or 'none'}."
+            )
         return judge(
             name,
             quality=qualities(evaluation.to_dict()),
@@ -296,18 +318,30 @@ class Edition:
             gates=self.settings.gates,
         )
 
-    def playlists_from(self, model: ALSModel) -> Edition:
+    def playlists_from(self, model: ALSModel | AlsSettings) -> Edition:
         """The same edition with another model: its candidates, playlists, and what the gates say.
 
         Args:
-            model: trained on ``matrix``, which is what the edition's own was trained on.
+            model: trained on ``matrix``, which is what the edition's own was trained on; or
+                settings, with which one is trained here, cold.
 
         Returns:
             An edition whose ``model``, ``candidates``, ``playlists`` and ``verdicts`` are those of
             the model. It lives in a temporary folder, and is gone with the object.
+
+        Raises:
+            ArtefactError: a stage that it stands on is not there.
+            RecsysError: the model is none of ours.
         """
+        if not isinstance(model, ALSModel | AlsSettings):
+            raise RecsysError(
+                f"{model!r} cannot make playlists: expected an ALSModel of recsys.models.train, "
+                "since reasons and gates stand on its factors, or an AlsSettings to train one with."
+            )
         for stage in ("catalogue", "evaluation", "matrix"):
             self.artefact(stage)
+        if isinstance(model, AlsSettings):
+            model = models.train(self.matrix, model, self.settings.recsys.seed)
         folder = Path(tempfile.mkdtemp(prefix="recsys-trial-"))
         trial = replace(self, folder=folder)
         weakref.finalize(trial, shutil.rmtree, folder, ignore_errors=True)

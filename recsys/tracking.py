@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from recsys.store._url import without_credentials
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -222,4 +224,4 @@ def _client(uri: str) -> MlflowClient:
 
 
 def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+    return without_credentials(f"{type(error).__name__}: {error}".splitlines()[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,15 @@ from recsys import artefact, models
 from recsys.artefact import Artefact
 from recsys.candidates import edition_candidates
 from recsys.columns import SONG_KEY
-from recsys.errors import ArtefactError, MissingDataError
-from recsys.evaluation import Comparison, Model, events, fit_and_recommend, recommend
+from recsys.errors import ArtefactError, MissingDataError, RecsysError
+from recsys.evaluation import (
+    POPULARITY,
+    Comparison,
+    Model,
+    events,
+    fit_and_recommend,
+    recommend,
+)
 from recsys.home import Home
 from recsys.matrix import TasteMatrix
 from recsys.models import ALSModel
@@ -50,7 +57,9 @@ def evaluate_models(
     Raises:
         ArtefactError: a model of ours knows listeners or songs that came after the base.
         MissingDataError: nobody heard anything new in the week.
+        RecsysError: a name is that of a model that is scored anyway, or a model is none.
     """
+    _check_tried(tried, {POPULARITY, *settings.evaluation.baseline_names, *pinned})
     base, seed = unseen.base, settings.recsys.seed
     _, heard, rankings = rank_known(unseen, pinned, settings)
     if not len(heard.users):
@@ -58,7 +67,7 @@ def evaluate_models(
             f"No listener known before {unseen.begin} heard a song for the first time from then to "
             f"{unseen.end}: there is nothing to score a model on."
         )
-    others = [name for name in rankings if name not in tried]
+    others = list(rankings)
     for name, model in tried.items():
         if isinstance(model, AlsSettings):
             rankings[name] = recommend(models.train(base, model, seed), base, heard.users)
@@ -72,6 +81,25 @@ def evaluate_models(
     mine = list(tried)
     pairs = [(one, other) for n, one in enumerate(mine) for other in (*others, *mine[:n])]
     return compare_rankings(unseen, heard, rankings, pairs=pairs, seed=seed, spill=spill)
+
+
+def _check_tried(
+    tried: Mapping[str, ALSModel | AlsSettings | Model], reserved: Collection[str]
+) -> None:
+    for name, model in tried.items():
+        if name in reserved:
+            raise RecsysError(
+                f"There is a model {name!r} already, which yours would be compared with. Name "
+                f"yours otherwise than {', '.join(sorted(reserved))}."
+            )
+        is_model = not isinstance(model, type) and all(
+            callable(getattr(model, does, None)) for does in ("fit", "recommend")
+        )
+        if not (isinstance(model, ALSModel | AlsSettings) or is_model):
+            raise RecsysError(
+                f"{name!r} is {model!r}: expected an AlsSettings, an ALSModel of "
+                "recsys.models.train, or a model with fit and recommend."
+            )
 
 
 def _refuse_what_knows_the_week(name: str, model: ALSModel, unseen: UnseenWeek) -> None:

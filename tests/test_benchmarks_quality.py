@@ -2,6 +2,7 @@
 
 import json
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from benchmarks import quality, search, solver
+from benchmarks.interactions import read_pairs, read_wanted
+from recsys.errors import BadLogError
 
 
 def pairs(seed: int = 0, weighted: bool = False) -> tuple[pa.Table, pa.Table]:
@@ -121,6 +124,52 @@ def test_a_training_file_that_will_not_do_is_named(
     assert said in told.err
     assert str(tmp_path / "train.parquet") in told.err
     assert not told.out
+
+
+KINDS = {
+    "large_string": pa.large_string(),
+    "string_view": pa.string_view(),
+    "category": pa.dictionary(pa.int32(), pa.string()),
+    "large category": pa.dictionary(pa.int8(), pa.large_string()),
+}
+
+
+def of_kind(table: pa.Table, kind: pa.DataType) -> pa.Table:
+    users = table["user"].cast(pa.string())
+    users = users.dictionary_encode() if pa.types.is_dictionary(kind) else users
+    return table.set_column(0, "user", users.cast(kind))
+
+
+@pytest.mark.parametrize(("train", "test"), [*pairwise([*KINDS, "large_string"])])
+def test_strings_of_every_kind_are_ids(tmp_path: Path, train: str, test: str) -> None:
+    found = []
+    for kinds in ((pa.string(), pa.string()), (KINDS[train], KINDS[test])):
+        paths = (tmp_path / "train.parquet", tmp_path / "test.parquet")
+        for path, table, kind in zip(paths, pairs(), kinds, strict=True):
+            pq.write_table(of_kind(table, kind), path)
+        known = read_pairs(paths[0])
+        wanted, unknown = read_wanted(paths[1], known)
+        found.append((known.strength.toarray(), wanted.toarray(), unknown))
+    for plain, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(plain, other)
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        (pa.array(["a", "b"]), "column item holds strings, and that of the training file integers"),
+        (pa.array([1.0, 2.0]), "column item is double: expected integers or strings"),
+        (pa.array([1, 2**63], pa.uint64()), "column item holds an integer beyond 64 bits"),
+    ],
+)
+def test_ids_of_another_type_than_those_trained_on_are_named(
+    tmp_path: Path, item: pa.Array, said: str
+) -> None:
+    train, path = tmp_path / "train.parquet", tmp_path / "test.parquet"
+    pq.write_table(pairs()[0], train)
+    pq.write_table(pa.table({"user": ["u1", "u2"], "item": item}), path)
+    with pytest.raises(BadLogError, match=f"{path}: {said}"):
+        read_wanted(path, read_pairs(train))
 
 
 def test_files_that_are_not_there_or_ask_for_nothing(

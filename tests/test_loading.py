@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,8 +15,8 @@ from implicit.nearest_neighbours import BM25Recommender
 from scipy.sparse import csr_matrix
 
 import recsys
-from recsys import models
-from recsys.errors import ArtefactError, NoEditionError, SettingsError
+from recsys import artefact, models
+from recsys.errors import ArtefactError, NoEditionError, RecsysError, SettingsError
 from recsys.loading import Edition
 from recsys.settings import AlsSettings, load_settings
 
@@ -93,6 +94,41 @@ def test_a_week_that_is_not_there_names_those_that_are(simulated: Path, tmp_path
         recsys.load("last week", home=home)
 
 
+def test_a_week_tuned_before_it_is_planned_has_its_tuning(
+    simulated: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LUIGI_CONFIG_PATH", str(simulated / "overlay.cfg"))
+    monkeypatch.chdir(tmp_path)
+    with artefact.write(
+        tmp_path / "tuning" / "2026-W48", stage="tuning", version=1, seed=1
+    ) as draft:
+        artefact.write_json(draft.path / "evidence.json", {"verdict": "better"})
+    found = recsys.load("2026-W48", home=tmp_path)
+    assert found.tuning == {"verdict": "better"}
+    for name in ("plan", "listens", "model", "playlists", "unseen"):
+        with pytest.raises(ArtefactError, match=r"WeeklyPlaylists .*2026-W48 --revision 1"):
+            getattr(found, name)
+    with pytest.raises(NoEditionError, match="Revisions: 1"):
+        recsys.load("2026-W48", home=tmp_path, revision=2)
+
+
+def test_a_stage_that_is_none_is_told_from_one_not_made(edition: Edition) -> None:
+    with pytest.raises(ArtefactError, match=r"no stage .nosuch.: expected .*als_model"):
+        edition.artefact("nosuch")
+    for path in edition.folder.iterdir():
+        if artefact.exists(path):
+            assert edition.artefact(path.name).path == path
+
+
+def test_playlists_are_made_with_settings_or_a_model_of_ours(edition: Edition) -> None:
+    few = AlsSettings(factors=4, iterations=2)
+    made = edition.playlists_from(few)
+    assert made.model.settings == few
+    assert len(made.playlists) == len(edition.playlists)
+    with pytest.raises(RecsysError, match="expected an ALSModel"):
+        edition.playlists_from(models.ImplicitALS(4))  # type: ignore[arg-type]
+
+
 def test_a_stage_that_is_not_there_says_what_makes_it(edition: Edition, tmp_path: Path) -> None:
     (tmp_path / "plan").symlink_to(edition.folder / "plan")
     unmade = replace(edition, folder=tmp_path)
@@ -141,6 +177,28 @@ def test_a_model_that_knows_the_week_is_not_judged_by_it(edition: Edition) -> No
         edition.evaluate({"mine": edition.model})
 
 
+@pytest.mark.parametrize(
+    ("name", "model", "said"),
+    [
+        ("popularity", AlsSettings(), "There is a model 'popularity' already"),
+        ("parent", AlsSettings(), "otherwise than .*parent.*popularity"),
+        ("mine", 3, "'mine' is 3: expected an AlsSettings"),
+        ("mine", BM25Recommender, "expected an AlsSettings"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(
+    edition: Edition, name: str, model: object, said: str
+) -> None:
+    with pytest.raises(RecsysError, match=said):
+        edition.evaluate({name: model})  # type: ignore[dict-item]
+
+
+def test_only_a_model_that_was_scored_is_judged(edition: Edition) -> None:
+    for name in ("typo", "popularity"):
+        with pytest.raises(RecsysError, match=rf"no model '{name}' .* can judge: parent"):
+            edition.judge(name, edition.evaluation)
+
+
 def test_the_editions_own_model_makes_its_own_playlists(edition: Edition) -> None:
     trial = edition.playlists_from(edition.model)
     assert trial.playlists.to_arrow() == edition.playlists.to_arrow()
@@ -163,6 +221,15 @@ def test_a_trial_is_gone_with_the_object(edition: Edition) -> None:
     folder = trial.folder
     assert folder.exists()
     del trial
+    assert not folder.exists()
+
+
+def test_the_rows_of_a_trial_outlive_its_name(edition: Edition) -> None:
+    playlists = edition.playlists_from(edition.model).playlists
+    gc.collect()
+    assert len(playlists.to_pandas()) == len(edition.playlists)
+    folder = playlists.files[0].parent
+    del playlists
     assert not folder.exists()
 
 

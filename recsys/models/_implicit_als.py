@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final, cast
 
 import numpy as np
@@ -43,15 +44,19 @@ class ImplicitALS(AlternatingLeastSquares):
     The same matrix and ``random_state`` give the same bytes for any ``num_threads``.
 
     Args:
-        factors: of each user and item.
-        regularization: pull of the factors towards zero.
-        alpha: multiplies ``user_items``.
-        unobserved_weight: ``w0``, above 0.
+        factors: of each user and item, from 1.
+        regularization: pull of the factors towards zero, from 0.
+        alpha: multiplies ``user_items``, above 0.
+        unobserved_weight: ``w0``, above 0. The sweeps are in float32: confidences of a billionth of
+            it train nothing.
         regularization_exponent: ``nu``: 0 for every row alike, 1 for each in proportion.
         iterations: a sweep over the users and one over the items each.
         calculate_training_loss: whether the callback is told the loss.
         num_threads: 0 for one a core.
         random_state: a seed, or a generator of `numpy`, for the first factors.
+
+    Raises:
+        RecsysError: a value is out of its range.
     """
 
     calculate_training_loss: bool
@@ -69,6 +74,14 @@ class ImplicitALS(AlternatingLeastSquares):
         num_threads: int = 0,
         random_state: int | np.random.Generator | None = None,
     ) -> None:
+        for name, value, allowed, expected in (
+            ("factors", factors, factors >= 1, "from 1"),
+            ("regularization", regularization, regularization >= 0, "from 0"),
+            ("alpha", alpha, alpha > 0, "above 0"),
+            ("unobserved_weight", unobserved_weight, unobserved_weight > 0, "above 0"),
+        ):
+            if not (allowed and np.isfinite(value)):
+                raise RecsysError(f"{name} is {value}: expected a finite number {expected}.")
         with one_blas_thread():  # it warns where BLAS has more
             super().__init__(
                 factors=factors,
@@ -117,10 +130,12 @@ class ImplicitALS(AlternatingLeastSquares):
             callback: called after each iteration with its number, seconds, and the loss or None.
 
         Raises:
-            RecsysError: a value is negative or not finite.
+            RecsysError: a value is negative or not finite, or the factors there are, are those of a
+                matrix of another shape.
             ModelFitError: the factors are no longer finite (`implicit`).
         """
         user_items = self._checked(user_items)
+        self._check_shape(user_items)
         told = callback or self.fit_callback
         wanted, self.calculate_training_loss = self.calculate_training_loss, False
 
@@ -135,10 +150,19 @@ class ImplicitALS(AlternatingLeastSquares):
             self.calculate_training_loss = wanted
 
     def loss(self, user_items: csr_matrix) -> float:
-        """The objective, divided by the sum of all ``c`` and ``w0``."""
-        return loss(
-            self._weighted(user_items), self.user_factors, self.item_factors, self.objective
-        )
+        """The objective, divided by the sum of all ``c`` and ``w0``.
+
+        Args:
+            user_items: ``[users, items]``, as :meth:`fit` takes it.
+
+        Raises:
+            RecsysError: there are no factors yet, those there are, are those of a matrix of another
+                shape, or a value is negative or not finite.
+        """
+        user_items = self._checked(user_items)
+        users, items = _there(self.user_factors), _there(self.item_factors)
+        self._check_shape(user_items)
+        return loss(self._weighted(user_items), users, items, self.objective)
 
     def recalculate_user(
         self, userid: int | Sequence[int], user_items: csr_matrix
@@ -180,9 +204,22 @@ class ImplicitALS(AlternatingLeastSquares):
 
         Returns:
             The score, the contributions ``(item, part of the score)``, and ``user_weights``.
+
+        Raises:
+            RecsysError: there are no factors yet, or no such user or item, or the matrix is not as
+                wide as there are items.
         """
-        row = self._weighted(self._checked(user_items[userid]))
-        rotated = user_weights or rotate(self.item_factors, self.objective)
+        items = _there(self.item_factors)
+        users, width = user_items.shape
+        if width != len(items):
+            raise RecsysError(
+                f"The matrix has {width} columns: expected {len(items)}, one for each item."
+            )
+        for what, number, count in (("user", userid, users), ("item", itemid, width)):
+            if not 0 <= number < count:
+                raise RecsysError(f"There is no {what} {number}: expected 0 to {count - 1}.")
+        row = self._weighted(self._checked(csr_matrix(user_items)[userid]))
+        rotated = user_weights or rotate(items, self.objective)
         parts = contributions(rotated, row, np.array([itemid], np.int32))[:, 0]
         best = np.argsort(-parts, kind="stable")[:N]
         top = [(int(row.indices[k]), float(parts[k])) for k in best]
@@ -194,8 +231,8 @@ class ImplicitALS(AlternatingLeastSquares):
             "user_factors": self.user_factors,
             "item_factors": self.item_factors,
         }
-        if isinstance(self.random_state, int):
-            values["random_state"] = self.random_state
+        if isinstance(self.random_state, int | np.integer):
+            values["random_state"] = int(self.random_state)
         np.savez(fileobj_or_path, **{k: v for k, v in values.items() if v is not None})
 
     @classmethod
@@ -205,8 +242,9 @@ class ImplicitALS(AlternatingLeastSquares):
         Raises:
             RecsysError: the file is of another model, such as `implicit`'s own.
         """
-        if isinstance(fileobj_or_path, str) and not fileobj_or_path.endswith(".npz"):
-            fileobj_or_path += ".npz"  # as np.savez names it
+        if isinstance(fileobj_or_path, str | Path):
+            name = str(fileobj_or_path)  # as np.savez names it
+            fileobj_or_path = name if name.endswith(".npz") else f"{name}.npz"
         with np.load(fileobj_or_path, allow_pickle=False) as data:
             missing = [name for name in _SAVED if name not in data]
             if missing:
@@ -229,8 +267,9 @@ class ImplicitALS(AlternatingLeastSquares):
         self,
         ids: int | Sequence[int],
         observed: csr_matrix,
-        others: npt.NDArray[np.float32],
+        others: npt.NDArray[np.float32] | None,
     ) -> npt.NDArray[np.float32]:
+        others = _there(others)
         rows = 1 if np.isscalar(ids) else len(cast("Sequence[int]", ids))
         if observed.shape != (rows, len(others)):
             raise ValueError(
@@ -241,6 +280,19 @@ class ImplicitALS(AlternatingLeastSquares):
             rotate(others, self.objective), self._weighted(self._checked(observed))
         ).astype(np.float32)
         return found[0] if np.isscalar(ids) else found
+
+    def _check_shape(self, user_items: csr_matrix) -> None:
+        """Compiled code would read past the end of factors that do not fit."""
+        shape = user_items.shape
+        own = [
+            wanted if factors is None else len(factors)
+            for wanted, factors in zip(shape, (self.user_factors, self.item_factors), strict=True)
+        ]
+        if tuple(own) != shape:
+            raise RecsysError(
+                f"These factors are of {own[0]} x {own[1]} users and items, the matrix of "
+                f"{shape[0]} x {shape[1]}: make a new model for it."
+            )
 
     def _weighted(self, observed: csr_matrix) -> csr_matrix:
         return observed if self.alpha == 1 else np.float32(self.alpha) * observed
@@ -261,3 +313,9 @@ class ImplicitALS(AlternatingLeastSquares):
             observed.sum_duplicates()
             observed.eliminate_zeros()
         return observed
+
+
+def _there(factors: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32]:
+    if factors is None:
+        raise RecsysError("The model has no factors yet: train it with fit, or load it.")
+    return factors

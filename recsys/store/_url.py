@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 _CREDENTIALS: Final = re.compile(r":(?!//).*@", re.DOTALL)
+_USER: Final = re.compile(r"://\S*@")
 _SECRET: Final = re.compile(r"(password=)[^&\s]*", re.IGNORECASE)
 
 
@@ -22,3 +23,14 @@ def redacted(url: str) -> str:
     'postgresql:///music?host=db&user=ada&password=***'
     """
     return _SECRET.sub(r"\1***", _CREDENTIALS.sub(":***@", url))
+
+
+def without_credentials(text: str) -> str:
+    """A text that URLs may be in, without the users and passwords of any.
+
+    >>> without_credentials("ApiError: request to http://ada:s3cret@ml/api failed: (host='ml')")
+    "ApiError: request to http://***@ml/api failed: (host='ml')"
+    >>> without_credentials("postgresql:///music?user=ada&password=s3cret")
+    'postgresql:///music?user=ada&password=***'
+    """
+    return _SECRET.sub(r"\1***", _USER.sub("://***@", text))

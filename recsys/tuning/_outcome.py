@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from recsys.evaluation import Interval, intervals, paired
 from recsys.settings import Settings
-from recsys.store._url import redacted
+from recsys.store._url import without_credentials
 from recsys.tuning._search import FAILED, FINISHED, STOPPED, Tried
 from recsys.tuning._space import values_of, with_values
 from recsys.tuning._weeks import HeldOutWeek
@@ -140,8 +140,11 @@ def overlay(document: Mapping[str, Any]) -> str:
     if in_use:
         parser.read_string(Path(in_use).read_text(encoding="utf-8"))
         lines.append(f"All else is as in {in_use}, which was in use.")
-    if parser.has_option("store", "url"):
-        parser["store"]["url"] = redacted(parser["store"]["url"])
+    for section in parser.sections():
+        for key, value in parser.items(section):
+            if without_credentials(value) != value:
+                parser.remove_option(section, key)
+                lines.append(f"Left out, since it holds a password: [{section}] {key}. Set it.")
     found, now = document["found"], document["now"]
     for name, value in found.items():
         section, key = name.split(".")

@@ -196,19 +196,74 @@ def test_a_confidence_that_is_none_is_named(value: float) -> None:
         made().fit(data, show_progress=False)
 
 
-def test_zeros_and_duplicates_are_put_in_order() -> None:
-    plain = observed()
+def untidied(plain: csr_matrix) -> csr_matrix:
+    """The same matrix, each entry in two halves, and an explicit zero."""
     entries = plain.tocoo()
     data: npt.NDArray[np.float32] = np.concatenate([entries.data / 2, entries.data / 2, [0.0]])
     rows = np.concatenate([entries.row, entries.row, [0]])
     columns = np.concatenate([entries.col, entries.col, [int((plain[0].toarray() == 0).argmax())]])
     order = np.argsort(rows, kind="stable")
     indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=90))])
-    untidy = csr_matrix((data[order].astype(np.float32), columns[order], indptr), plain.shape)
+    return csr_matrix((data[order].astype(np.float32), columns[order], indptr), plain.shape)
+
+
+def test_zeros_and_duplicates_are_put_in_order() -> None:
+    plain = observed()
     a, b = made(), made()
     a.fit(plain, show_progress=False)
-    b.fit(untidy, show_progress=False)
+    b.fit(untidied(plain), show_progress=False)
     assert a.item_factors.tobytes() == b.item_factors.tobytes()
+    assert a.loss(untidied(plain)) == a.loss(plain.tocoo()) == a.loss(plain)
+
+
+def test_the_loss_is_that_of_a_matrix_that_fits() -> None:
+    model = made(iterations=1)
+    model.fit(observed(), show_progress=False)
+    with pytest.raises(RecsysError, match="are of 90 x 60 users and items, the matrix of 90 x 59"):
+        model.loss(observed()[:, :59])
+    with pytest.raises(RecsysError, match="expected a confidence"):
+        model.loss(-observed())
+
+
+@pytest.mark.parametrize("shape", [(91, 60), (90, 61), (89, 60), (90, 59)])
+def test_factors_of_another_matrix_are_not_trained_on(shape: tuple[int, int]) -> None:
+    model = made(iterations=1)
+    model.fit(observed(), show_progress=False)
+    with pytest.raises(RecsysError, match=f"90 x 60 .* {shape[0]} x {shape[1]}: make a new model"):
+        model.fit(observed(1, *shape), show_progress=False)
+
+
+def test_what_needs_factors_says_so() -> None:
+    for needs in (
+        lambda model: model.loss(observed()),
+        lambda model: model.explain(0, observed(), 1),
+        lambda model: model.recalculate_user(0, observed()[0]),
+    ):
+        with pytest.raises(RecsysError, match="no factors yet"):
+            needs(made())
+
+
+def test_what_cannot_be_explained_is_named(
+    fitted: tuple[ImplicitALS, csr_matrix, Floats],
+) -> None:
+    model, data, _ = fitted
+    for user, item, said in ((0, -1, "no item -1"), (0, 60, "item 60"), (90, 1, "no user 90")):
+        with pytest.raises(RecsysError, match=said):
+            model.explain(user, data, item)
+    with pytest.raises(RecsysError, match="59 columns: expected 60"):
+        model.explain(0, data[:, :59], 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("factors", 0), ("regularization", -0.1), ("regularization", np.nan), ("alpha", 0.0),
+        ("unobserved_weight", 0.0), ("unobserved_weight", np.inf),
+    ],
+)  # fmt: skip
+def test_a_setting_out_of_its_range_is_named(name: str, value: float) -> None:
+    with pytest.raises(RecsysError, match=f"{name} is {value}: expected a finite number"):
+        made(**{name: value})
 
 
 def test_saved_and_loaded(tmp_path: Path) -> None:
@@ -221,6 +276,8 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
     assert (back.objective, back.alpha, back.factors) == (model.objective, 1.5, 6)
     assert back.random_state == 5
     assert back.loss(observed()) == model.loss(observed())
+    made(random_state=np.int64(7)).save(tmp_path / "path")
+    assert ImplicitALS.load(tmp_path / "path").random_state == 7
     handle = io.BytesIO()
     made(random_state=np.random.default_rng(1)).save(handle)
     handle.seek(0)

@@ -142,6 +142,20 @@ def test_where_nothing_is_better_todays_settings_stay(mine: Deployment) -> None:
     assert load_settings([overlay]).als == load_settings().als
 
 
+def test_no_password_is_written_or_told(mine: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(TuneModel, "tell", lambda _, message: told.append(message))
+    mine.configure(mlflow={"tracking_uri": "http://user:s3cret@127.0.0.1:9"}, tuning={"trials": 9})
+    assert build(TuneModel(week=WEEK))
+    assert any("not tracked in MLflow" in message for message in told)
+    assert not any("s3cret" in message for message in told)
+    kept = [path for path in (mine.home / "tuning").rglob("*") if path.is_file()]
+    assert all(b"s3cret" not in path.read_bytes() for path in kept)
+    overlay = mine.home / "tuning" / WEEK / "best.cfg"
+    assert "# Left out, since it holds a password: [mlflow] tracking_uri" in overlay.read_text()
+    assert load_settings([overlay])
+
+
 def test_every_trial_is_a_child_run(mine: Deployment, tmp_path: Path) -> None:
     from mlflow import MlflowClient
 
