@@ -103,7 +103,7 @@ def is_zip(name: str) -> bool:
 def zip_members(stored: Any, name: str, wanted: Callable[[str], bool]) -> Iterator[Member]:
     """The members of a zip archive that are wanted, named ``archive!member``, decompressed."""
     none = True
-    guard = _Guard(partial(int, stored.seek(0, io.SEEK_END)))
+    guard = Guard(partial(int, stored.seek(0, io.SEEK_END)))
     with zipfile.ZipFile(stored) as archive:
         for info in archive.infolist():
             if info.is_dir() or not wanted(info.filename):
@@ -131,7 +131,7 @@ def stream_members(
     stem, suffix = name.lower(), PurePosixPath(name.lower()).suffix
     compression = _SHORT.get(suffix, suffix)
     if compression in _DECOMPRESS:
-        text = _Guard(read_so_far).stream(_DECOMPRESS[compression](stored).read)
+        text = Guard(read_so_far).stream(_DECOMPRESS[compression](stored).read)
         stem = stem.removesuffix(suffix) + (".tar" if suffix in _SHORT else "")
     else:
         text = io.BufferedReader(stored)
@@ -180,24 +180,28 @@ def _tar_members(
         raise DamagedFileError(_NO_MEMBER)
 
 
-class _Guard:
-    """Refuses a stored file that swells beyond what a log does, all its members together."""
+class Guard:
+    """Refuses a stored file that swells beyond what a log does, all that is in it together."""
 
     def __init__(self, stored_bytes: Callable[[], int]) -> None:
         self._stored_bytes = stored_bytes
         self._passed = 0
+
+    def count(self, size: int) -> None:
+        """Note that ``size`` bytes came out of the file."""
+        self._passed += size
+        if self._passed > _FREE_SWELLING + MOST_SWELLING * self._stored_bytes():
+            raise DamagedFileError(
+                f"it is over {MOST_SWELLING} times as large as what it is compressed to, as no "
+                "listening log is"
+            )
 
     def stream(self, read: Callable[[int], bytes]) -> io.BufferedReader:
         """What ``read`` gives, as long as it is not too much."""
 
         def guarded(size: int) -> bytes:
             data = read(size)
-            self._passed += len(data)
-            if self._passed > _FREE_SWELLING + MOST_SWELLING * self._stored_bytes():
-                raise DamagedFileError(
-                    f"it is over {MOST_SWELLING} times as large as what it is compressed to, as "
-                    "no listening log is"
-                )
+            self.count(len(data))
             return data
 
         return io.BufferedReader(_Source(guarded), _CHUNK)

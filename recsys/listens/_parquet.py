@@ -14,6 +14,7 @@ from pyarrow import types
 
 from recsys import columns as c
 from recsys.errors import BadLogError
+from recsys.listens._archive import Guard
 from recsys.listens._block import COLUMNS, REQUIRED, Block, repeated
 from recsys.listens._inventory import LogFile
 from recsys.listens._open import HashingReader, unchanging
@@ -74,8 +75,9 @@ class ParquetReader:
                 f"nullif({column}, '') AS {column}" if kind is Kind.TEXT else column
                 for column, kind in kinds.items()
             )
-            first_row = 1
+            first_row, guard = 1, Guard(lambda: self.hashing.bytes)
             for batches in _grouped(_batches(parquet, path, names)):
+                guard.count(sum(batch.nbytes for batch in batches))
                 table = pa.Table.from_batches(
                     [_plain(batch.select(names).rename_columns(list(kinds))) for batch in batches]
                 )

@@ -217,3 +217,6 @@ def test_a_long_value_that_is_stored_once_is_read_a_few_rows_at_a_time(
     blocks = [block.rows for block in ParquetReader(file, names, settings, tmp_path).blocks()]
     assert sum(map(len, blocks)) == rows
     assert max(len(block) for block in blocks) * 20_000 < 3 << 20
+    monkeypatch.setattr("recsys.listens._archive._FREE_SWELLING", 1 << 20)
+    with pytest.raises(BadLogError, match=r"a\.parquet cannot be read: it is over 250 times"):
+        lab.clean("parquet")
