@@ -45,19 +45,20 @@ _GUESTS: Final = (
 #: A credit that holds one of these may say more than who was there, and is left in the title: a
 #: word of another take, another part of the title, or "with" and "ft" before what is no name.
 _MORE_THAN_GUESTS: Final = (
-    r"(?:^|[^\p{L}\p{N}])(?:"
-    r"(?:live|(?:re)?mix(?:e[ds])?|acoustic|akustik|acustic[ao]|unplugged|demo|karaoke|dub|vip"
+    r"\b(?:live|(?:re)?mix(?:e[ds])?|acoustic|akustik|acustic[ao]|unplugged|demo|karaoke|dub|vip"
     r"|instrumental|orchestra(?:l)?|symphon(?:y|ic)|strings|choir|a\s?cappella|acapella|piano"
     r"|version|ver|edit|extended|rework|refix|flip|bootleg|mash-?up|medley|cover|remake|reprise"
     r"|re-?record(?:ed|ing)|sessions?|rehearsal|outtake|take\s+\d+|alternat(?:e|ive)|stripped"
     r"|sped|slowed|nightcore|commentary|interview|intro|outro|lyrics|en\s+vivo|ao\s+vivo|dal\s+vivo"
-    r"|en\s+directo|en\s+concert|in\s+concert|ремикс|концерт|живой|вживую|акустика)"
-    r"(?:$|[^\p{L}\p{N}]))"
+    r"|en\s+directo|en\s+concert|in\s+concert|concierto|konzert|remixado|remezcla|versao|versione"
+    r"|chopped|screwed|freestyle|skit|interlude"
+    r"|(?:p(?:ar)?t|vol(?:ume)?|chapter|no)\.?\s*(?:\d+|[ivx]+))\b"
+    r"|ремикс|концерт|живой|вживую|акустика"
     r"|ライ[ブヴ]|リミックス|アコースティック|カラオケ|라이브|리믹스|어쿠스틱|现场|現場|伴奏"
     r'|[|:;~"]|\s/|/\s'
     r"|^(?:with\s|w/)\s*(?:the|an?|yo?u|me|us|him|her|them|it|my|your|our|his|their|no|all|every"
-    r"|everything|nothing|some|this|that|these|those|one|each|in|out|or|and|love)(?:$|[^\p{L}\p{N}])"
-    r"|^ft\.?\s*(?:under|tall|deep|high|below|down|long|wide|away)(?:$|[^\p{L}\p{N}])"
+    r"|everything|nothing|some|this|that|these|those|one|each|in|out|or|and|love)\b"
+    r"|^ft\.?\s*(?:under|tall|deep|high|below|down|long|wide|away|worth)\b"
     r"|^feat\s+of\s"
 )
 
@@ -96,8 +97,8 @@ _PUNCTUATION: Final = (
     (r"\bpt\.?\s*(\d+|[ivx]+)\b", r"part \1"),
     (r"&", " and "),
     # The marks that make another title: C#, A+.
-    (r"([\p{L}\p{N}])[#♯]([\s)]|$)", r"\1 sharp\2"),
-    (r"([\p{L}\p{N}])\+([\s)]|$)", r"\1 plus\2"),
+    (r"([a-z0-9])[#♯]([\s)]|$)", r"\1 sharp\2"),
+    (r"([a-z0-9])\+([\s)]|$)", r"\1 plus\2"),
     # Apostrophes are left out ("dont"); other punctuation and spacing differ between pressings.
     (r"['’‘ʼ`´]", ""),
     (r"[^\p{L}\p{M}\p{N}]+", " "),
