@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date
 from typing import Any, Final, Protocol
 
@@ -192,7 +193,9 @@ def fit_and_recommend(
     with one_blas_thread(), warnings.catch_warnings():
         # implicit's item-item models warn of the matrix that they make themselves.
         warnings.simplefilter("ignore", ParameterWarning)
-        model.fit(plays)
+        fit: Callable[..., Any] = model.fit
+        draws = "show_progress" in inspect.signature(fit).parameters  # as implicit's models do
+        fit(plays, **({"show_progress": False} if draws else {}))
         blocks = [
             model.recommend(
                 users[start : start + _USERS_AT_ONCE],

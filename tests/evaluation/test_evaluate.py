@@ -189,6 +189,11 @@ def test_a_planted_leak_shows() -> None:
         assert name == "leak" or metrics["ndcg_at_30"].high < leak.low - 0.1, name
 
 
+def test_no_progress_bar_is_drawn(capfd: pytest.CaptureFixture[str]) -> None:
+    evaluate(tribes(), {"knn": CosineRecommender()}, cutoff=CUTOFF, baselines=CHEAP)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_heard_repeated_and_padded_songs_gain_nothing() -> None:
     listens = tribes()
 
