@@ -139,7 +139,7 @@ new = (
     .collect()
 )
 fig, axes = plt.subplots()
-axes.plot(new["week"], 100 * new["new"], marker="o")
+axes.plot(new["week"], 100 * new["new"], marker="o", clip_on=False)
 axes.set(
     ylim=(0, 100),
     title="Of the tracks a listener plays on a day, those never heard before",

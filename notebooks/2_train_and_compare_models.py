@@ -86,11 +86,14 @@ plt.show()
 segments = ["new", "light", "heavy", "head", "tail"]
 shown = ["popularity", "item_knn", *mine]
 fig, axes = plt.subplots(figsize=(8, 4))
-for model in shown:
+for nth, model in enumerate(shown):
     of = measures.filter(pl.col("segment").is_in(segments), model=model, measure="ndcg_at_30")
     rows = {row["segment"]: row["mean"] for row in of.iter_rows(named=True)}
     there = [one for one in segments if one in rows]
-    axes.plot(there, [rows[one] for one in there], "o", markersize=8, label=model.replace("_", " "))
+    beside = [segments.index(one) + 0.12 * (nth - (len(shown) - 1) / 2) for one in there]
+    means = [rows[one] for one in there]
+    axes.plot(beside, means, "o", markersize=7, label=model.replace("_", " "))
+axes.set_xticks(range(len(segments)), segments)
 axes.set(title="ndcg@30 by part of the listeners and of the songs", ylabel="mean", ylim=(0, None))
 axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()

@@ -57,18 +57,21 @@ plt.show()
 # %% [markdown]
 # ## Which settings matter
 #
-# Each dot is a trial on the first rung, where all trials can be compared. A cloud without a slope
-# is a setting that matters little; a slope that ends at the edge asks for a wider search next
-# week, which begins from the settings found. The line is today's value.
+# Each dot is a trial on the first rung, where all trials can be compared. The best one is that of
+# the last rung, so others may lie above it here. A cloud without a slope is a setting that matters
+# little; a slope that ends at the edge asks for a wider search next week, which begins from the
+# settings found. The line is today's value.
 
 # %%
 names = list(found["now"])
 columns = 4
 rows = -(-len(names) // columns)
 fig, grid = plt.subplots(rows, columns, figsize=(9, 2.3 * rows), sharey=True, squeeze=False)
+finished = trials.filter(state="finished")
 best = trials.filter(trial=found["best_trial"]["number"])
 for axes, name in zip(grid.flat, names, strict=False):
     axes.scatter(trials[name].abs(), trials[rungs[0]], s=16, color="#999999")
+    axes.scatter(finished[name].abs(), finished[rungs[0]], s=24, color="C0", zorder=2)
     axes.scatter(best[name].abs(), best[rungs[0]], s=60, color="C1", zorder=3)
     axes.axvline(abs(found["now"][name]), color="black", linewidth=1)
     section, key = name.split(".")
@@ -80,8 +83,8 @@ for axes, name in zip(grid.flat, names, strict=False):
 for axes in grid.flat[len(names) :]:
     axes.set_visible(False)
 fig.supylabel("ndcg@30 on the first rung", fontsize=10, color="#444444")
-fig.suptitle("Settings tried (log scale); orange: the best trial", x=0.01, ha="left",
-             weight="bold", size=12)  # fmt: skip
+fig.suptitle("Settings tried (log scale); blue: to the last rung; orange: the best there",
+             x=0.01, ha="left", weight="bold", size=12)  # fmt: skip
 plt.show()
 
 # %% [markdown]
