@@ -9,10 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.cli.test_cli import BEFORE, NOW, Call, deployment, published, recsys
+from tests.cli.conftest import BEFORE, NOW, Call
 from tests.workflows.conftest import Deployment
-
-__all__ = ["deployment", "published", "recsys"]
 
 
 def test_a_blocked_track_is_gone_at_once_in_every_edition(
