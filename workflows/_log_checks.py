@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from typing import Final
 
 from recsys import artefact, listens
 from recsys.artefact import Artefact
@@ -11,6 +12,9 @@ from recsys.requeue import last_read
 from recsys.settings import STOP
 from recsys.weeks import Week
 from workflows._run import Run
+
+#: Reasons that a row is left out for though the log is as it should be.
+_NOTHING_WRONG: Final = ("private", "not_music")
 
 
 def unread_bytes(run: Run, week: Week) -> int:
@@ -113,9 +117,11 @@ def missing_days(run: Run, week: Week, days: list[date]) -> list[date]:
 
 
 def usable_rows(run: Run, day: date) -> int:
-    """Rows of a cleaned day that are no refused ones: those kept, and their duplicates."""
-    rows = Artefact.open(run.home.clean(day)).manifest["rows"]
-    return int(rows["kept"] + rows.get("duplicates", 0))
+    """Rows of a cleaned day that nothing is wrong with: kept, duplicate, private or no music."""
+    clean = Artefact.open(run.home.clean(day))
+    rows, refused = clean.manifest["rows"], clean.facts["quarantined"]
+    left_out = sum(refused.get(reason, 0) for reason in _NOTHING_WRONG)
+    return int(rows["kept"] + rows.get("duplicates", 0) + left_out)
 
 
 def mostly_refused(run: Run, days: list[date]) -> list[str]:

@@ -186,6 +186,14 @@ def test_a_log_of_nothing_but_private_sessions(deployment: Deployment) -> None:
     assert "holds listens before the edition's cutoff" in why
 
 
+def test_a_day_of_private_sessions_is_a_day_that_arrived(deployment: Deployment) -> None:
+    few_listeners(deployment)
+    for file in (deployment.log / f"date={LAST_DAY}").iterdir():
+        file.unlink()
+    deployment.write_day(LAST_DAY, [listen("t0m00", "track 0001", LAST_DAY, private=True)])
+    assert deployment.run()
+
+
 def test_a_listener_with_100_000_plays(deployment: Deployment) -> None:
     few_listeners(deployment)
     day = LAST_DAY
