@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final
 
@@ -11,8 +10,8 @@ import duckdb
 from recsys import schemas
 from recsys._tables import write_query
 
-#: Enough for a day, and the same for a log of any size; DuckDB wants some for each thread.
-MEMORY: Final = f"{max(512, 128 * (os.cpu_count() or 1))}MB"
+#: A day of 10 GB does with it, 32 million rows; with a quarter it does not.
+MEMORY: Final = "2GB"
 
 #: Rows that are sorted in one go: with them, a sort stays within `MEMORY`.
 SORTED_AT_ONCE: Final = 2_000_000
