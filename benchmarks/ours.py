@@ -100,7 +100,12 @@ def main(log: Path, cutoff: str, out: Path) -> None:
     steps.done("read and count")
 
     settings = AlsSettings(
-        factors=FACTORS, iterations=ITERATIONS, regularization=REGULARIZATION, alpha=ALPHA
+        factors=FACTORS,
+        iterations=ITERATIONS,
+        regularization=REGULARIZATION,
+        regularization_exponent=0.0,
+        unobserved_weight=1.0,  # and with that the objective of implicit
+        alpha=ALPHA,
     )
     model = train(matrix, settings, seed=1)
     steps.done("train")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 
-#: The model that every script trains: the product's own defaults, so that quality compares.
+#: The model that every script trains, under one objective, so that quality compares.
 FACTORS, ITERATIONS, REGULARIZATION, ALPHA = 64, 15, 2.0, 2.0
 LENGTH = 30
 ACTIVE_DAYS = 28

@@ -7,6 +7,7 @@ setting of 0 (off) stays off.
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +21,7 @@ Values = Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class Dimension:
+class Dimension(ABC):
     """A setting that is searched."""
 
     section: str
@@ -52,9 +53,9 @@ class Dimension:
         """What the sampler would have to draw for the value that is set now."""
         return self.now(settings)
 
+    @abstractmethod
     def suggest(self, trial: Trial, settings: Settings) -> float:
         """The value that the sampler picks."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
