@@ -69,23 +69,27 @@ class Rows(NamedTuple):
     not_at: Ints
 
 
+#: What :class:`Codes` knows of a track: its code (0: none yet), its name, how many artists (−1: not
+#: listed yet), where they begin in ``artists``, the first of them, and the row that listed it last.
+CODE, NAME, ARTISTS, BEGIN, FIRST, ROW = range(6)
+#: Two more that mean nothing: a track has half a line of the processor's cache, never parts of two.
+FACTS: Final = 8
+
+
 class Codes(NamedTuple):
     """The codes given so far, in the order in which rows name tracks and sources.
 
     Attributes:
-        tracks: by number of a track, its code from 1; 0 before it has one.
-        listed: by code, what it was listed as: number, name, where its artists begin in
-            ``artists``, how many (−1: not listed yet).
+        tracks: by number of a track, its facts.
+        numbers: by code of a track, its number.
         artists: of all tracks listed.
-        last: by code, the row that listed it last, for any one chunk.
         sources: by number of a source, its code from 1; 0 before it has one.
-        used: how many tracks, artists and sources.
+        used: how many tracks, artists and sources; and how many rows were packed.
     """
 
     tracks: Ints
-    listed: Ints
+    numbers: Ints
     artists: Ints
-    last: Ints
     sources: Ints
     used: Ints
 
@@ -120,7 +124,8 @@ def pack_rows(rows: Rows, codes: Codes, starts: Ints, out: Ints) -> tuple[int, i
     """
     user_ends, users, forms, track_ends, spare_ends, ids, because, names = rows[:8]
     artist_ends, artists, scores, sources, positions, not_at_ends, not_at = rows[8:]
-    code_of, listed, credited, last, source_of, used = codes
+    known, number_of, credited, source_of, used = codes
+    rows_before = used[3] + 1
     all_tracks = track_ends[-1]
     for row in range(len(starts) - 1):
         track, spare = track_ends[row], spare_ends[row]
@@ -146,37 +151,38 @@ def pack_rows(rows: Rows, codes: Codes, starts: Ints, out: Ints) -> tuple[int, i
             if place >= track_count:
                 entry = np.uint64(all_tracks + spare + place - track_count)
             number = np.uint64(ids[entry])
-            code = np.uint64(code_of[number])
-            if code == 0:
+            if known[number, CODE] == 0:
                 used[0] += 1
-                code = np.uint64(used[0])
-                code_of[number] = code
-                listed[code, 0], listed[code, 3] = number, _UNLISTED
-            if place >= track_count and last[code] == row:
+                known[number, CODE], known[number, ARTISTS] = used[0], _UNLISTED
+                number_of[used[0]] = number
+            code = np.uint64(known[number, CODE])
+            if place >= track_count and known[number, ROW] == rows_before + row:
                 return row, BAD_SPARE
-            last[code] = row
+            known[number, ROW] = rows_before + row
             first = artist_ends[entry]
             length = artist_ends[entry + np.uint64(1)] - first
-            if listed[code, 3] == _UNLISTED:
-                listed[code, 1], listed[code, 2], listed[code, 3] = names[entry], used[1], length
+            artist = artists[first] if length else 0
+            if known[number, ARTISTS] == _UNLISTED:
+                known[number, NAME], known[number, FIRST] = names[entry], artist
+                known[number, ARTISTS], known[number, BEGIN] = length, used[1]
                 for n in range(length):
                     credited[used[1] + n] = artists[first + n]
                 used[1] += length
             else:
-                same = listed[code, 1] == names[entry] and listed[code, 3] == length
-                for n in range(length if same else 0):
-                    same &= credited[listed[code, 2] + n] == artists[first + n]
+                same = known[number, NAME] == names[entry] and known[number, FIRST] == artist
+                same &= known[number, ARTISTS] == length
+                for n in range(1, length if same else 0):
+                    same &= credited[known[number, BEGIN] + n] == artists[first + n]
                 if not same:
                     return row, TWO_NAMES
             number = np.uint64(because[entry])
             cause = np.uint64(0)
             if number:
-                cause = np.uint64(code_of[number])
-                if cause == 0:
+                if known[number, CODE] == 0:
                     used[0] += 1
-                    cause = np.uint64(used[0])
-                    code_of[number] = cause
-                    listed[cause, 0], listed[cause, 3] = number, _UNLISTED
+                    known[number, CODE], known[number, ARTISTS] = used[0], _UNLISTED
+                    number_of[used[0]] = number
+                cause = np.uint64(known[number, CODE])
             number = np.uint64(sources[entry])
             if source_of[number] == 0:
                 used[2] += 1
@@ -191,6 +197,7 @@ def pack_rows(rows: Rows, codes: Codes, starts: Ints, out: Ints) -> tuple[int, i
                     return row, BAD_NOT_AT
                 _put_little(out, at, np.uint64(other | not_at[n] << 16), PAIR_BYTES)
                 at += np.uint64(PAIR_BYTES)
+    used[3] += len(starts) - 1
     return len(starts) - 1, DONE
 
 

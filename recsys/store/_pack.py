@@ -56,9 +56,8 @@ class Packer:
         self._forms: dict[str, int] = {}
         self._ids, self._texts, self._sources = Vocabulary(), Vocabulary(), Vocabulary()
         empty = np.zeros(1, np.int32)
-        self._codes = Codes(
-            empty, np.zeros((1, 4), np.int32), empty, empty, empty, np.zeros(3, int)
-        )
+        known = np.zeros((1, kernel.FACTS), np.int32)
+        self._codes = Codes(known, empty, empty, empty, np.zeros(4, int))
 
     def fork(self) -> Self:
         """Another packer that has packed what this one has."""
@@ -105,16 +104,18 @@ class Packer:
 
         A track that nobody listed, only heard, has no names.
         """
-        listed = self._codes.listed[1 : self._codes.used[0] + 1]
-        counts = np.maximum(listed[:, 3], 0)
+        numbers = self._codes.numbers[1 : self._codes.used[0] + 1]
+        known = self._codes.tracks[numbers]
+        counts = np.maximum(known[:, kernel.ARTISTS], 0)
         ends = np.concatenate([[0], np.cumsum(counts)])
-        credited = np.repeat(listed[:, 2] - ends[:-1], counts) + np.arange(ends[-1])
+        begins = known[:, kernel.BEGIN]
+        credited = np.repeat(begins - ends[:-1], counts) + np.arange(ends[-1])
         artists = self._texts.strings(self._codes.artists[credited])
         return pc.binary_join_element_wise(
             "[",
-            _quoted(self._ids.strings(listed[:, 0])),
+            _quoted(self._ids.strings(numbers)),
             ", ",
-            _quoted(self._texts.strings(listed[:, 1])),
+            _quoted(self._texts.strings(known[:, kernel.NAME])),
             ", ",
             _listed(pa.ListArray.from_arrays(pa.array(ends, pa.int32()), artists)),
             "]",
@@ -166,18 +167,16 @@ class Packer:
         return picked
 
     def _make_room(self, artists: int) -> None:
-        """Room for all that a chunk can name; ``last`` is of this chunk."""
-        tracks, listed, credited, last, sources, used = self._codes
+        """Room for all that a chunk can name."""
+        tracks, numbers, credited, sources, used = self._codes
         room = len(self._ids) + 1
         self._codes = Codes(
             _longer(tracks, room),
-            _longer(listed, room),
+            _longer(numbers, room),
             _longer(credited, int(used[1]) + artists),
-            _longer(last, room),
             _longer(sources, len(self._sources) + 1),
             used,
         )
-        self._codes.last.fill(-1)
 
 
 def _longer(values: Ints, length: int) -> Ints:
@@ -196,7 +195,7 @@ def _joined(parts: Sequence[Ints]) -> Ints:
 def _ends(lists: pa.ListArray) -> Ints:
     """Where each list ends in ``flatten()``, a 0 before."""
     ends = _numbers(lists.offsets, np.int32)
-    counted: Ints = ends.astype(np.int64) - ends[0]
+    counted: Ints = ends - ends[0]
     return counted
 
 

@@ -6,7 +6,6 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from recsys.store._frames import frozen
 from recsys.store._kernel import Ints, renumber
@@ -56,11 +55,9 @@ class Vocabulary:
                 same: Ints = numbers
                 return same
         strings.validate(full=True)
-        places = pc.index_in(strings, value_set=self._strings)
-        if places.null_count:
-            new = strings.filter(places.is_null()).unique()
-            self._strings = pa.concat_arrays([self._strings, new])
-            places = pc.index_in(strings, value_set=self._strings)
+        both = pa.concat_arrays([self._strings, strings]).dictionary_encode("encode")
+        places = both.indices[len(self._strings) :]
+        self._strings = both.dictionary
         found: Ints = np.zeros(len(strings) + 1, np.int32)
         found[:-1] = places
         self._known = [*self._known[1 - _DICTIONARIES_KEPT :], (strings, found)]
