@@ -6,10 +6,11 @@ Frames are rows of a binary ``COPY``: they go in, and come back, as they are.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import struct
 import uuid
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 from psycopg import errors
@@ -17,7 +18,8 @@ from psycopg import errors
 from recsys.errors import StoreError
 from recsys.store._arrow import Unpacker
 from recsys.store._frames import Data, Frames
-from recsys.store._handed import Handed, digest_of
+from recsys.store._handed import Handed
+from recsys.store._pipelined import pipelined
 from recsys.store._postgres_ledger import Place, run
 from recsys.store._postgres_server import Connection
 from recsys.store._rows import CHUNK_ROWS
@@ -37,15 +39,30 @@ _KEYS: Final = """
 ALTER TABLE {schema}.playlist_{tables} ADD PRIMARY KEY (user_id);
 ALTER TABLE {schema}.track_{tables} ADD PRIMARY KEY (code)
 """
-#: Rows of binary COPY one after another, and the last user; the default playlist's comes first.
-_FRAMES: Final = """
-    string_agg('\\x0002'::bytea || int4send(length(user_id)) || user_id
-        || int4send(length(playlist)) || playlist, ''),
-    (array_agg(user_id))[count(*)]
-"""
-_IN_ORDER: Final = f"ORDER BY user_id LIMIT {CHUNK_ROWS}"
+#: Rows as the server has them, as rows of binary COPY again.
+_PLAYLIST_FRAME: Final = (
+    "'\\x0002'::bytea || int4send(length(user_id)) || user_id "
+    "|| int4send(length(playlist)) || playlist"
+)
+_TRACK_FRAME: Final = (
+    "'\\x000200000008'::bytea || int8send(code) "
+    "|| int4send(length(convert_to(names::text, 'UTF8'))) || convert_to(names::text, 'UTF8')"
+)
+_TRACKS_AT_ONCE: Final = 65_536
 _HEADING: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END: Final = b"\xff\xff"
+
+
+class Sent(NamedTuple):
+    """Rows that were sent one after another.
+
+    Attributes:
+        last: the key of the last one.
+        sha256: of their frames.
+    """
+
+    last: Any
+    sha256: bytes
 
 
 def load(connection: Connection, schema: str, handed: Handed, digest: str) -> Place:
@@ -66,23 +83,26 @@ def load(connection: Connection, schema: str, handed: Handed, digest: str) -> Pl
     """
     tables = uuid.uuid4().hex[:16]
     run(connection, _TABLES.replace("{tables}", tables), schema)
-    _copy_in(connection, f"{schema}.playlist_{tables}", map(written, _frames(handed)))
-    stored = handed.stored_digest(digest)
-    tracks = Frames.numbered(handed.tracks())
-    _copy_in(connection, f"{schema}.track_{tables}", [tracks.data])
-    place = Place(tables, handed.names())
+    playlists: list[Sent] = []
+    _copy_in(connection, f"{schema}.playlist_{tables}", _noted(_frames(handed), playlists))
+    handed.stored_digest(digest)  # or it refuses: these are not the rows
+    names = handed.tracks()
+    _copy_in(connection, f"{schema}.track_{tables}", [Frames.numbered(names).data])
     try:
         run(connection, _KEYS.replace("{tables}", tables), schema)
     except errors.UniqueViolation:
-        read = ""
+        whole = False
     else:
-        read = read_back(connection, schema, place, handed.week, handed.rows)
-    if read != stored:
+        run(connection, "SET LOCAL enable_sort = off", schema)  # through the index, as readers come
+        whole = _holds(
+            connection, schema, f"playlist_{tables}", "user_id", _PLAYLIST_FRAME, playlists
+        ) and _holds(connection, schema, f"track_{tables}", "code", _TRACK_FRAME, _parts(names))
+    if not whole:
         raise StoreError(
             f"The playlists of {handed.week} read back from PostgreSQL are not those that were "
             "written: nothing is staged. The server's disk may be failing."
         )
-    return place
+    return Place(tables, handed.names())
 
 
 def written(frames: Frames) -> memoryview:
@@ -152,14 +172,6 @@ def read_rows(
                 yield unpacker.batch(*zip(*rows, strict=True))
 
 
-def read_back(connection: Connection, schema: str, place: Place, week: Week, rows: int) -> str:
-    """The digest of an edition's rows as they are stored, if there are so many."""
-    run(connection, "SET LOCAL enable_sort = off", schema)  # through the index, as readers come
-    with _explained(place, week):
-        tracks = _tracks(connection, schema, place)
-        return digest_of(week, _stored(connection, schema, place), rows, tracks, place.names)
-
-
 @contextlib.contextmanager
 def _explained(place: Place, week: Week) -> Iterator[None]:
     try:
@@ -189,18 +201,44 @@ def _copy_in(connection: Connection, table: str, data: Iterable[Data]) -> None:
         copy.write(_END)
 
 
-def _stored(connection: Connection, schema: str, place: Place) -> Iterator[bytes]:
-    """The frames of all playlists in user order, many in one go: a row takes the client longer."""
-    table, more, last_user = f"{{schema}}.playlist_{place.tables}", ">=", b""
-    while True:
-        query = (
-            f"SELECT {_FRAMES} FROM (SELECT * FROM {table} WHERE user_id {more} %s {_IN_ORDER}) t"
-        )
-        ((frames, last_user),) = run(connection, query, schema, last_user, binary=True)
-        if frames is None:
-            return
-        yield frames
-        more = ">"
+def _noted(frames: Iterable[Frames], sent: list[Sent]) -> Iterator[memoryview]:
+    """What is sent to the server; what must be found there again is noted in ``sent``."""
+
+    def hashed(part: Frames) -> tuple[Frames, bytes]:
+        return part, hashlib.sha256(part.data).digest()
+
+    for part, sha256 in pipelined(hashed, frames):
+        if part.data:
+            sent.append(Sent(part.slice(-2, None).keys()[-1], sha256))
+            yield written(part)
+
+
+def _parts(names: pa.StringArray) -> Iterator[Sent]:
+    """What must be found in a table of tracks."""
+    frames = Frames.numbered(names)
+    for start in range(0, len(names), _TRACKS_AT_ONCE):
+        part = frames.slice(start, start + _TRACKS_AT_ONCE)
+        yield Sent(start + len(part.key_lengths), hashlib.sha256(part.data).digest())
+
+
+def _holds(
+    connection: Connection, schema: str, table: str, key: str, frame: str, sent: Iterable[Sent]
+) -> bool:
+    """Whether a table holds these rows, each under its key, and no other.
+
+    The server hashes what it finds by its index: sending all rows back would take three times as
+    long.
+    """
+    rows, last = f"SELECT * FROM {{schema}}.{table} WHERE", None
+    for part in sent:
+        after = f"{key} > %s AND " if last is not None else ""
+        found = f"{rows} {after}{key} <= %s ORDER BY {key}"
+        query = f"SELECT sha256(string_agg({frame}, '')) FROM ({found}) t"
+        bounds = [part.last] if last is None else [last, part.last]
+        if run(connection, query, schema, *bounds) != [(part.sha256,)]:
+            return False
+        last = part.last
+    return not run(connection, f"{rows} {key} > %s LIMIT 1", schema, last)
 
 
 def _frames(handed: Handed) -> Iterator[Frames]:
