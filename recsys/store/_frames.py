@@ -70,6 +70,11 @@ class Frames(NamedTuple):
         last = first + self.key_lengths[::step]
         return [bytes(data[at:end]) for at, end in zip(first.tolist(), last.tolist(), strict=True)]
 
+    def last_key(self) -> bytes:
+        """The key of the last one."""
+        at = int(self.starts[-2]) + FRAME_BYTES - 4
+        return bytes(self.data[at : at + int(self.key_lengths[-1])])
+
     def values(self) -> list[memoryview]:
         """The values."""
         data = self.data

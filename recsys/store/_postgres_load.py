@@ -209,7 +209,7 @@ def _noted(frames: Iterable[Frames], sent: list[Sent]) -> Iterator[memoryview]:
 
     for part, sha256 in pipelined(hashed, frames):
         if part.data:
-            sent.append(Sent(part.slice(-2, None).keys()[-1], sha256))
+            sent.append(Sent(part.last_key(), sha256))
             yield written(part)
 
 
