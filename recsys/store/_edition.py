@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -29,8 +29,6 @@ from recsys.store._playlist import Playlist, Spare
 from recsys.store._value import DAMAGED, Values
 
 EDITION_FILE: Final = "edition.db"
-
-_CODES_AT_ONCE: Final = 500
 
 
 def shard_file(number: int) -> str:
@@ -121,7 +119,7 @@ class EditionReader:
             value = self._value(connection, playlist.user_id)
             if value is None:
                 raise LookupError("a playlist is gone")
-            return self._values.spares(value, lambda codes: self._names(connection, codes))
+            return self._values.spares(value, lambda codes: self._layout.tracks(connection, codes))
 
     def close(self) -> None:
         """Close the files."""
@@ -133,19 +131,12 @@ class EditionReader:
             if value is None:
                 return None
             return self._values.playlist(
-                user_id, value, lambda codes: self._names(connection, codes)
+                user_id, value, lambda codes: self._layout.tracks(connection, codes)
             )
 
     def _value(self, connection: sqlite3.Connection, user_id: str) -> bytes | None:
         shard = shard_of(user_id.encode(), self._shards) if self._shards > 1 else 0
         return self._layout.value(connection, shard, user_id)
-
-    def _names(self, connection: sqlite3.Connection, codes: list[int]) -> Sequence[str]:
-        found: list[str] = []
-        for start in range(0, len(codes), _CODES_AT_ONCE):
-            part = ",".join(map(str, codes[start : start + _CODES_AT_ONCE]))
-            found += [text for _, text in self._layout.tracks(connection, part)]
-        return found
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:

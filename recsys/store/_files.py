@@ -14,7 +14,7 @@ from recsys.errors import RecsysError, ResourceError, StoreError
 LEDGER_ID: Final = 0x7265634C
 LEDGER_VERSION: Final = 2
 EDITION_ID: Final = 0x72656345
-EDITION_VERSION: Final = 3
+EDITION_VERSION: Final = 4
 
 _SECONDS_TO_WAIT: Final = 30.0
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import heapq
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Protocol
+from typing import Final, Protocol
 
 from recsys.store._bundle import find, holds_first, pairs
+from recsys.store._codes import few_at_a_time, in_order
 from recsys.store._value import Names
 from recsys.store._version_1 import Version1
 
+#: Tracks in a row of format 4.
+TRACKS_IN_ROW: Final = 64
+
 
 def bundles(connection: sqlite3.Connection, shard: int) -> Iterator[bytes]:
-    """All bundles of a shard of format 3, in user order.
+    """All bundles of a shard of formats 3 and 4, in user order.
 
     Raises:
         ValueError: one lies under another user than its first.
@@ -28,7 +32,7 @@ def bundles(connection: sqlite3.Connection, shard: int) -> Iterator[bytes]:
 
 
 def bundled(connection: sqlite3.Connection, shards: int) -> Iterator[tuple[bytes, bytes]]:
-    """All users and packed playlists in the shards of format 3, in user order.
+    """All users and packed playlists in the shards of formats 3 and 4, in user order.
 
     Raises:
         ValueError: see :func:`bundles`.
@@ -55,14 +59,23 @@ class Layout(Protocol):
     def pairs(self, connection: sqlite3.Connection) -> Iterator[tuple[bytes, bytes]]:
         """All users and packed playlists, in user order; the default playlist is the first."""
 
-    def tracks(
-        self, connection: sqlite3.Connection, codes: str | None = None
-    ) -> Iterator[tuple[int, str]]:
-        """Codes of tracks, and what lies by them, by code; of all, or of ``codes`` (SQL)."""
+    def tracks(self, connection: sqlite3.Connection, codes: Sequence[int]) -> Sequence[str]:
+        """What lies by some codes of tracks.
+
+        Raises:
+            LookupError: a code is missing.
+        """
+
+    def all_tracks(self, connection: sqlite3.Connection) -> Sequence[str]:
+        """What lies by the codes of tracks, from 1.
+
+        Raises:
+            ValueError: codes are missing.
+        """
 
 
-class Version3:
-    """Playlists in bundles."""
+class Version4:
+    """Playlists in bundles, and the names of some tracks in a row, a line each."""
 
     def __init__(self, facts: Mapping[str, str]) -> None:
         self.names = Names.parse(json.loads(facts["forms"]), json.loads(facts["sources"]))
@@ -79,11 +92,36 @@ class Version3:
     def pairs(self, connection: sqlite3.Connection) -> Iterator[tuple[bytes, bytes]]:
         return bundled(connection, self._shards)
 
-    def tracks(
-        self, connection: sqlite3.Connection, codes: str | None = None
-    ) -> Iterator[tuple[int, str]]:
-        where = "" if codes is None else f"WHERE code IN ({codes})"
-        return connection.execute(f"SELECT code, names FROM track {where} ORDER BY code")
+    def tracks(self, connection: sqlite3.Connection, codes: Sequence[int]) -> Sequence[str]:
+        places = [divmod(code - 1, TRACKS_IN_ROW) for code in codes]
+        firsts = sorted({row * TRACKS_IN_ROW + 1 for row, _ in places})
+        select = "SELECT first_code, names FROM track WHERE first_code IN"
+        lines = {
+            (first - 1) // TRACKS_IN_ROW: names.split("\n")
+            for first, names in few_at_a_time(connection, select, firsts)
+        }
+        return [lines[row][line] for row, line in places]
+
+    def all_tracks(self, connection: sqlite3.Connection) -> Sequence[str]:
+        rows = connection.execute("SELECT first_code, names FROM track ORDER BY first_code")
+        found: list[str] = []
+        for first, names in rows:
+            if first != len(found) + 1:
+                raise ValueError("codes of tracks are missing")
+            found += names.split("\n")
+        return found
+
+
+class Version3(Version4):
+    """One row a track."""
+
+    def tracks(self, connection: sqlite3.Connection, codes: Sequence[int]) -> Sequence[str]:
+        select = "SELECT code, names FROM track WHERE code IN"
+        found = dict(few_at_a_time(connection, select, codes))
+        return [found[code] for code in codes]
+
+    def all_tracks(self, connection: sqlite3.Connection) -> Sequence[str]:
+        return in_order(connection.execute("SELECT code, names FROM track ORDER BY code"))
 
 
 class Version2(Version3):
@@ -105,4 +143,4 @@ def layout_of(connection: sqlite3.Connection, facts: Mapping[str, str]) -> Layou
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == 1:
         return Version1(connection, int(facts["shards"]))
-    return {2: Version2, 3: Version3}[version](facts)
+    return {2: Version2, 3: Version3, 4: Version4}[version](facts)

@@ -10,6 +10,7 @@ import hashlib
 import struct
 import uuid
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
@@ -35,10 +36,8 @@ CREATE TABLE {schema}.track_{tables} (
     names json NOT NULL                    -- id, name or null, names of the artists
 );
 """
-_KEYS: Final = """
-ALTER TABLE {schema}.playlist_{tables} ADD PRIMARY KEY (user_id);
-ALTER TABLE {schema}.track_{tables} ADD PRIMARY KEY (code)
-"""
+_PLAYLIST_KEY: Final = "ALTER TABLE {schema}.playlist_{tables} ADD PRIMARY KEY (user_id)"
+_TRACK_KEY: Final = "ALTER TABLE {schema}.track_{tables} ADD PRIMARY KEY (code)"
 #: Rows as the server has them, as rows of binary COPY again.
 _PLAYLIST_FRAME: Final = (
     "'\\x0002'::bytea || int4send(length(user_id)) || user_id "
@@ -46,7 +45,7 @@ _PLAYLIST_FRAME: Final = (
 )
 _TRACK_FRAME: Final = (
     "'\\x000200000008'::bytea || int8send(code) "
-    "|| int4send(length(convert_to(names::text, 'UTF8'))) || convert_to(names::text, 'UTF8')"
+    "|| int4send(octet_length(names::text)) || convert_to(names::text, 'UTF8')"
 )
 _TRACKS_AT_ONCE: Final = 65_536
 _HEADING: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -85,18 +84,21 @@ def load(connection: Connection, schema: str, handed: Handed, digest: str) -> Pl
     run(connection, _TABLES.replace("{tables}", tables), schema)
     playlists: list[Sent] = []
     _copy_in(connection, f"{schema}.playlist_{tables}", _noted(_frames(handed), playlists))
-    handed.stored_digest(digest)  # or it refuses: these are not the rows
-    names = handed.tracks()
-    _copy_in(connection, f"{schema}.track_{tables}", [Frames.numbered(names).data])
     try:
-        run(connection, _KEYS.replace("{tables}", tables), schema)
-    except errors.UniqueViolation:
-        whole = False
-    else:
+        with ThreadPoolExecutor(1) as beside:
+            key = _PLAYLIST_KEY.replace("{tables}", tables)
+            indexed = beside.submit(run, connection, key, schema)
+            handed.stored_digest(digest)  # or it refuses: these are not the rows
+            tracks = Frames.numbered(handed.tracks())
+            indexed.result()
+        _copy_in(connection, f"{schema}.track_{tables}", [tracks.data])
+        run(connection, _TRACK_KEY.replace("{tables}", tables), schema)
         run(connection, "SET LOCAL enable_sort = off", schema)  # through the index, as readers come
         whole = _holds(
             connection, schema, f"playlist_{tables}", "user_id", _PLAYLIST_FRAME, playlists
-        ) and _holds(connection, schema, f"track_{tables}", "code", _TRACK_FRAME, _parts(names))
+        ) and _holds(connection, schema, f"track_{tables}", "code", _TRACK_FRAME, _parts(tracks))
+    except errors.UniqueViolation:
+        whole = False
     if not whole:
         raise StoreError(
             f"The playlists of {handed.week} read back from PostgreSQL are not those that were "
@@ -126,7 +128,8 @@ def rewrite(connection: Connection, schema: str, old: Place) -> tuple[Place, int
         f"INSERT INTO {{schema}}.playlist_{tables} "
         f"SELECT * FROM {{schema}}.playlist_{old.tables} p WHERE {kept} ORDER BY user_id",
         f"INSERT INTO {{schema}}.track_{tables} TABLE {{schema}}.track_{old.tables}",
-        _KEYS.replace("{tables}", tables),
+        _PLAYLIST_KEY.replace("{tables}", tables),
+        _TRACK_KEY.replace("{tables}", tables),
     ):
         run(connection, statement, schema)
     before, forgotten, after = (
@@ -213,12 +216,12 @@ def _noted(frames: Iterable[Frames], sent: list[Sent]) -> Iterator[memoryview]:
             yield written(part)
 
 
-def _parts(names: pa.StringArray) -> Iterator[Sent]:
+def _parts(tracks: Frames) -> Iterator[Sent]:
     """What must be found in a table of tracks."""
-    frames = Frames.numbered(names)
-    for start in range(0, len(names), _TRACKS_AT_ONCE):
-        part = frames.slice(start, start + _TRACKS_AT_ONCE)
-        yield Sent(start + len(part.key_lengths), hashlib.sha256(part.data).digest())
+    count = len(tracks.key_lengths)
+    for start in range(0, count, _TRACKS_AT_ONCE):
+        stop = min(start + _TRACKS_AT_ONCE, count)
+        yield Sent(stop, hashlib.sha256(tracks.slice(start, stop).data).digest())
 
 
 def _holds(
@@ -238,7 +241,7 @@ def _holds(
         if run(connection, query, schema, *bounds) != [(part.sha256,)]:
             return False
         last = part.last
-    return not run(connection, f"{rows} {key} > %s LIMIT 1", schema, last)
+    return not run(connection, f"{rows} {key} > %s ORDER BY {key} LIMIT 1", schema, last)
 
 
 def _frames(handed: Handed) -> Iterator[Frames]:

@@ -12,23 +12,24 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recsys.errors import StoreError
 from recsys.store._edition import EDITION_FILE, shard_file, shard_of
 from recsys.store._files import EDITION_ID, EDITION_VERSION, connect, stamp, sync
 from recsys.store._frames import Frames
 from recsys.store._handed import EditionDigest, Handed
+from recsys.store._layout import TRACKS_IN_ROW
 from recsys.store._unpack import read_back, read_playlists
 
-_PLAYLISTS_IN_BUNDLE: Final = 8  # of 30 tracks and 5 spares: a sixth of a page
-_SHARD_PAGE_BYTES: Final = 32_768
-_PAGE_BYTES: Final = 8192
+_PLAYLISTS_IN_BUNDLE: Final = 12  # of 30 tracks and 5 spares: a quarter of a page
+_PAGE_BYTES: Final = 32_768
 _EDITION_TABLES: Final = (
     "CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE track (code INTEGER PRIMARY KEY, names TEXT NOT NULL)",
+    "CREATE TABLE track (first_code INTEGER PRIMARY KEY, names TEXT NOT NULL)",
 )
 _SHARD_TABLES: Final = (
-    "CREATE TABLE bundle (first_user TEXT PRIMARY KEY, playlists BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE bundle (first_user TEXT PRIMARY KEY, playlists BLOB NOT NULL)",
 )
 
 
@@ -88,10 +89,8 @@ class _Writer:
 
     def __init__(self, folder: Path, shards: int) -> None:
         self._folder = folder
-        self._edition = _create(folder / EDITION_FILE, _PAGE_BYTES, _EDITION_TABLES)
-        self._shards = [
-            _create(folder / shard_file(n), _SHARD_PAGE_BYTES, _SHARD_TABLES) for n in range(shards)
-        ]
+        self._edition = _create(folder / EDITION_FILE, _EDITION_TABLES)
+        self._shards = [_create(folder / shard_file(n), _SHARD_TABLES) for n in range(shards)]
 
     def add(self, frames: Frames) -> None:
         """Write the next playlists."""
@@ -111,8 +110,7 @@ class _Writer:
 
     def finish_tracks(self, tracks: pa.StringArray, facts: dict[str, str]) -> None:
         """Write the names of tracks, and the facts, and flush them to disk."""
-        texts = enumerate(tracks.to_pylist(), start=1)
-        self._edition.executemany("INSERT INTO track VALUES (?, ?)", texts)
+        self._edition.executemany("INSERT INTO track VALUES (?, ?)", _lines(tracks))
         self._edition.executemany("INSERT INTO fact VALUES (?, ?)", facts.items())
         _finish(self._edition, self._folder / EDITION_FILE)
 
@@ -141,10 +139,18 @@ def _bundles(frames: Frames) -> Iterator[tuple[str, memoryview]]:
         yield user.decode(), frames.data[start:end]
 
 
-def _create(path: Path, page_bytes: int, tables: Iterable[str]) -> sqlite3.Connection:
+def _lines(tracks: pa.StringArray) -> Iterator[tuple[int, str]]:
+    """Some tracks a row, a line each (JSON has no line feed in it), under the first code."""
+    starts = np.arange(0, len(tracks), TRACKS_IN_ROW)
+    ends = pa.array([*starts, len(tracks)], pa.int32())
+    lines = pc.binary_join(pa.ListArray.from_arrays(ends, tracks), "\n")
+    return zip((starts + 1).tolist(), lines.to_pylist(), strict=True)
+
+
+def _create(path: Path, tables: Iterable[str]) -> sqlite3.Connection:
     """A new file in one open transaction; nobody sees it before it is whole, so no journal."""
     connection = connect(path, "mode=rwc")
-    connection.execute(f"PRAGMA page_size = {page_bytes}")
+    connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
     connection.execute("PRAGMA journal_mode = OFF")
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")

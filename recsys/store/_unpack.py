@@ -127,10 +127,7 @@ class Unpacked:
         Raises:
             ValueError: codes are missing.
         """
-        found = list(self._layout.tracks(self._connection))
-        if [code for code, _ in found] != list(range(1, len(found) + 1)):
-            raise ValueError("codes of tracks are missing")
-        return pa.array([text for _, text in found], pa.string())
+        return pa.array(self._layout.all_tracks(self._connection), pa.string())
 
     def digest(self) -> str:
         """The digest that :meth:`rows` and :meth:`default` have, if nothing is damaged.

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from recsys.store._codes import few_at_a_time, in_order
 from recsys.store._value import HEADING, TRACK, Names
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _CHUNK_ROWS: Final = 16_384
 _DEFAULT: Final = "default_playlist WHERE ? = ''"
+_NAMES: Final = "code, track_id, track_name, artist_names"
 
 
 class Version1:
@@ -49,18 +51,22 @@ class Version1:
         for user, *row in connection.execute(f"{' UNION ALL '.join(tables)} ORDER BY user_id"):
             yield user.encode(), self._value(*row)
 
-    def tracks(
-        self, connection: sqlite3.Connection, codes: str | None = None
-    ) -> Iterator[tuple[int, str]]:
-        where = "" if codes is None else f"WHERE code IN ({codes})"
-        columns = "code, track_id, track_name, artist_names"
-        query = f"SELECT {columns} FROM track {where} ORDER BY code"
-        for code, track_id, track_name, artist_names in connection.execute(query):
-            yield code, json.dumps([track_id, track_name, json.loads(artist_names)])
+    def tracks(self, connection: sqlite3.Connection, codes: Sequence[int]) -> Sequence[str]:
+        rows = few_at_a_time(connection, f"SELECT {_NAMES} FROM track WHERE code IN", codes)
+        found = {code: _names(*names) for code, *names in rows}
+        return [found[code] for code in codes]
+
+    def all_tracks(self, connection: sqlite3.Connection) -> Sequence[str]:
+        rows = connection.execute(f"SELECT {_NAMES} FROM track ORDER BY code")
+        return in_order((code, _names(*names)) for code, *names in rows)
 
     def _value(self, kind: str, relaxed: str, tracks: bytes) -> bytes:
         heading = HEADING.pack(self._forms[kind, relaxed], len(tracks) // TRACK.size, 0)
         return heading + tracks
+
+
+def _names(track_id: str, track_name: str | None, artist_names: str) -> str:
+    return json.dumps([track_id, track_name, json.loads(artist_names)])
 
 
 def digest(batches: Iterable[pa.RecordBatch], default: pa.Table) -> str:

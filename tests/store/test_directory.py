@@ -97,8 +97,8 @@ def test_a_store_of_a_newer_version_is_refused(sqlite_url: str, directory: Path)
 def test_an_edition_of_a_newer_version_is_refused(sqlite_url: str, directory: Path) -> None:
     with open_store(sqlite_url) as store:
         make("2026-W47").publish(store)
-        set_version(next(directory.glob("editions/*/edition.db")), 4)
-        with pytest.raises(StoreError, match=r"format 4.*Install the recsys"):
+        set_version(next(directory.glob("editions/*/edition.db")), 5)
+        with pytest.raises(StoreError, match=r"format 5.*Install the recsys"):
             store.playlist("ada")
 
 

@@ -2,7 +2,7 @@
 
 After a change of format, keep the old folder, write a new one beside it, and add it below::
 
-    python -m tests.store.test_golden tests/store/golden/v4
+    python -m tests.store.test_golden tests/store/golden/v5
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def write_golden(folder: Path) -> None:
         store.rollback()
 
 
-@pytest.fixture(params=["v1", "v2", "v3"])
+@pytest.fixture(params=["v1", "v2", "v3", "v4"])
 def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     shutil.copytree(GOLDEN / request.param, tmp_path / "store")
     with open_store(f"sqlite:///{tmp_path / 'store'}") as store:
