@@ -20,7 +20,7 @@ from recsys.store._files import EDITION_ID, EDITION_VERSION, connect, stamp, syn
 from recsys.store._frames import Frames
 from recsys.store._handed import EditionDigest, Handed
 from recsys.store._layout import TRACKS_IN_ROW
-from recsys.store._unpack import read_back, read_playlists
+from recsys.store._unpack import read_names, read_playlists
 
 _PLAYLISTS_IN_BUNDLE: Final = 12  # of 30 tracks and 5 spares: a quarter of a page
 _PAGE_BYTES: Final = 32_768
@@ -54,10 +54,14 @@ def write_folder(
         contextlib.closing(_Writer(folder, shards)) as writer,
         ThreadPoolExecutor(1) as beside,
     ):
+        flushed = beside.submit(writer.flush)
         for frames in handed:
             writer.add(frames)
+            if flushed.done():  # the disk is busy from the beginning, not only at the end
+                flushed = beside.submit(writer.flush)
         digest_read = EditionDigest(handed.week)
-        reading = beside.submit(writer.finish_playlists, digest_read)
+        finished = beside.submit(writer.finish_playlists)
+        reading = beside.submit(read_playlists, folder, shards, digest_read)
         stored = handed.stored_digest(expected)
         week, names = handed.week, handed.names()
         writer.finish_tracks(
@@ -75,9 +79,11 @@ def write_folder(
                 "sources": json.dumps(names.sources),
             },
         )
+        finished.result()
+        named = read_names(folder)
         reading.result()
     sync(folder)
-    if read_back(folder, digest_read) != stored:
+    if digest_read.finish(*named) != stored:
         raise StoreError(
             f"The playlists of {week} read back from {folder} are not those that were written: "
             "nothing is staged. The disk may be failing."
@@ -102,11 +108,15 @@ class _Writer:
         for n, shard in enumerate(self._shards):
             self._insert(shard, frames.take(np.flatnonzero(shards == n)))
 
-    def finish_playlists(self, digest: EditionDigest) -> None:
-        """Flush the playlists to disk, and read them back into ``digest``."""
+    def flush(self) -> None:
+        """Flush to disk what has been written so far."""
+        for n in range(len(self._shards)):
+            sync(self._folder / shard_file(n))
+
+    def finish_playlists(self) -> None:
+        """Flush the playlists to disk."""
         for n, shard in enumerate(self._shards):
             _finish(shard, self._folder / shard_file(n))
-        read_playlists(self._folder, len(self._shards), digest)
 
     def finish_tracks(self, tracks: pa.StringArray, facts: dict[str, str]) -> None:
         """Write the names of tracks, and the facts, and flush them to disk."""

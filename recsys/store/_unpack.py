@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 import pyarrow as pa
 
@@ -19,11 +19,10 @@ from recsys.store._frames import Frames
 from recsys.store._handed import EditionDigest, playlists_digest
 from recsys.store._layout import bundled, bundles, layout_of
 from recsys.store._rows import CHUNK_ROWS
+from recsys.store._value import Names
 from recsys.store._version_1 import Version1
 from recsys.store._version_1 import digest as version_1_digest
 from recsys.weeks import Week
-
-_BUNDLES_AT_ONCE: Final = 1024
 
 
 def read_rows(folder: Path) -> Iterator[pa.RecordBatch]:
@@ -45,27 +44,22 @@ def read_playlists(folder: Path, shards: int, digest: EditionDigest) -> None:
     with _explained(folder), closing(sqlite3.connect(":memory:", uri=True)) as connection:
         attach(connection, folder, shards)
         if shards == 1:
-            stored = bundles(connection, 0)
-            while data := b"".join(islice(stored, _BUNDLES_AT_ONCE)):
-                digest.update(data)
+            for bundle in bundles(connection, 0):
+                digest.update(bundle)
             return
         merged = bundled(connection, shards)
         while part := list(islice(merged, CHUNK_ROWS)):
             digest.update(Frames.of(*zip(*part, strict=True)).data)
 
 
-def read_back(folder: Path, digest: EditionDigest) -> str:
-    """The digest of what a folder of the newest format holds.
-
-    Args:
-        folder: an edition's.
-        digest: of its playlists, by :func:`read_playlists`.
+def read_names(folder: Path) -> tuple[int, pa.StringArray, Names]:
+    """What a folder says of its playlists: how many, what codes of tracks and small codes mean.
 
     Raises:
         StoreError: the folder is missing or damaged.
     """
     with Unpacked.open(folder) as opened:
-        return digest.finish(int(opened.facts["rows"]), opened.tracks(), opened.names)
+        return int(opened.facts["rows"]), opened.tracks(), opened.names
 
 
 @contextlib.contextmanager
