@@ -15,7 +15,7 @@ from recsys.store._value import Names
 from recsys.store._version_1 import Version1
 
 #: Tracks in a row of format 4.
-TRACKS_IN_ROW: Final = 64
+TRACKS_IN_ROW: Final = 16
 
 
 def bundles(connection: sqlite3.Connection, shard: int) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class PlaylistTrack:
     """One track of a playlist.
 
@@ -29,6 +29,25 @@ class PlaylistTrack:
     score: float
     source: str
     because_track_id: str | None
+
+    def __init__(
+        self,
+        position: int,
+        track_id: str,
+        track_name: str | None,
+        artist_names: tuple[str, ...],
+        score: float,
+        source: str,
+        because_track_id: str | None,
+    ) -> None:
+        fields = self.__dict__  # what a frozen dataclass makes of itself takes three times as long
+        fields["position"] = position
+        fields["track_id"] = track_id
+        fields["track_name"] = track_name
+        fields["artist_names"] = artist_names
+        fields["score"] = score
+        fields["source"] = source
+        fields["because_track_id"] = because_track_id
 
 
 @dataclass(frozen=True)
