@@ -167,6 +167,18 @@ def test_a_bundle_that_is_cut_short_is_a_damaged_store(
         assert store.default_playlist().kind == "popular"
 
 
+def test_names_that_are_missing_are_a_damaged_store(sqlite_url: str, directory: Path) -> None:
+    made = make("2026-W47")
+    with open_store(sqlite_url) as store:
+        made.publish(store)
+        with closing(sqlite3.connect(edition_folder(directory) / "edition.db")) as edition, edition:
+            edition.execute("DELETE FROM track WHERE first_code = 1")
+        with pytest.raises(StoreError, match="codes of tracks are missing"):
+            list(store.rows(made.digest))
+        with pytest.raises(StoreError, match="damaged"):
+            store.playlist("ada")
+
+
 def test_a_bundle_under_another_user_is_never_staged(
     sqlite_url: str, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import date
@@ -20,8 +20,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from recsys.errors import NoEditionError, NoSuchUserError, StoreError
-from recsys.store import Store, _postgres_server, open_store
-from recsys.store._postgres_server import Server
+from recsys.store import Store, _postgres_load, _postgres_server, open_store
+from recsys.store._frames import Frames
+from recsys.store._postgres_server import Connection, Server
 from tests.store.deployment import UnavailableError
 from tests.store.making import Made, batch, make, make_default, playlist_row
 from tests.store.postgres import PASSWORD, PostgresDeployment
@@ -60,6 +61,31 @@ def test_a_read_is_one_statement(store: Store, asked: list[str]) -> None:
         asked.clear()
         assert store.playlist("ada", on=on).user_id == "ada"
         assert len(asked) == 1
+
+
+def a_row_more(frames: Frames) -> memoryview:
+    keys, values = frames.keys(), frames.values()
+    return Frames.of([*keys, b"zoe"], [*values, values[0]]).data if keys != [b""] else frames.data
+
+
+def other_names(connection: Connection, table: str, data: Iterable[memoryview]) -> None:
+    sent = b"".join(data)
+    copy_in(connection, table, [sent.replace(b"/bob/2", b"/bob/9") if ".track_" in table else sent])
+
+
+copy_in = _postgres_load._copy_in
+
+
+@pytest.mark.parametrize("harm", [("written", a_row_more), ("_copy_in", other_names)])
+def test_what_nobody_handed_over_is_never_staged(
+    store: Store, monkeypatch: pytest.MonkeyPatch, harm: tuple[str, Any]
+) -> None:
+    monkeypatch.setattr(_postgres_load, *harm)
+    with pytest.raises(StoreError, match="not those that were written"):
+        make("2026-W47").stage(store)
+    assert store.editions() == ()
+    monkeypatch.undo()
+    assert make("2026-W47").stage(store) == 3
 
 
 @pytest.mark.parametrize("blocked", [(), (1,), (2, 3), (1, 2, 3)])
