@@ -22,7 +22,7 @@ from recsys.store._rows import check_rows, chunks, default_row, not_playlists
 from recsys.store._value import Names, Values
 from recsys.weeks import Week
 
-_SAMPLED: Final = 2  # rows of each chunk
+_SAMPLED: Final = 1  # row of each chunk
 
 
 class EditionDigest:
