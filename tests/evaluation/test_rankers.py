@@ -12,7 +12,6 @@ from recsys._threads import one_blas_thread
 from recsys.evaluation import (
     _rankers,
     recommend,
-    recommend_als_defaults,
     recommend_baselines,
     recommend_neighbours,
     recommend_popular,
