@@ -55,7 +55,13 @@ def run(command: Sequence[str], env: Mapping[str, str] | None = None) -> Run:
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=_ROOT,
-            env={**os.environ, "PYTHONPATH": str(_ROOT), **(env or {})},
+            # Modules are compiled once and kept, as they are where the product is installed.
+            env={
+                **os.environ,
+                "PYTHONPATH": str(_ROOT),
+                "PYTHONDONTWRITEBYTECODE": "",
+                **(env or {}),
+            },
         )
         peak, cpu = 0.0, {}
         while child.poll() is None:

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 PAGE: Final = Path("docs/benchmarks.md")
 PLOT: Final = Path("docs/benchmarks.svg")
-_BEGIN, _END = "<!-- results -->", "<!-- end of results -->"
 
 Record = dict[str, Any]
 
@@ -66,11 +65,17 @@ def write(results: dict[str, Any]) -> None:
         f"`{about['command']}` on {about['machine']}; Python {about['python']}, {packages}.\n\n"
         f"{table(records)}\n\n{shares(records)}"
     )
-    page = PAGE.read_text(encoding="utf-8")
-    before, after = page.split(_BEGIN)[0], page.split(_END)[1]
-    PAGE.write_text(f"{before}{_BEGIN}\n\n{text}\n\n{_END}{after}", encoding="utf-8")
+    put("results", text)
     if importlib.util.find_spec("matplotlib"):
         _plot(records)
+
+
+def put(name: str, text: str) -> None:
+    """Put text into the page, between the two marks of a name."""
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    page = PAGE.read_text(encoding="utf-8")
+    before, after = page.split(begin)[0], page.split(end)[1]
+    PAGE.write_text(f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}", encoding="utf-8")
 
 
 def _plot(records: list[Record]) -> None:

@@ -190,16 +190,25 @@ def rollback(options: argparse.Namespace) -> int:
     """Serve what was served before."""
     from recsys.publishing import refresh_copy
     from recsys.serve.purge import purge
+    from recsys.tracking import make_champion
 
     del options
     settings = load_settings()
-    copy = Home.of(settings).store_copy
+    home = Home.of(settings)
     with open_store(settings.store_url) as store:
-        refresh_copy(store, copy)
+        refresh_copy(store, home.store_copy)
         entry = store.rollback()
         purge(settings.serve.purge_url)
-        refresh_copy(store, copy)
-    print(f"Edition {entry.edition} revision {entry.revision} is served again.")
+        refresh_copy(store, home.store_copy)
+    print(f"Edition {entry.edition} revision {entry.revision} is served again.", flush=True)
+    model = home.edition(Week.parse(entry.edition), entry.revision) / "als_model"
+    failure = (
+        make_champion(settings.tracking_uri, Artefact.open(model).digest)
+        if artefact.exists(model)
+        else "its model was cleaned"
+    )
+    if failure is not None:
+        print(f"It is not the champion in MLflow: {failure}", file=sys.stderr)
     return 0
 
 

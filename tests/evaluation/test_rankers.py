@@ -12,13 +12,12 @@ from recsys._threads import one_blas_thread
 from recsys.evaluation import (
     _rankers,
     recommend,
-    recommend_als_defaults,
     recommend_baselines,
     recommend_neighbours,
     recommend_popular,
 )
 from recsys.matrix import TasteMatrix
-from recsys.models import train
+from recsys.models import ImplicitALS, train
 from recsys.settings import BASELINES
 from tests.evaluation.worlds import lists_of
 from tests.models.worlds import SETTINGS, matrix_of, sparse_strength, world
@@ -118,16 +117,18 @@ def test_item_knn_is_implicits_cosine_recommender() -> None:
         assert ours == song[np.lexsort((song, -score.round(6)))][: len(ours)].tolist()
 
 
-def test_als_defaults_is_implicits_als_with_its_defaults() -> None:
-    base = world().base
-    events = base.strength.copy()
-    events.data = np.expm1(events.data)
+def test_als_defaults_is_the_model_of_implicits_defaults() -> None:
+    theirs = AlternatingLeastSquares(random_state=3, calculate_training_loss=True)
+    for name, value in _rankers._IMPLICIT_DEFAULTS.items():
+        assert getattr(theirs, name) == value, name
+    events = _rankers.events(world().base)
+    ours = ImplicitALS(random_state=3, **_rankers._IMPLICIT_DEFAULTS)
     with one_blas_thread():
-        theirs = AlternatingLeastSquares(random_state=3)
         theirs.fit(events, show_progress=False)
-    ids, _ = theirs.recommend(EVERY_FOURTH, base.strength[EVERY_FOURTH], N=30)
-    ours = lists_of(recommend_als_defaults(base, EVERY_FOURTH, seed=3))
-    assert np.mean([song == other for song, other in zip(ours, ids.tolist(), strict=True)]) > 0.9
+    ours.fit(events, show_progress=False)
+    judge = ImplicitALS(**_rankers._IMPLICIT_DEFAULTS)
+    judge.user_factors, judge.item_factors = theirs.user_factors, theirs.item_factors
+    assert ours.loss(events) <= 1.001 * judge.loss(events)
 
 
 def test_clear_taste_is_found_by_all_but_popularity() -> None:

@@ -329,3 +329,5 @@ def test_the_aliases_follow_the_verdict(
     files = {one.path for one in client.list_artifacts(version.run_id, "model")}
     assert "model/item_factors.npy" in files
     assert version.source.endswith("/model")
+    assert told(capsys, "rollback")[0] == 0
+    assert editions() == {"challenger": NEXT, "champion": NOW}
