@@ -9,9 +9,9 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from recsys import _tables as tables
 from recsys import schemas
-from recsys.listens import _clean
-from recsys.listens import _tables as tables
+from recsys.listens import _block, _sorter
 
 if TYPE_CHECKING:
     from tests.listens.conftest import Lab
@@ -47,16 +47,23 @@ def test_the_same_rows_give_the_same_bytes_in_any_order_and_number_of_files(lab:
     assert first.report.duplicates > 1000
 
 
-@pytest.mark.parametrize("at_once", [1, 40, 700])
+@pytest.mark.parametrize(("files", "stretch", "at_once"), [(1, 9, 64), (30, 200, 64), (30, 99, 3)])
 def test_a_day_that_is_sorted_in_parts_has_the_same_bytes(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, at_once: int
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, files: int, stretch: int, at_once: int
 ) -> None:
     rows = some_rows(lab, 900) + [lab.listen(user_id=f"a\0{n % 50}") for n in range(200)]
-    lab.jsonl(*rows)
-    whole = lab.clean("jsonl")
-    monkeypatch.setattr(tables, "SORTED_AT_ONCE", at_once)
-    monkeypatch.setattr(_clean, "_SAMPLED_PER_PART", 5)
-    parts = lab.clean("jsonl")
+    lab.jsonl(*rows[::3])
+    before = lab.clean("jsonl")
+    rows += [lab.listen(user_id="late", track_id=f"{n}") for n in range(50)] + rows[:100]
+    for n in range(files):
+        lab.jsonl(*rows[n::files], name=f"{n}.jsonl")
+    lab.jsonl("?", name="a.jsonl")
+    whole = lab.clean("jsonl", earlier=[before.path])
+    monkeypatch.setattr(_block, "_MERGED_BYTES", 1)
+    monkeypatch.setattr(_sorter, "RUN_BYTES", 1)
+    monkeypatch.setattr(_sorter, "STRETCH_BYTES", stretch)
+    monkeypatch.setattr(_sorter, "MERGED_AT_ONCE", at_once)
+    parts = lab.clean("jsonl", earlier=[before.path])
     assert parts.bytes == whole.bytes
     assert parts.report == whole.report
 
