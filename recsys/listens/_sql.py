@@ -111,7 +111,10 @@ def _milliseconds(raw: str, kind: Kind) -> str:
         return f"CASE WHEN {whole} THEN CAST({raw} AS BIGINT) END"
     text = _text(raw, kind)
     whole = f"TRY_CAST(regexp_extract({text}, '^([0-9]{{1,18}})(\\.0*)?$', 1) AS BIGINT)"
-    return f"CASE WHEN {whole} <= {MAX_MS} THEN {whole} END"
+    return (
+        f"CASE WHEN regexp_full_match({text}, '[0-9]{{1,12}}') THEN CAST({text} AS BIGINT) "
+        f"WHEN {whole} <= {MAX_MS} THEN {whole} END"
+    )
 
 
 def _flag(raw: str, kind: Kind) -> str:

@@ -93,7 +93,7 @@ class JsonlReader(TextReader):
 
 
 #: True for a line that is a JSON object.
-_IS_OBJECT: Final = "CASE WHEN json_valid(line) THEN ltrim(line, ' \t\r\n')[1] = '{' ELSE false END"
+_IS_OBJECT: Final = r"json_valid(line) AND (line ^@ '{' OR ltrim(line, E' \t\r\n') ^@ '{')"
 
 
 def json_values(
