@@ -143,20 +143,32 @@ def _add_known(
     """Add the keys of the day that an earlier day holds already."""
     key = ", ".join(KEY)
     listens.view(database, "listen")
-    # Only what comes late can be there: the newest time is in the files' statistics.
-    newest = f"SELECT epoch_us(max(listened_at)) FROM read_parquet({file_list(earlier)})"
+    at = c.LISTENED_AT
+    # Only what comes late can be there. The files' times stay as they are, for DuckDB to pass over
+    # what cannot be meant.
     found = write_query(
         database,
-        f"""SELECT * FROM (SELECT {key} FROM {in_microseconds(earlier)})
-            SEMI JOIN (SELECT {key} FROM listen WHERE listened_at <= ({newest})) USING ({key})""",
+        f"""SELECT {key} FROM read_parquet({file_list(earlier)})
+            SEMI JOIN (
+                SELECT {key} FROM (SELECT * REPLACE (make_timestamptz({at}) AS {at}) FROM listen
+                WHERE {at} <= {_newest(earlier)})
+            ) USING ({key})""",
         path,
-        pa.schema([_LISTEN.field(name) for name in KEY]),
+        pa.schema([schemas.LISTENS.field(name) for name in KEY]),
     )
     if found:
         for rows in _batches(path):
             nothing = {n: pa.nulls(len(rows), _LISTEN.field(n).type) for n in _LISTEN.names[4:-1]}
             columns = dict(zip(KEY, rows.select(KEY).columns, strict=True)) | nothing
             _add(listens, pa.table(columns), known=True)
+
+
+def _newest(earlier: Sequence[Path]) -> int:
+    """The newest time of cleaned listens in microseconds, out of the files' statistics."""
+    at = schemas.LISTENS.get_field_index(c.LISTENED_AT)
+    metas = [pq.read_metadata(path) for path in earlier]
+    groups = [meta.row_group(n) for meta in metas for n in range(meta.num_row_groups)]
+    return max((group.column(at).statistics.max_raw for group in groups), default=0)
 
 
 def in_microseconds(files: Sequence[Path]) -> str:

@@ -1,7 +1,7 @@
 """How one value of a log becomes one of ours: SQL per column and per kind of raw value.
 
 Each function returns an expression that is NULL where the value cannot be used. ``raw`` is the
-name of a column that is NULL where the log says nothing.
+name of a column that is NULL where the log says nothing. The session's time zone must be UTC.
 """
 
 from __future__ import annotations
