@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -38,8 +39,10 @@ def database(out: Path, memory: str = "60%") -> Iterator[duckdb.DuckDBPyConnecti
             ) as connection:
                 connection.execute("SET TimeZone = 'UTC'")
                 yield connection
-        except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+        except (duckdb.OutOfMemoryException, duckdb.IOException, OSError) as error:
             if isinstance(error, duckdb.IOException) and "No space left" not in str(error):
+                raise
+            if isinstance(error, OSError) and error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise ResourceError(
                 f"Memory or disk ran out while working in {out}: {error} "

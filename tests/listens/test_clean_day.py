@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from recsys import _tables as tables
 from recsys import schemas
+from recsys.errors import ResourceError
 from recsys.listens import _block, _sorter
 
 if TYPE_CHECKING:
@@ -157,3 +159,16 @@ def test_the_quarantine_is_sorted_by_file_and_row(lab: Lab) -> None:
         ("b.jsonl", 2),
     ]
     assert list(day.report.quarantined) == sorted(day.report.quarantined)
+
+
+def test_a_disk_that_is_full_while_a_day_is_sorted_is_said(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    lab.jsonl(*some_rows(lab, 10))
+    monkeypatch.setattr(_sorter, "RUN_BYTES", 1)
+    monkeypatch.setattr(_sorter.pq, "ParquetWriter", full)
+    with pytest.raises(ResourceError, match="disk ran out"):
+        lab.clean("jsonl")
