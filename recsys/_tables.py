@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -38,8 +39,10 @@ def database(out: Path, memory: str = "60%") -> Iterator[duckdb.DuckDBPyConnecti
             ) as connection:
                 connection.execute("SET TimeZone = 'UTC'")
                 yield connection
-        except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+        except (duckdb.OutOfMemoryException, duckdb.IOException, OSError) as error:
             if isinstance(error, duckdb.IOException) and "No space left" not in str(error):
+                raise
+            if isinstance(error, OSError) and error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise ResourceError(
                 f"Memory or disk ran out while working in {out}: {error} "
@@ -89,7 +92,7 @@ class TableWriter:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._schema = schema
         self._writer = pq.ParquetWriter(path, schema, compression="zstd", compression_level=1)
-        self._waiting: list[pa.RecordBatch] = []
+        self._waiting: list[pa.Table] = []
         self._count = 0
         self.rows = 0
 
@@ -101,19 +104,22 @@ class TableWriter:
             self._flush(self._count)
         self._writer.close()
 
-    def write(self, batch: pa.RecordBatch) -> None:
+    def write(self, rows: pa.RecordBatch | pa.Table) -> None:
         """Append rows; their columns are cast to the schema."""
-        self._waiting.append(batch)
-        self._count += len(batch)
-        self.rows += len(batch)
+        if not len(rows):
+            return
+        table = rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows])
+        self._waiting.append(table)
+        self._count += len(rows)
+        self.rows += len(rows)
         if self._count >= ROW_GROUP:
             self._flush(self._count - self._count % ROW_GROUP)
 
     def _flush(self, rows: int) -> None:
-        if not self._waiting:
+        if not rows:
             return
-        table = pa.Table.from_batches(self._waiting)
+        table = pa.concat_tables(self._waiting)
         ready = table.slice(0, rows).cast(self._schema).combine_chunks()
         self._writer.write_table(ready, row_group_size=ROW_GROUP)
-        self._waiting = table.slice(rows).to_batches()
+        self._waiting = [table.slice(rows)]
         self._count -= rows

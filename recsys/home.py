@@ -22,8 +22,9 @@ from recsys.weeks import Week
 #: Raised by hand when a stage's result changes meaning, so that old and new never mix.
 DAYS_VERSION: Final = 1
 STATES_VERSION: Final = 1
-#: The same for the days of one format. Spotify: 2 names files without their listeners.
-_FORMAT_VERSIONS: Final = {"spotify": 2}
+#: The same for the days of one format. Spotify: 2 names files without their listeners, 3 without
+#: what people add to their names, and its times keep their unit.
+_FORMAT_VERSIONS: Final = {"spotify": 3}
 
 #: Folders that hold artefacts, each three levels down.
 _KINDS: Final = ("days", "states", "editions")

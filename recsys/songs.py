@@ -38,9 +38,15 @@ _WORD_OPEN, _WORD_SHUT = r"(?:\(|\s[-–—]\s)\s*", r"\s*(?:$|\)|\s[-–—]\s)
 #: After a number, "ft" is a length.
 _CREDIT: Final = r"(?:(?:feat|ft)\.|(?:feat|ft|featuring)\s)"
 _GUESTS: Final = (
-    rf"(?s)^(?P<before>.*?)\((?P<guests>(?:{_CREDIT}|with\s|w/)[^)]*)\)(?P<after>.*)$",
+    rf"(?s)^(?P<before>.*?)\((?P<guests>(?:{_CREDIT}|with\s)[^)]*)\)(?P<after>.*)$",
     r"(?s)^(?P<before>.*?(?:[^\s(]\s+|[^\s\d(]\s+))"
     rf"(?P<guests>{_CREDIT}.*?)(?P<after>(?:\s[-–—]\s|\().*)?$",
+)
+#: The same after "with", told from a title by the case: a small "with" before a name. After a dash
+#: or written "w/" it needs no brackets, and before a name "The" is no word of a title.
+_WITH: Final = (
+    (r"\s(?:[-–—]\s+(with|w/)|(w/))\s*(\p{Lu}[^()\[\]]*)$", r" (\1\2 \3)"),
+    (r"([(\[])(?:with\s|w/)\s*The\s+([\p{Lu}\p{N}])", r"\1feat. the \2"),
 )
 #: A credit that holds one of these may say more than who was there, and is left in the title: a
 #: word of another take, another part of the title, or "with" and "ft" before what is no name.
@@ -56,8 +62,10 @@ _MORE_THAN_GUESTS: Final = (
     r"|ремикс|концерт|живой|вживую|акустика"
     r"|ライ[ブヴ]|リミックス|アコースティック|カラオケ|라이브|리믹스|어쿠스틱|现场|現場|伴奏"
     r'|[|:;~"]|\s/|/\s'
-    r"|^(?:with\s|w/)\s*(?:the|an?|yo?u|me|us|him|her|them|it|my|your|our|his|their|no|all|every"
+    r"|^with\s+(?:the|an?|yo?u|me|us|him|her|them|it|my|your|our|his|their|no|all|every"
     r"|everything|nothing|some|this|that|these|those|one|each|in|out|or|and|love)\b"
+    r"|^with\s.*\b(?:vocals?|voices?|verse|chorus|rap|beats?|drums?|bass|guitars?|band"
+    r"|audience|applause|dialogue?|narration|spoken|talk(?:ing)?|count|click|fade|ending|bonus)\b"
     r"|^ft\.?\s*(?:under|tall|deep|high|below|down|long|wide|away|worth)\b"
     r"|^feat\s+of\s"
 )
@@ -80,6 +88,7 @@ _SPELLING: Final = (
     (r"\p{Cc}+", " "),  # a key's parts are set apart by one
     (r"\s*[(\[{（【〔]\s*", " ("),
     (r"\s*[)\]}）】〕]", ")"),
+    (r"\(w/(?:\s+|([^\so]))", r"(with \1"),  # not "w/o"
     (r"[“”„‟«»]", '"'),
 )
 #: What is no part of a title: twice each, for two pressings named in a row.
@@ -132,7 +141,8 @@ def song_keys(
     >>> key("Déjà Vu (Live 1999 - Remastered)") == key("Déjà Vu")
     False
     """
-    title = _replaced(pc.utf8_lower(pc.utf8_normalize(track_names, "NFKD")), _MARKS)
+    title = pc.utf8_normalize(_replaced(track_names, _WITH), "NFKD")
+    title = _replaced(pc.utf8_lower(title), _MARKS)
     title = pc.utf8_normalize(title, "NFKC")
     for letter, plain in _LETTERS:
         title = pc.replace_substring(title, letter, plain)

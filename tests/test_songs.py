@@ -132,6 +132,21 @@ Run This Town ft T-Pain
 Run This Town ft. T-Pain - Remastered 2009
 Run This Town (with Rihanna)
 Run This Town {feat. Rihanna}
+Run This Town - with Rihanna
+Run This Town w/ Rihanna
+Run This Town (w/ Rihanna & Kanye West)
+
+Break You Off
+Break You Off (feat. Musiq)
+Break You Off (with The Roots)
+Break You Off [with The Roots & Musiq]
+Break You Off - with The Roots
+Break You Off w/ The Roots
+Break You Off (w/The Roots) - Remastered 2009
+
+Under Pressure
+Under Pressure - with Queen
+Under Pressure (with Queen) - 2011 Remaster
 
 Song (Live)
 Song - Live
@@ -267,6 +282,32 @@ Gone (With the Wind)
 
 Alone
 Alone (With You)
+Alone With The Roots
+Alone (With The Lights Out)
+Alone - with The Lights Out (Live)
+Alone (w/o You)
+
+Alone
+Alone - With You
+Alone (with the Lights Out)
+
+Alone
+Alone w/ You
+Alone w/o You
+
+Chillin w/ My Friends
+Chillin
+
+Break You Off
+Break You Off - with The Royal Philharmonic Orchestra
+Break You Off (with The Roots) - Live
+Break You Off (with The Roots, Live at Wembley)
+Break You Off w/ The Roots (Remix)
+Break You Off - with Vocals
+Break You Off w/ Lyrics
+Break You Off - with Rap Verse
+Break You Off - with Strings
+Break You Off - with Commentary by The Roots
 
 20
 20 ft. Under

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
 import tempfile
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recsys.cli import _print
+from recsys.errors import SettingsError
 from recsys.settings import ListensSettings, default_paths, load_settings
 
 
@@ -31,8 +33,11 @@ def check_log(options: argparse.Namespace) -> int:
     from recsys.listens import find_files, guess_format, sample_log
 
     known = ListensSettings(source=options.source)
-    if default_paths() and (set_up := load_settings().listens).source == options.source:
-        known = set_up
+    try:
+        if default_paths() and (set_up := load_settings().listens).source == options.source:
+            known = set_up
+    except SettingsError as error:
+        print(f"Settings  left out, since no run would take them: {error}", file=sys.stderr)
     settings = dataclasses.replace(
         known, source=options.source, user=options.user or known.user or "somebody"
     )

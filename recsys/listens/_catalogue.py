@@ -20,7 +20,7 @@ from recsys.listens._lines import line_blocks
 from recsys.listens._open import Opened, local_copy, reading
 from recsys.listens._parquet import _kind, _plain
 from recsys.listens._sql import Kind, value
-from recsys.listens._text import json_values, pointer
+from recsys.listens._text import json_values
 
 #: What a catalogue may say of a track; all but ``track_id`` may be missing.
 GIVEN: Final = pa.schema(
@@ -129,11 +129,7 @@ def _blocks(file: LogFile, scratch: Path) -> Iterator[tuple[pa.Table, str, dict[
                 yield table.append_column("file", repeated(file.name, len(table))), "block", kinds
                 first += len(table)
         return
-    pointers = [pointer(name) for name in GIVEN.names]
-    fields = ", ".join(
-        f"nullif(typed[{at}], 'null') AS {name}" for at, name in enumerate(GIVEN.names, start=1)
-    )
-    select = f"(SELECT file, row, fault, {fields} FROM ({json_values(pointers, [])}))"
+    select = f"({json_values({name: (name,) for name in GIVEN.names}, {})})"
     for name, stream in Opened(file, scratch, _is_shown).members():
         for lines in line_blocks(stream):
             table = lines.append_column("file", repeated(name, len(lines)))

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-import functools
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from recsys import columns as c
 from recsys import schemas
-from recsys._tables import TableWriter, file_list, stream
+from recsys._tables import TableWriter, arrow, file_list, write_query
 from recsys._tables import database as database_in
-from recsys.listens import _tables
 from recsys.listens._inventory import LogFile
 from recsys.listens._judge import JUDGED, Judge, Window
-from recsys.listens._sql import literal
-from recsys.listens._tables import MEMORY, count, write_quarantine
+from recsys.listens._sorter import Sorter, by_key
+from recsys.listens._tables import MEMORY, Quarantine
 from recsys.settings import ListensSettings
 
 #: Rows that agree in these are one listen.
 KEY: Final = (c.USER_ID, c.TRACK_ID, c.LISTENED_AT, c.EVENT)
 
-_SAMPLED_PER_PART: Final = 1000
+#: A judged listen; ``known`` is true for a key that an earlier day holds, of which nothing else
+#: is filled.
+_LISTEN: Final = pa.schema(
+    [*(JUDGED.field(name) for name in schemas.LISTENS.names), pa.field("known", pa.bool_())]
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ def clean_day(
         day: the day of arrival, UTC.
         source: the files of the day's folder, or the folder that `split_dump` wrote for the day.
         earlier: ``listens.parquet`` of the days before, as far back as duplicates are looked for.
-        out: the folder to write into; memory that does not suffice is spilled there.
+        out: the folder to write into; what does not fit into memory is sorted there.
         requeued: rows that came back from quarantine (`read_again`), to be taken in as arrived now.
 
     Raises:
@@ -80,57 +85,90 @@ def clean_day(
         database_in(out, MEMORY) as database,
         tempfile.TemporaryDirectory(dir=out, prefix=".scratch-") as scratch_name,
     ):
-        sources = judge_day(database, settings, day, source, Path(scratch_name))
-        read = count(database, "judged")
-        if requeued:
-            database.execute(f"INSERT INTO judged BY NAME FROM {in_microseconds(requeued)}")
-        quarantined = write_quarantine(database, "true", out)
-        _find_known(database, earlier)
-        known = count(database, "judged SEMI JOIN known USING ({})".format(", ".join(KEY)))
-        kept, twice = _write_listens(database, out / "listens.parquet")
-        returned = count(database, "judged") - read
-    return CleanReport(read, returned, kept, known + twice, quarantined, tuple(sources))
+        scratch = Path(scratch_name)
+        judge = Judge(database, settings, Window.of_arrival(day), scratch)
+        listens = Sorter(scratch, _LISTEN, KEY, lambda rows: _one_of_each(database, rows))
+        quarantine = Quarantine(scratch)
+        read = returned = 0
+        for rows in judged_rows(database, judge, source):
+            read += len(rows)
+            refused = pc.is_valid(rows[c.REASON])
+            quarantine.add(rows.filter(refused))
+            _add(listens, rows.filter(pc.invert(refused)))
+        for path in requeued:
+            for rows in _batches(path):
+                returned += len(rows)
+                _add(listens, rows)
+        quarantined = quarantine.write(out / "quarantine.parquet")
+        if earlier:
+            _add_known(database, listens, earlier, scratch / "known.parquet")
+        with TableWriter(out / "listens.parquet", schemas.LISTENS) as writer:
+            for rows in listens.sorted():
+                fresh = rows.filter(pc.invert(rows["known"])) if earlier else rows
+                writer.write(fresh.select(schemas.LISTENS.names))
+    duplicates = read + returned - writer.rows - sum(quarantined.values())
+    return CleanReport(read, returned, writer.rows, duplicates, quarantined, tuple(judge.sources))
 
 
-def judge_day(
-    database: duckdb.DuckDBPyConnection,
-    settings: ListensSettings,
-    day: date,
-    source: Sequence[LogFile] | Path,
-    scratch: Path,
-) -> list[dict[str, Any]]:
-    """Fill the table ``judged`` (`JUDGED`) with what arrived on ``day``; what files were read.
+def judged_rows(
+    database: duckdb.DuckDBPyConnection, judge: Judge, source: Sequence[LogFile] | Path
+) -> Iterator[pa.Table]:
+    """What arrived on a day as tables of `JUDGED`; ``source`` as for `clean_day`.
 
     Raises:
         BadLogError: as `clean_day`.
     """
     if isinstance(source, Path):
-        parts = literal(str(source / "part-*.parquet"))
-        database.execute(f"CREATE TABLE judged AS SELECT * FROM read_parquet({parts})")
-        return []
-    judge = Judge(database, settings, Window.of_arrival(day), scratch)
-    database.register("none", JUDGED.empty_table())
-    database.execute("CREATE TABLE judged AS FROM none")
-    for block in judge.judged(source):
-        database.execute(f"INSERT INTO judged BY NAME {block}")
-    return judge.sources
-
-
-def _find_known(database: duckdb.DuckDBPyConnection, earlier: Sequence[Path]) -> None:
-    """Fill the table ``known`` with the keys of the day that an earlier day holds already."""
-    key = ", ".join(KEY)
-    if not earlier:
-        database.execute(f"CREATE TABLE known AS SELECT {key} FROM judged LIMIT 0")
+        for part in sorted(source.glob("part-*.parquet")):
+            yield from _batches(part)
         return
-    newest = f"SELECT epoch_us(max(listened_at)) FROM read_parquet({file_list(earlier)})"
-    # Only what comes late can be there: the newest time is in the files' statistics.
-    database.execute(
-        f"""CREATE TABLE known AS
-            SELECT DISTINCT {key} FROM {in_microseconds(earlier)}
+    for block in judge.judged(source):
+        yield arrow(database, block)
+
+
+def _batches(path: Path) -> Iterator[pa.Table]:
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches():
+            yield pa.Table.from_batches([batch])
+
+
+def _add(listens: Sorter, rows: pa.Table, *, known: bool = False) -> None:
+    marks = pa.repeat(known, len(rows))
+    listens.add(rows.append_column("known", marks))
+
+
+def _add_known(
+    database: duckdb.DuckDBPyConnection, listens: Sorter, earlier: Sequence[Path], path: Path
+) -> None:
+    """Add the keys of the day that an earlier day holds already."""
+    key = ", ".join(KEY)
+    listens.view(database, "listen")
+    at = c.LISTENED_AT
+    # Only what comes late can be there. The files' times stay as they are, for DuckDB to pass over
+    # what cannot be meant.
+    found = write_query(
+        database,
+        f"""SELECT {key} FROM read_parquet({file_list(earlier)})
             SEMI JOIN (
-                SELECT {key} FROM judged WHERE listened_at <= ({newest})
-            ) USING ({key})"""
+                SELECT {key} FROM (SELECT * REPLACE (make_timestamptz({at}) AS {at}) FROM listen
+                WHERE {at} <= {_newest(earlier)})
+            ) USING ({key})""",
+        path,
+        pa.schema([schemas.LISTENS.field(name) for name in KEY]),
     )
+    if found:
+        for rows in _batches(path):
+            nothing = {n: pa.nulls(len(rows), _LISTEN.field(n).type) for n in _LISTEN.names[4:-1]}
+            columns = dict(zip(KEY, rows.select(KEY).columns, strict=True)) | nothing
+            _add(listens, pa.table(columns), known=True)
+
+
+def _newest(earlier: Sequence[Path]) -> int:
+    """The newest time of cleaned listens in microseconds, out of the files' statistics."""
+    at = schemas.LISTENS.get_field_index(c.LISTENED_AT)
+    metas = [pq.read_metadata(path) for path in earlier]
+    groups = [meta.row_group(n) for meta in metas for n in range(meta.num_row_groups)]
+    return max((group.column(at).statistics.max_raw for group in groups), default=0)
 
 
 def in_microseconds(files: Sequence[Path]) -> str:
@@ -141,60 +179,38 @@ def in_microseconds(files: Sequence[Path]) -> str:
     )
 
 
-def _write_listens(database: duckdb.DuckDBPyConnection, path: Path) -> tuple[int, int]:
-    """Write what is kept; the numbers of rows kept and of duplicates dropped."""
-    key = ", ".join(KEY)
-    columns = ", ".join(schemas.LISTENS.names)
-    order = ", ".join(f"{name} NULLS LAST" for name in schemas.LISTENS.names)
-    with TableWriter(path, schemas.LISTENS) as writer:
-        dropped = 0
-        last: list[pa.RecordBatch] = []
-        for users in _ranges_of_users(database):
-            rows = stream(
-                database,
-                f"""SELECT {columns} FROM judged ANTI JOIN known USING ({key})
-                    WHERE reason IS NULL AND {users} ORDER BY {order}""",
-            )
-            for batch in rows:
-                fresh = _differs_from_row_before(last, batch)
-                writer.write(batch.filter(fresh))
-                dropped += len(batch) - pc.sum(fresh).as_py()
-                last = [batch.slice(len(batch) - 1)]
-        return writer.rows, dropped
+def _one_of_each(database: duckdb.DuckDBPyConnection, rows: pa.Table) -> pa.Table:
+    """The rows in the order of `KEY`, one of each: what is known, or whose others sort first."""
+    order, first = by_key(rows, KEY)
+    if not first.all():
+        order = _chosen(database, rows, order, first)
+    return rows.take(pa.array(order))
 
 
-def _ranges_of_users(database: duckdb.DuckDBPyConnection) -> list[str]:
-    """SQL conditions that divide the rows by user, in order, into parts that can be sorted.
-
-    Where the parts end is drawn by chance, and changes nothing in what they come to together.
-    """
-    parts = -(-count(database, "judged WHERE reason IS NULL") // _tables.SORTED_AT_ONCE)
-    if parts < 2:
-        return ["true"]
-    database.execute(
-        f"""CREATE TABLE border AS
-            SELECT row_number() OVER (ORDER BY {c.USER_ID}) AS n, {c.USER_ID} FROM (
-                SELECT DISTINCT {c.USER_ID} FROM (
-                    SELECT {c.USER_ID}, row_number() OVER (ORDER BY {c.USER_ID}) AS drawn
-                    FROM (SELECT {c.USER_ID} FROM judged WHERE reason IS NULL)
-                    USING SAMPLE {_SAMPLED_PER_PART * parts} ROWS)
-                WHERE drawn % {_SAMPLED_PER_PART} = 0)"""
+def _chosen(
+    database: duckdb.DuckDBPyConnection,
+    rows: pa.Table,
+    order: npt.NDArray[np.int64],
+    first: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.int64]:
+    """One row of each key; ``order`` and ``first`` as of `by_key`."""
+    one = np.cumsum(first) - 1
+    tied = ~first
+    tied[:-1] |= ~first[1:]
+    others = rows.take(pa.array(order[tied])).select(_LISTEN.names[4:])
+    database.register(
+        "tied",
+        others.append_column("one", pa.array(one[tied])).append_column(
+            "row", pa.array(order[tied])
+        ),
     )
-    borders = count(database, "border")
-    border = f"(SELECT {c.USER_ID} FROM border WHERE n = {{}})"
-    return [
-        " AND ".join(
-            [f"{c.USER_ID} >= {border.format(n)}"] * (n > 0)
-            + [f"{c.USER_ID} < {border.format(n + 1)}"] * (n < borders)
-        )
-        for n in range(borders + 1)
-    ]
-
-
-def _differs_from_row_before(last: list[pa.RecordBatch], batch: pa.RecordBatch) -> pa.Array:
-    """Whether each row's key differs from that of the row before it; ``last`` comes first."""
-    keys = pa.Table.from_batches([*last, batch]).select(KEY).combine_chunks()
-    here, before = keys.slice(1), keys.slice(0, len(keys) - 1)
-    changes = [pc.not_equal(here[name], before[name]) for name in KEY]
-    differs = functools.reduce(pc.or_, changes).combine_chunks()
-    return differs if last else pa.concat_arrays([pa.array([True]), differs])
+    by = ", ".join(f"{name} NULLS LAST" for name in _LISTEN.names[4:-1])
+    best = arrow(
+        database,
+        f"""SELECT one, row FROM tied
+            QUALIFY row_number() OVER (PARTITION BY one ORDER BY known DESC, {by}) = 1""",
+    )
+    database.unregister("tied")
+    chosen = order[first]
+    chosen[best["one"].to_numpy()] = best["row"].to_numpy()
+    return chosen

@@ -24,6 +24,7 @@ from recsys.listens._reasons import Reason
 from recsys.listens._spotify import SpotifyReader
 from recsys.listens._sql import Kind, literal, value
 from recsys.listens._text import JsonlReader, LastfmReader
+from recsys.progress import progress
 from recsys.settings import ListensSettings
 
 READERS: Final[Mapping[str, type[Reader]]] = {
@@ -111,7 +112,7 @@ class Judge:
 
     def _blocks(self, files: Sequence[LogFile]) -> Iterator[Block]:
         reader_of = READERS[self._settings.format]
-        for file in files:
+        for file in progress(files, "reading the log", len(files)):
             reader = reader_of(file, self._names, self._settings, self._scratch)
             self._said = reader.names
             rows = 0

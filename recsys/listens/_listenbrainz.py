@@ -16,7 +16,7 @@ import pyarrow as pa
 from recsys import columns as c
 from recsys.listens._block import repeated
 from recsys.listens._sql import Kind
-from recsys.listens._text import TextReader, json_values, pointer
+from recsys.listens._text import TextReader, json_values
 
 _ABOUT: Final = "track_metadata"
 _INFO: Final = (_ABOUT, "additional_info")
@@ -60,14 +60,8 @@ class ListenBrainzReader(TextReader):
         return rows.append_column("owner", repeated(self._settings.user or None, len(rows)))
 
     def _select(self) -> str:
-        typed = {name: f"typed[{at}]" for at, name in enumerate(_TYPED, start=1)}
-        plain = {name: f"nullif(plain[{at}], '')" for at, name in enumerate(_PLAIN, start=1)}
-
-        def json(name: str) -> str:
-            return f"nullif(nullif(nullif({typed[name]}, 'null'), '\"\"'), '[]')"
-
         def text(name: str) -> str:
-            return f"json_extract_string({typed[name]}, '$')"
+            return f"json_extract_string({name}, '$')"
 
         artist_name = f"coalesce({text('artist')}, '')"
         track_name = f"coalesce({text('track')}, '')"
@@ -78,29 +72,20 @@ class ListenBrainzReader(TextReader):
             f"CASE WHEN {track_name} <> '' THEN 'listenbrainz:' || md5(length({artist_name}) || "
             f"':' || {artist_name} || {track_name}) END"
         )
-        msid = f"coalesce({json('msid')}, {json('told_msid')})"
-        values = json_values(
-            [pointer(*path) for path in _TYPED.values()],
-            [pointer(*path) for path in _PLAIN.values()],
-            ", owner",
-        )
         return f"""
-            SELECT file, row, fault, true AS music,
-                coalesce({json("user_name")}, {json("user_id")}, CAST(to_json(owner) AS VARCHAR))
-                    AS {c.USER_ID},
-                coalesce({json("mapped_recording")}, {json("told_recording")},
-                    CASE WHEN starts_with({msid}, '"') THEN '"msid:' || {msid}[2:] END,
+            SELECT file, row, fault, music,
+                coalesce(user_name, user_id, CAST(to_json(owner) AS VARCHAR)) AS {c.USER_ID},
+                coalesce(mapped_recording, told_recording,
+                    CASE WHEN starts_with(coalesce(msid, told_msid), '"')
+                        THEN '"msid:' || coalesce(msid, told_msid)[2:] END,
                     CAST(to_json({made_track}) AS VARCHAR)) AS {c.TRACK_ID},
-                coalesce({plain["listened_at"]}, {plain["dumped_at"]}) AS {c.LISTENED_AT},
-                coalesce({json("mapped_artists")}, {json("told_artists")},
+                coalesce(listened_at, dumped_at) AS {c.LISTENED_AT},
+                coalesce(nullif(mapped_artists, '[]'), nullif(told_artists, '[]'),
                     CAST(to_json({made_artist}) AS VARCHAR)) AS {c.ARTIST_IDS},
-                {_milliseconds(plain["played"])} AS {c.MS_PLAYED},
-                coalesce({plain["duration_ms"]}, {_milliseconds(plain["duration"])})
-                    AS {c.DURATION_MS},
-                {json("track")} AS {c.TRACK_NAME},
-                {json("artist")} AS {c.ARTIST_NAME},
-                {json("release")} AS {c.ALBUM_NAME}
-            FROM ({values})"""
+                {_milliseconds("played")} AS {c.MS_PLAYED},
+                coalesce(duration_ms, {_milliseconds("duration")}) AS {c.DURATION_MS},
+                track AS {c.TRACK_NAME}, artist AS {c.ARTIST_NAME}, release AS {c.ALBUM_NAME}
+            FROM ({json_values(_TYPED, _PLAIN, ", owner")})"""
 
     def _kinds(self) -> Mapping[str, Kind]:
         numbers = (c.LISTENED_AT, c.MS_PLAYED, c.DURATION_MS)

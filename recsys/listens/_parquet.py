@@ -22,7 +22,7 @@ from recsys.listens._sql import Kind, literal
 from recsys.settings import ListensSettings
 
 _BATCH_ROWS: Final = 1 << 15
-_BLOCK_BYTES: Final = 64 << 20
+_BLOCK_BYTES: Final = 24 << 20
 _PAGE_BYTES: Final = 1 << 16
 _TEXT_OR_INTEGER: Final = frozenset({Kind.TEXT, Kind.INTEGER})
 _NUMBER: Final = _TEXT_OR_INTEGER | {Kind.DOUBLE}

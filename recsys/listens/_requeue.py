@@ -14,10 +14,11 @@ import pyarrow as pa
 
 from recsys import columns as c
 from recsys import schemas
+from recsys._tables import TableWriter, file_list, write_query
 from recsys._tables import database as database_in
-from recsys._tables import file_list, write_query
-from recsys.listens._clean import KEY, in_microseconds, judge_day
+from recsys.listens._clean import KEY, in_microseconds, judged_rows
 from recsys.listens._inventory import LogFile
+from recsys.listens._judge import JUDGED, Judge, Window
 from recsys.listens._reasons import Reason
 from recsys.listens._sql import literal
 from recsys.listens._tables import MEMORY, count
@@ -91,7 +92,13 @@ def read_again(
         database_in(out.parent, MEMORY) as database,
         tempfile.TemporaryDirectory(dir=out.parent, prefix=".scratch-") as scratch,
     ):
-        sources = judge_day(database, settings, day, source, Path(scratch))
+        judge = Judge(database, settings, Window.of_arrival(day), Path(scratch))
+        with TableWriter(Path(scratch) / "judged.parquet", JUDGED) as writer:
+            for rows in judged_rows(database, judge, source):
+                writer.write(rows)
+        database.execute(
+            f"CREATE VIEW judged AS FROM {literal(str(Path(scratch) / 'judged.parquet'))}"
+        )
         names = ", ".join(f"({literal(user)})" for user in sorted(forgotten))
         database.execute("CREATE TABLE forgotten (user_id VARCHAR)")
         if names:
@@ -106,7 +113,7 @@ def read_again(
             ).fetchall()
         )
         returned, again = _counted(database, then.quarantine)
-    return Again(lost, returned, again, refused, sources)
+    return Again(lost, returned, again, refused, judge.sources)
 
 
 def _lost(database: duckdb.DuckDBPyConnection, then: CleanedDay) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -14,16 +14,17 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recsys import columns as c
 from recsys import schemas
-from recsys._tables import TableWriter, stream
+from recsys._tables import TableWriter
 from recsys._tables import database as database_in
-from recsys.listens import _tables
+from recsys.listens._clean import judged_rows
 from recsys.listens._inventory import Inventory
 from recsys.listens._judge import JUDGED, Judge, Window
-from recsys.listens._sql import literal
-from recsys.listens._tables import MEMORY, count, write_quarantine
+from recsys.listens._sorter import Sorter
+from recsys.listens._tables import MEMORY, Quarantine
 from recsys.settings import ListensSettings
 
 
@@ -59,18 +60,19 @@ def split_dump(settings: ListensSettings, inventory: Inventory, out: Path) -> Du
     ):
         scratch = Path(scratch_name)
         judge = Judge(database, settings, Window.of_dump(), scratch)
-        judged = scratch / "judged.parquet"
-        with TableWriter(judged, JUDGED) as writer:
-            for block in judge.judged(inventory.files):
-                for batch in stream(database, block):
-                    writer.write(batch)
-        database.execute(
-            f"CREATE VIEW judged AS SELECT * FROM read_parquet({literal(str(judged))})"
-        )
-        undated = write_quarantine(database, "day IS NULL", out)
+        dated = Sorter(scratch, JUDGED, ("day", c.ORIGIN_FILE, c.ORIGIN_ROW))
+        quarantine = Quarantine(scratch)
+        read = 0
+        for rows in judged_rows(database, judge, inventory.files):
+            read += len(rows)
+            undated = pc.is_null(rows["day"])
+            quarantine.add(rows.filter(undated))
+            dated.add(rows.filter(pc.invert(undated)))
+        refused = quarantine.write(out / "quarantine.parquet")
+        dated.view(database, "judged")
         days = _contents(database)
-        _write_days(database, {day: about["rows"] for day, about in days.items()}, out)
-        return DumpReport(count(database, "judged"), undated, days, tuple(judge.sources))
+        _write_days(dated.sorted(), out)
+        return DumpReport(read, refused, days, tuple(judge.sources))
 
 
 def _contents(database: duckdb.DuckDBPyConnection) -> dict[date, dict[str, Any]]:
@@ -82,7 +84,7 @@ def _contents(database: duckdb.DuckDBPyConnection) -> dict[date, dict[str, Any]]
     )
     days = database.execute(
         f"""SELECT day, count(*), sum(md5_number_lower(text)), sum(md5_number_upper(text))
-            FROM (SELECT day, {row} AS text FROM judged WHERE day IS NOT NULL)
+            FROM (SELECT day, {row} AS text FROM judged)
             GROUP BY day ORDER BY day"""
     ).fetchall()
     return {
@@ -100,36 +102,14 @@ def _text(column: str) -> str:
     return f"CAST({column} AS VARCHAR)"
 
 
-def _write_days(
-    database: duckdb.DuckDBPyConnection, rows_of: Mapping[date, int], out: Path
-) -> None:
-    for days in _sorted_together(rows_of):
-        rows = stream(
-            database,
-            f"""SELECT * FROM judged WHERE day BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}'
-                ORDER BY day, {c.ORIGIN_FILE}, row""",
-        )
-        pieces = (piece for batch in rows for piece in _by_day(batch))
-        for day, of_day in itertools.groupby(pieces, key=lambda piece: piece["day"][0].as_py()):
-            folder = out / f"date={day}"
-            folder.mkdir()
-            with TableWriter(folder / "part-0.parquet", JUDGED) as writer:
-                for piece in of_day:
-                    writer.write(piece)
-
-
-def _sorted_together(rows_of: Mapping[date, int]) -> Iterator[list[date]]:
-    """Days in order, as many at a time as can be sorted in one go."""
-    together: list[date] = []
-    rows = 0
-    for day, more in rows_of.items():
-        if together and rows + more > _tables.SORTED_AT_ONCE:
-            yield together
-            together, rows = [], 0
-        together.append(day)
-        rows += more
-    if together:
-        yield together
+def _write_days(tables: Iterable[pa.Table], out: Path) -> None:
+    pieces = (piece for rows in tables for batch in rows.to_batches() for piece in _by_day(batch))
+    for day, of_day in itertools.groupby(pieces, key=lambda piece: piece["day"][0].as_py()):
+        folder = out / f"date={day}"
+        folder.mkdir()
+        with TableWriter(folder / "part-0.parquet", JUDGED) as writer:
+            for piece in of_day:
+                writer.write(piece)
 
 
 def _by_day(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:

@@ -21,7 +21,7 @@ from recsys.listens._block import repeated
 from recsys.listens._elements import element_blocks
 from recsys.listens._inventory import LogFile, history_name, is_history
 from recsys.listens._sql import Kind, value
-from recsys.listens._text import TextReader, json_values, pointer
+from recsys.listens._text import TextReader, json_values
 from recsys.settings import ListensSettings
 
 #: ours -> theirs.
@@ -36,14 +36,9 @@ _NAMES: Final[Mapping[str, str]] = {
     c.PRIVATE: "incognito_mode",
 }
 _TYPED: Final = (c.TRACK_ID, c.TRACK_NAME, c.ARTIST_NAME, c.ALBUM_NAME)
-_PLAIN: Final = (
-    *(_NAMES[name] for name in (c.LISTENED_AT, c.MS_PLAYED, c.SKIPPED, c.PRIVATE)),
-    "reason_end",
-    "episode_name",
-    "spotify_episode_uri",
-    "audiobook_title",
-    "audiobook_uri",
-)
+#: What else a stream may be of.
+_OTHERS: Final = ("episode_name", "spotify_episode_uri", "audiobook_title", "audiobook_uri")
+_PLAIN: Final = ("ts", "ms_played", "skipped", "incognito_mode", "reason_end", *_OTHERS)
 
 
 class SpotifyReader(TextReader):
@@ -79,38 +74,27 @@ class SpotifyReader(TextReader):
         return rows.append_column("owner", repeated(self._owner, len(rows)))
 
     def _select(self) -> str:
-        typed = {
-            name: f"nullif(nullif(typed[{at}], 'null'), '\"\"')"
-            for at, name in enumerate(_TYPED, start=1)
-        }
-        plain = {name: f"nullif(plain[{at}], '')" for at, name in enumerate(_PLAIN, start=1)}
-        artist = f"json_extract_string({typed[c.ARTIST_NAME]}, '$')"
-        end = value(c.LISTENED_AT, plain["ts"], Kind.TEXT)
-        played = value(c.MS_PLAYED, plain["ms_played"], Kind.TEXT)
+        artist = f"json_extract_string({c.ARTIST_NAME}, '$')"
+        end = value(c.LISTENED_AT, "ts", Kind.TEXT)
+        played = value(c.MS_PLAYED, c.MS_PLAYED, Kind.TEXT)
         # As text of a timestamp: a number would leave its unit to be guessed.
         began = f"make_timestamp({end} - 1000 * coalesce({played}, 0))"
-        others = ", ".join(plain[name] for name in _PLAIN[-4:])
         values = json_values(
-            [pointer(_NAMES[name]) for name in _TYPED],
-            [pointer(name) for name in _PLAIN],
+            {name: (_NAMES[name],) for name in _TYPED},
+            {name: (name,) for name in _PLAIN},
             ", owner",
         )
         return f"""
             SELECT file, row, fault,
-                {typed[c.TRACK_ID]} IS NOT NULL OR coalesce({others}) IS NULL AS music,
-                owner AS {c.USER_ID},
-                {typed[c.TRACK_ID]} AS {c.TRACK_ID},
-                coalesce(CAST({began} AS VARCHAR), {plain["ts"]})
-                    AS {c.LISTENED_AT},
+                {c.TRACK_ID} IS NOT NULL OR coalesce({", ".join(_OTHERS)}) IS NULL AS music,
+                owner AS {c.USER_ID}, {c.TRACK_ID},
+                coalesce(CAST({began} AS VARCHAR), ts) AS {c.LISTENED_AT},
                 CASE WHEN {artist} IS NOT NULL THEN 'spotify:' || md5({artist}) END
                     AS {c.ARTIST_IDS},
-                {plain["ms_played"]} AS {c.MS_PLAYED},
-                coalesce({plain["skipped"]}, CASE {plain["reason_end"]}
+                {c.MS_PLAYED},
+                coalesce(skipped, CASE reason_end
                     WHEN 'fwdbtn' THEN 'true' WHEN 'trackdone' THEN 'false' END) AS {c.SKIPPED},
-                {plain["incognito_mode"]} AS {c.PRIVATE},
-                {typed[c.TRACK_NAME]} AS {c.TRACK_NAME},
-                {typed[c.ARTIST_NAME]} AS {c.ARTIST_NAME},
-                {typed[c.ALBUM_NAME]} AS {c.ALBUM_NAME}
+                incognito_mode AS {c.PRIVATE}, {c.TRACK_NAME}, {c.ARTIST_NAME}, {c.ALBUM_NAME}
             FROM ({values})"""
 
     def _kinds(self) -> Mapping[str, Kind]:

@@ -1,7 +1,7 @@
 """How one value of a log becomes one of ours: SQL per column and per kind of raw value.
 
 Each function returns an expression that is NULL where the value cannot be used. ``raw`` is the
-name of a column that is NULL where the log says nothing.
+name of a column that is NULL where the log says nothing. The session's time zone must be UTC.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ _PER_SECOND: Final = {
     Kind.MICROSECONDS: 10**6,
     Kind.NANOSECONDS: 10**9,
 }
-_CLOCK: Final = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?"
+_CLOCK: Final = r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?"
+#: What nearly every time looks like: in UTC, and no leap second.
+_PLAIN_CLOCK: Final = r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:[0-5]\d(?:\.\d{1,9})?Z?"
 _ZONE: Final = r"[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?"
 
 
@@ -86,9 +88,11 @@ def _identifiers(raw: str, kind: Kind) -> str:
         return f"[{_text(raw, kind)}]"
     elements = f"""from_json({raw}, '["JSON"]')"""
     one = _identifier("CAST(x AS VARCHAR)", kind)
+    odd = f"list_has_any(json_type({raw}, '$[*]'), ['ARRAY', 'OBJECT', 'BOOLEAN', 'DOUBLE'])"
     return f"""CASE
         WHEN NOT starts_with({raw}, '[') THEN CASE WHEN {_identifier(raw, kind)} IS NOT NULL
             THEN [{_identifier(raw, kind)}] END
+        WHEN NOT {odd} THEN list_filter(json_extract_string({raw}, '$[*]'), lambda x: x <> '')
         WHEN len(list_filter({elements}, lambda x: x IS NOT NULL AND ({one}) IS NULL)) = 0
         THEN list_filter(list_transform({elements}, lambda x: {one}), lambda x: x <> '') END"""
 
@@ -107,7 +111,10 @@ def _milliseconds(raw: str, kind: Kind) -> str:
         return f"CASE WHEN {whole} THEN CAST({raw} AS BIGINT) END"
     text = _text(raw, kind)
     whole = f"TRY_CAST(regexp_extract({text}, '^([0-9]{{1,18}})(\\.0*)?$', 1) AS BIGINT)"
-    return f"CASE WHEN {whole} <= {MAX_MS} THEN {whole} END"
+    return (
+        f"CASE WHEN regexp_full_match({text}, '[0-9]{{1,12}}') THEN CAST({text} AS BIGINT) "
+        f"WHEN {whole} <= {MAX_MS} THEN {whole} END"
+    )
 
 
 def _flag(raw: str, kind: Kind) -> str:
@@ -127,25 +134,18 @@ def _time(raw: str, kind: Kind) -> str:
     if kind is Kind.INTEGER:
         return _epoch(f"TRY_CAST({raw} AS BIGINT)")
     given = _text(raw, kind)
-    # DuckDB's cast to TIMESTAMP ignores an offset, so it is cut off before and taken off after.
-    offset = f"regexp_extract({given}, '{_ZONE}$')"
-    minutes = f"coalesce(TRY_CAST(right({offset}[4:], 2) AS BIGINT), 0)"
-    minutes = f"(TRY_CAST({offset}[2:3] AS BIGINT) * 60 + {minutes})"
-    shift = f"({minutes} * CASE WHEN {offset}[1] = '-' THEN -1 ELSE 1 END)"
     # A leap second ends an hour of UTC. It is the second after: no clock of ours has it, and POSIX
     # time counts it so.
-    minute = f"(TRY_CAST({given}[15:16] AS BIGINT) + 60 - coalesce({shift}, 0) % 60) % 60"
-    leap = f"({given}[17:19] = ':60' AND {minute} = 59)"
-    text = f"(CASE WHEN {leap} THEN {given}[:17] || '59' || {given}[20:] ELSE {given} END)"
-    text = f"replace({text}, 't', 'T')"
-    later = f"CASE WHEN {leap} THEN 1000000 ELSE 0 END"
-    clock = f"epoch_us(TRY_CAST(left({text}, {{end}}) AS TIMESTAMP))"
-    zoned = clock.format(end=f"length({text}) - length({offset})")
-    return f"""{later} + CASE
-        WHEN regexp_full_match({text}, '{_CLOCK}[Zz]?')
-        THEN {clock.format(end=f"length(rtrim({text}, 'Zz'))")}
-        WHEN regexp_full_match({text}, '-?[0-9]+') THEN {_epoch(f"TRY_CAST({text} AS BIGINT)")}
-        WHEN regexp_full_match({text}, '{_CLOCK}{_ZONE}') THEN {zoned} - {shift} * 60000000 END"""
+    leap = f"{given}[17:19] = ':60'"
+    before = f"CASE WHEN {leap} THEN {given}[:17] || '59' || {given}[20:] ELSE {given} END"
+    zoned = f"epoch_us(TRY_CAST(upper({before}) AS TIMESTAMPTZ))"
+    return f"""CASE
+        WHEN regexp_full_match({given}, '{_PLAIN_CLOCK}')
+        THEN epoch_us(TRY_CAST({given} AS TIMESTAMP))
+        WHEN regexp_full_match({given}, '-?[0-9]+') THEN {_epoch(f"TRY_CAST({given} AS BIGINT)")}
+        WHEN regexp_full_match({given}, '{_CLOCK}(?:[Zz]|{_ZONE})?') THEN CASE
+            WHEN NOT {leap} THEN {zoned}
+            WHEN minute(make_timestamp({zoned})) = 59 THEN {zoned} + 1000000 END END"""
 
 
 def _epoch(number: str) -> str:

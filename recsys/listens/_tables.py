@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Final
 
 import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from recsys import columns as c
 from recsys import schemas
-from recsys._tables import write_query
+from recsys._tables import TableWriter
+from recsys.listens._sorter import Sorter
 
-#: A day of 10 GB does with it, 32 million rows; with a quarter it does not.
-MEMORY: Final = "2GB"
-
-#: Rows that are sorted in one go: with them, a sort stays within `MEMORY`.
-SORTED_AT_ONCE: Final = 2_000_000
+#: For the working database: rows pass through it block by block, and none stay.
+MEMORY: Final = "512MB"
 
 
 def count(database: duckdb.DuckDBPyConnection, table: str) -> int:
@@ -23,13 +25,23 @@ def count(database: duckdb.DuckDBPyConnection, table: str) -> int:
     return int(rows)
 
 
-def write_quarantine(
-    database: duckdb.DuckDBPyConnection, condition: str, out: Path
-) -> dict[str, int]:
-    """Write the refused rows of ``judged`` that meet ``condition``; how many for each reason."""
-    refused = f"judged WHERE reason IS NOT NULL AND {condition}"
-    columns = ", ".join(schemas.QUARANTINE.names)
-    rows = f"SELECT {columns} FROM {refused} ORDER BY file, row"
-    write_query(database, rows, out / "quarantine.parquet", schemas.QUARANTINE)
-    counts = f"SELECT reason, count(*) FROM {refused} GROUP BY reason ORDER BY reason"
-    return dict(database.execute(counts).fetchall())
+class Quarantine:
+    """Gathers refused rows, for a file of `schemas.QUARANTINE` sorted by file and row."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._sorter = Sorter(scratch, schemas.QUARANTINE, (c.ORIGIN_FILE, c.ORIGIN_ROW))
+        self._reasons = Counter[str]()
+
+    def add(self, refused: pa.Table) -> None:
+        """Take in judged rows that have a reason."""
+        if len(refused):
+            self._sorter.add(refused)
+            for said in pc.value_counts(refused[c.REASON]).to_pylist():
+                self._reasons[said["values"]] += said["counts"]
+
+    def write(self, path: Path) -> dict[str, int]:
+        """Write the file; how many rows there are for each reason."""
+        with TableWriter(path, schemas.QUARANTINE) as writer:
+            for rows in self._sorter.sorted():
+                writer.write(rows)
+        return dict(sorted(self._reasons.items()))

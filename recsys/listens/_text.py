@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import abc
 import io
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -74,17 +75,11 @@ class JsonlReader(TextReader):
     """JSON Lines: one object per line."""
 
     def _select(self) -> str:
-        pointers = {
-            column: pointer(self.names[column]) for column in COLUMNS if column in self.names
-        }
-        typed = [column for column in pointers if column in _TYPED]
-        plain = [column for column in pointers if column not in _TYPED]
-        fields = [
-            f"nullif(nullif(typed[{at}], 'null'), '\"\"') AS {column}"
-            for at, column in enumerate(typed, start=1)
-        ] + [f"nullif(plain[{at}], '') AS {column}" for at, column in enumerate(plain, start=1)]
-        values = json_values([pointers[name] for name in typed], [pointers[name] for name in plain])
-        return f"SELECT file, row, fault, true AS music, {', '.join(fields)} FROM ({values})"
+        paths = {name: (self.names[name],) for name in COLUMNS if name in self.names}
+        return json_values(
+            {name: path for name, path in paths.items() if name in _TYPED},
+            {name: path for name, path in paths.items() if name not in _TYPED},
+        )
 
     def _kinds(self) -> Mapping[str, Kind]:
         return {
@@ -98,29 +93,52 @@ class JsonlReader(TextReader):
 
 
 #: True for a line that is a JSON object.
-_IS_OBJECT: Final = "CASE WHEN json_valid(line) THEN ltrim(line, ' \t\r\n')[1] = '{' ELSE false END"
+_IS_OBJECT: Final = r"json_valid(line) AND (line ^@ '{' OR ltrim(line, E' \t\r\n') ^@ '{')"
 
 
-def pointer(*path: str) -> str:
+def json_values(
+    typed: Mapping[str, Sequence[str]], plain: Mapping[str, Sequence[str]], more: str = ""
+) -> str:
+    """SQL of ``file``, ``row``, ``fault``, ``music`` and the values at paths into each line's JSON.
+
+    Args:
+        typed: the paths of values that come as JSON; NULL for an empty text, too.
+        plain: those of values that come as text.
+        more: columns of the block that are handed through.
+    """
+    shape: dict[str, Any] = {}
+    fields = []
+    for kind, empty, paths in (("JSON", '""', typed), ("VARCHAR", "", plain)):
+        for name, path in paths.items():
+            if _reach(shape, path, kind):
+                found = "said" + "".join(f"[{literal(part)}]" for part in path)
+            else:
+                function = "json_extract" if kind == "JSON" else "json_extract_string"
+                found = f"{function}(object, {_pointer(path)})"
+            fields.append(f"nullif(CAST({found} AS VARCHAR), {literal(empty)}) AS {name}")
+    return f"""
+        SELECT file, row, coalesce(fault, CASE WHEN object IS NULL THEN 'not a JSON object' END)
+            AS fault, true AS music{more}, {", ".join(fields)}
+        FROM (
+            SELECT *, from_json(object, {literal(json.dumps(shape))}) AS said
+            FROM (SELECT *, CASE WHEN {_IS_OBJECT} THEN line END AS object FROM block))"""
+
+
+def _reach(shape: dict[str, Any], path: Sequence[str], kind: str) -> bool:
+    """Make the value at ``path`` a part of the shape; false where DuckDB has no such shape."""
+    *outer, last = path
+    for part in outer:
+        shape = shape.setdefault(part, {})
+    # Its names of fields are told apart by more than their case, and are not empty.
+    if not last or last.lower() in map(str.lower, shape):
+        return False
+    shape[last] = kind
+    return True
+
+
+def _pointer(path: Sequence[str]) -> str:
     """The JSON pointer (RFC 6901) of a value, as an SQL string."""
     return literal("".join("/" + part.replace("~", "~0").replace("/", "~1") for part in path))
-
-
-def json_values(typed: Sequence[str], plain: Sequence[str], more: str = "") -> str:
-    """SQL of the values at JSON pointers: ``typed`` as JSON, ``plain`` as text, both lists.
-
-    ``more``: columns of the block that are handed through.
-    """
-    return f"""
-        SELECT * REPLACE (coalesce(fault, CASE WHEN typed IS NULL THEN 'not a JSON object' END)
-            AS fault)
-        FROM (
-            SELECT file, row, fault{more},
-                CASE WHEN {_IS_OBJECT} THEN CAST(json_extract(line, [{", ".join(typed)}])
-                    AS VARCHAR[]) END AS typed,
-                CASE WHEN {_IS_OBJECT} THEN json_extract_string(line, [{", ".join(plain)}])
-                    END AS plain
-            FROM block)"""
 
 
 class LastfmReader(TextReader):

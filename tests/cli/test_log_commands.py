@@ -149,3 +149,13 @@ def test_hostile_text_cannot_reach_the_terminal(capsys: pytest.CaptureFixture[st
     said = capsys.readouterr().out
     assert "\x1b" not in said
     assert "\u202e" not in said
+
+
+def test_settings_that_are_not_done_yet_stop_no_look_into_a_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "luigi.cfg").write_text("[recsys]\nhome = home\n")
+    assert main(["check-log", put("a.jsonl", json.dumps(LISTEN) + "\n")]) == 0
+    said = capsys.readouterr()
+    assert "1 rows: 1 would be kept" in said.out
+    assert "[listens] source" in said.err

@@ -24,8 +24,8 @@ pytestmark = pytest.mark.soak
 ROWS = 20_000
 #: Of the small one, which fills every buffer, and the large one.
 TIMES = (25, 100)
-#: MiB that the large one may take beyond the small one: what the database keeps before it spills.
-MORE = 500
+#: MiB that the large one may take beyond the small one: row groups of its runs, while they merge.
+MORE = 200
 
 MEASURE = """
 import resource, sys

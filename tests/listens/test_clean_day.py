@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +10,10 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from recsys import _tables as tables
 from recsys import schemas
-from recsys.listens import _clean
-from recsys.listens import _tables as tables
+from recsys.errors import ResourceError
+from recsys.listens import _block, _sorter
 
 if TYPE_CHECKING:
     from tests.listens.conftest import Lab
@@ -47,16 +49,23 @@ def test_the_same_rows_give_the_same_bytes_in_any_order_and_number_of_files(lab:
     assert first.report.duplicates > 1000
 
 
-@pytest.mark.parametrize("at_once", [1, 40, 700])
+@pytest.mark.parametrize(("files", "stretch", "at_once"), [(1, 9, 64), (30, 200, 64), (30, 99, 3)])
 def test_a_day_that_is_sorted_in_parts_has_the_same_bytes(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, at_once: int
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, files: int, stretch: int, at_once: int
 ) -> None:
     rows = some_rows(lab, 900) + [lab.listen(user_id=f"a\0{n % 50}") for n in range(200)]
-    lab.jsonl(*rows)
-    whole = lab.clean("jsonl")
-    monkeypatch.setattr(tables, "SORTED_AT_ONCE", at_once)
-    monkeypatch.setattr(_clean, "_SAMPLED_PER_PART", 5)
-    parts = lab.clean("jsonl")
+    lab.jsonl(*rows[::3])
+    before = lab.clean("jsonl")
+    rows += [lab.listen(user_id="late", track_id=f"{n}") for n in range(50)] + rows[:100]
+    for n in range(files):
+        lab.jsonl(*rows[n::files], name=f"{n}.jsonl")
+    lab.jsonl("?", name="a.jsonl")
+    whole = lab.clean("jsonl", earlier=[before.path])
+    monkeypatch.setattr(_block, "_MERGED_BYTES", 1)
+    monkeypatch.setattr(_sorter, "RUN_BYTES", 1)
+    monkeypatch.setattr(_sorter, "STRETCH_BYTES", stretch)
+    monkeypatch.setattr(_sorter, "MERGED_AT_ONCE", at_once)
+    parts = lab.clean("jsonl", earlier=[before.path])
     assert parts.bytes == whole.bytes
     assert parts.report == whole.report
 
@@ -150,3 +159,16 @@ def test_the_quarantine_is_sorted_by_file_and_row(lab: Lab) -> None:
         ("b.jsonl", 2),
     ]
     assert list(day.report.quarantined) == sorted(day.report.quarantined)
+
+
+def test_a_disk_that_is_full_while_a_day_is_sorted_is_said(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    lab.jsonl(*some_rows(lab, 10))
+    monkeypatch.setattr(_sorter, "RUN_BYTES", 1)
+    monkeypatch.setattr(_sorter.pq, "ParquetWriter", full)
+    with pytest.raises(ResourceError, match="disk ran out"):
+        lab.clean("jsonl")

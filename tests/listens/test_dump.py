@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys.artefact import file_sha256
-from recsys.listens import DumpReport, _tables, clean_day, list_log, split_dump
+from recsys.listens import DumpReport, _sorter, clean_day, list_log, split_dump
 from recsys.settings import ListensSettings
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def test_a_dump_that_is_sorted_in_parts_is_split_into_the_same_bytes(
         return {str(file.relative_to(out)): file.read_bytes() for file in out.rglob("*.parquet")}
 
     whole = files("whole")
-    monkeypatch.setattr(_tables, "SORTED_AT_ONCE", at_once)
+    monkeypatch.setattr(_sorter, "RUN_BYTES", at_once)
     assert files("parts") == whole
     assert len(whole) == 10
 
