@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.sparse import csr_matrix
 
+from recsys import _slices
 from recsys._tables import arrow, database, file_list
 from recsys.settings import ListensSettings
 
@@ -76,7 +77,9 @@ class TasteMatrix:
 
     @classmethod
     def load(cls, folder: Path) -> TasteMatrix:
-        """Read what :meth:`save` wrote."""
+        """Read what :meth:`save` wrote, or all parts of a matrix that is kept by listeners."""
+        if (folder / _slices.FOLDER).is_dir():
+            return _slices.read_slice(folder, _slices.part_files(folder / _slices.FOLDER))
         users, songs, tracks = (
             pq.read_table(folder / f"{name}.parquet") for name in ("users", "songs", "tracks")
         )

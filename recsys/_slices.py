@@ -1,0 +1,138 @@
+"""A taste matrix as rows of listeners, in parts by ranges of users: what many machines work on.
+
+``listeners.parquet`` is a folder of ``part-*.parquet``, sorted by user across them. A part is a
+whole matrix of its own users, over all songs: reading one takes nothing of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from scipy.sparse import csr_matrix
+
+from recsys import columns as c
+
+if TYPE_CHECKING:
+    from recsys.matrix import TasteMatrix
+
+FOLDER: Final = "listeners.parquet"
+
+#: A listener of the matrix. ``code`` counts all listeners from 0 in order of their ids; ``songs``,
+#: ``strength`` and ``played_track`` are the entries of a row, beside each other, songs ascending.
+LISTENERS: Final = pa.schema(
+    [
+        pa.field(c.USER_ID, pa.string()),
+        pa.field("code", pa.int32()),
+        pa.field(c.LAST_HEARD, pa.date32()),
+        pa.field("eligible", pa.bool_()),
+        pa.field("songs", pa.list_(pa.int32())),
+        pa.field("strength", pa.list_(pa.float32())),
+        pa.field("played_track", pa.list_(pa.int32())),
+        pa.field("excluded", pa.list_(pa.int32())),
+    ]
+)
+
+
+def part_files(dataset: Path) -> list[Path]:
+    """The files of a table in their order: itself, or the parts of a folder."""
+    return sorted(dataset.glob("part-*.parquet")) if dataset.is_dir() else [dataset]
+
+
+def part_name(number: int) -> str:
+    """What a part is called: their order is that of their names.
+
+    >>> part_name(7)
+    'part-00007.parquet'
+    """
+    return f"part-{number:05}.parquet"
+
+
+def read_slice(folder: Path, parts: Sequence[Path]) -> TasteMatrix:
+    """The matrix of the listeners of some parts.
+
+    Args:
+        folder: with ``songs.parquet`` and ``tracks.parquet``.
+        parts: files of :data:`LISTENERS`, in order.
+    """
+    songs, tracks = (pq.read_table(folder / f"{name}.parquet") for name in ("songs", "tracks"))
+    return slice_of(read_listeners(parts), songs, tracks)
+
+
+def read_listeners(parts: Sequence[Path]) -> pa.Table:
+    """The rows of some parts."""
+    rows = [pq.ParquetFile(part).read(LISTENERS.names).cast(LISTENERS) for part in parts]
+    return pa.concat_tables([LISTENERS.empty_table(), *rows])
+
+
+def slice_of(listeners: pa.Table, songs: pa.Table, tracks: pa.Table) -> TasteMatrix:
+    """The matrix of some listeners, without a copy where they are in one chunk.
+
+    Args:
+        listeners: of :data:`LISTENERS`, in order of their ids.
+        songs: ``TasteMatrix.songs``, of all listeners together.
+        tracks: ``TasteMatrix.tracks``.
+    """
+    from recsys.matrix import TasteMatrix
+
+    shape = (len(listeners), len(songs))
+    indptr, held = _entries(listeners["songs"])
+    out_indptr, out = _entries(listeners["excluded"])
+    return TasteMatrix(
+        users=listeners.select([c.USER_ID, c.LAST_HEARD, "eligible"]),
+        songs=songs,
+        tracks=tracks,
+        strength=csr_matrix((_entries(listeners["strength"])[1], held, indptr), shape),
+        played_track=_entries(listeners["played_track"])[1],
+        excluded=csr_matrix((np.ones(len(out), bool), out, out_indptr), shape),
+    )
+
+
+def listener_rows(matrix: TasteMatrix) -> pa.Table:
+    """The rows of a matrix, in :data:`LISTENERS`."""
+    strength, excluded = matrix.strength, matrix.excluded
+    columns = [
+        matrix.users[c.USER_ID],
+        pa.array(np.arange(len(matrix.users)), pa.int32()),
+        matrix.users[c.LAST_HEARD],
+        matrix.users["eligible"],
+        _lists(strength.indptr, strength.indices),
+        _lists(strength.indptr, strength.data),
+        _lists(strength.indptr, matrix.played_track),
+        _lists(excluded.indptr, excluded.indices),
+    ]
+    return pa.table(columns, LISTENERS)
+
+
+def write_slices(matrix: TasteMatrix, folder: Path, users: int) -> None:
+    """Write a matrix in parts of so many users, with the tables that they share."""
+    pq.write_table(matrix.eligible, folder / "eligible.parquet", compression="zstd")
+    for name in ("songs", "tracks"):
+        pq.write_table(getattr(matrix, name), folder / f"{name}.parquet", compression="zstd")
+    rows = listener_rows(matrix)
+    (folder / FOLDER).mkdir()
+    for number, start in enumerate(range(0, max(len(rows), 1), users)):
+        part = folder / FOLDER / part_name(number)
+        pq.write_table(rows.slice(start, users), part, compression="zstd")
+
+
+def _entries(lists: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
+    """``indptr`` and the values of a column of lists, of which none is null."""
+    chunks = lists.chunks or [pa.array([], lists.type)]
+    offsets = [chunk.offsets.to_numpy().astype(np.int64) for chunk in chunks]
+    values = [
+        chunk.values.slice(at[0], at[-1] - at[0]).to_numpy()
+        for chunk, at in zip(chunks, offsets, strict=True)
+    ]
+    lengths = np.concatenate([np.diff(at) for at in offsets])
+    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    return indptr, values[0] if len(values) == 1 else np.concatenate(values)
+
+
+def _lists(indptr: npt.NDArray[np.integer[Any]], values: npt.NDArray[Any]) -> pa.ListArray:
+    return pa.ListArray.from_arrays(pa.array(indptr, pa.int32()), pa.array(values))

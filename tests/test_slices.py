@@ -1,0 +1,57 @@
+"""A matrix by ranges of listeners is the matrix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from recsys._slices import FOLDER, part_files, read_slice, write_slices
+from recsys.matrix import TasteMatrix
+from tests.models.worlds import matrix_of, sparse_strength
+
+
+def assert_same(one: TasteMatrix, other: TasteMatrix) -> None:
+    for name in ("users", "songs", "tracks"):
+        assert getattr(one, name).equals(getattr(other, name))
+    assert (one.strength != other.strength).nnz == 0
+    assert (one.excluded != other.excluded).nnz == 0
+    assert one.played_track.tolist() == other.played_track.tolist()
+    assert one.strength.shape == other.strength.shape
+    assert one.strength.dtype == other.strength.dtype
+
+
+@pytest.fixture
+def matrix() -> TasteMatrix:
+    strength = sparse_strength(3, users=23, songs=11)
+    strength[5] = 0  # somebody who holds to nothing
+    return matrix_of(strength, excluded=sparse_strength(4, users=23, songs=11) > 0)
+
+
+@pytest.mark.parametrize("users", [1, 4, 23, 100])
+def test_all_parts_together_are_the_matrix(matrix: TasteMatrix, tmp_path: Path, users: int) -> None:
+    write_slices(matrix, tmp_path, users)
+
+    assert_same(TasteMatrix.load(tmp_path), matrix)
+
+
+def test_a_part_is_the_rows_of_its_listeners(matrix: TasteMatrix, tmp_path: Path) -> None:
+    write_slices(matrix, tmp_path, 10)
+
+    middle = read_slice(tmp_path, part_files(tmp_path / FOLDER)[1:2])
+
+    assert middle.users.equals(matrix.users.slice(10, 10))
+    assert np.array_equal(middle.strength.toarray(), matrix.strength[10:20].toarray())
+    assert np.array_equal(middle.excluded.toarray(), matrix.excluded[10:20].toarray())
+    assert middle.songs.equals(matrix.songs)
+
+
+def test_a_matrix_of_nobody(tmp_path: Path) -> None:
+    nobody = matrix_of(np.zeros((0, 4)))
+
+    write_slices(nobody, tmp_path, 10)
+
+    assert TasteMatrix.load(tmp_path).strength.shape == (0, 4)
+    assert isinstance(TasteMatrix.load(tmp_path).users, pa.Table)
