@@ -6,7 +6,7 @@ import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
@@ -47,13 +47,41 @@ def database(out: Path, memory: str = "60%") -> Iterator[duckdb.DuckDBPyConnecti
             ) from error
 
 
-def file_list(paths: Sequence[Path]) -> str:
-    """A SQL list of file names, for ``read_parquet``.
+def part_files(table: Path) -> list[Path]:
+    """The files of a table, in the order of its rows: itself, or those in its folder.
+
+    >>> part_files(Path("plays.parquet"))
+    [PosixPath('plays.parquet')]
+    """
+    return sorted(table.glob("part-*.parquet")) if table.is_dir() else [table]
+
+
+def rows_of(table: Path) -> int:
+    """How many rows a table has, by the footers of its files."""
+    return sum(pq.read_metadata(part).num_rows for part in part_files(table))
+
+
+def batches_of(table: Path, rows: int = 1 << 16, **options: Any) -> Iterator[pa.RecordBatch]:
+    """The rows of a table in order, a batch at a time.
+
+    Args:
+        table: a file, or a folder of parts.
+        rows: of a batch, at most.
+        options: for each ``pyarrow.parquet.ParquetFile``.
+    """
+    for part in part_files(table):
+        with pq.ParquetFile(part, **options) as file:
+            yield from file.iter_batches(rows)
+
+
+def file_list(tables: Sequence[Path]) -> str:
+    """A SQL list of the files of tables, for ``read_parquet``.
 
     >>> file_list([Path("it's.parquet")])
     "['it''s.parquet']"
     """
-    return "[" + ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths) + "]"
+    files = (str(part).replace("'", "''") for table in tables for part in part_files(table))
+    return "[" + ", ".join(f"'{file}'" for file in files) + "]"
 
 
 def arrow(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
