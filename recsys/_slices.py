@@ -39,11 +39,6 @@ LISTENERS: Final = pa.schema(
 )
 
 
-def part_files(dataset: Path) -> list[Path]:
-    """The files of a table in their order: itself, or the parts of a folder."""
-    return sorted(dataset.glob("part-*.parquet")) if dataset.is_dir() else [dataset]
-
-
 def part_name(number: int) -> str:
     """What a part is called: their order is that of their names.
 
@@ -81,14 +76,14 @@ def slice_of(listeners: pa.Table, songs: pa.Table, tracks: pa.Table) -> TasteMat
     from recsys.matrix import TasteMatrix
 
     shape = (len(listeners), len(songs))
-    indptr, held = _entries(listeners["songs"])
-    out_indptr, out = _entries(listeners["excluded"])
+    indptr, held = list_entries(listeners["songs"])
+    out_indptr, out = list_entries(listeners["excluded"])
     return TasteMatrix(
         users=listeners.select([c.USER_ID, c.LAST_HEARD, "eligible"]),
         songs=songs,
         tracks=tracks,
-        strength=csr_matrix((_entries(listeners["strength"])[1], held, indptr), shape),
-        played_track=_entries(listeners["played_track"])[1],
+        strength=csr_matrix((list_entries(listeners["strength"])[1], held, indptr), shape),
+        played_track=list_entries(listeners["played_track"])[1],
         excluded=csr_matrix((np.ones(len(out), bool), out, out_indptr), shape),
     )
 
@@ -121,7 +116,7 @@ def write_slices(matrix: TasteMatrix, folder: Path, users: int) -> None:
         pq.write_table(rows.slice(start, users), part, compression="zstd")
 
 
-def _entries(lists: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
+def list_entries(lists: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
     """``indptr`` and the values of a column of lists, of which none is null."""
     chunks = lists.chunks or [pa.array([], lists.type)]
     offsets = [chunk.offsets.to_numpy().astype(np.int64) for chunk in chunks]

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from scipy.sparse import csr_matrix
 
 from recsys import _slices
-from recsys._tables import arrow, database, file_list
+from recsys._tables import arrow, database, file_list, part_files
 from recsys.settings import ListensSettings
 
 _FIXED_POINT: Final = 2**20
@@ -79,7 +79,7 @@ class TasteMatrix:
     def load(cls, folder: Path) -> TasteMatrix:
         """Read what :meth:`save` wrote, or all parts of a matrix that is kept by listeners."""
         if (folder / _slices.FOLDER).is_dir():
-            return _slices.read_slice(folder, _slices.part_files(folder / _slices.FOLDER))
+            return _slices.read_slice(folder, part_files(folder / _slices.FOLDER))
         users, songs, tracks = (
             pq.read_table(folder / f"{name}.parquet") for name in ("users", "songs", "tracks")
         )

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from recsys._slices import FOLDER, part_files, read_slice, write_slices
+from recsys._slices import FOLDER, read_slice, write_slices
+from recsys._tables import part_files
 from recsys.matrix import TasteMatrix
 from tests.models.worlds import matrix_of, sparse_strength
 
