@@ -7,6 +7,8 @@ whole matrix of its own users, over all songs: reading one takes nothing of the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +19,7 @@ import pyarrow.parquet as pq
 from scipy.sparse import csr_matrix
 
 from recsys import columns as c
+from recsys._tables import part_files
 
 if TYPE_CHECKING:
     from recsys.matrix import TasteMatrix
@@ -46,6 +49,67 @@ def part_name(number: int) -> str:
     'part-00007.parquet'
     """
     return f"part-{number:05}.parquet"
+
+
+@dataclass(frozen=True)
+class UserRange:
+    """All user ids from ``begin`` on and before ``end``, by their bytes; None is open."""
+
+    begin: str | None = None
+    end: str | None = None
+
+    @property
+    def sql(self) -> str:
+        """The condition on ``user_id``.
+
+        >>> UserRange("ann", "o'neil").sql
+        "user_id >= 'ann' AND user_id < 'o''neil'"
+        >>> UserRange().sql
+        'true'
+        """
+        ends = ((">=", self.begin), ("<", self.end))
+        quoted = [(sign, end.replace("'", "''")) for sign, end in ends if end is not None]
+        return " AND ".join(f"user_id {sign} '{end}'" for sign, end in quoted) or "true"
+
+    def files_of(self, table: Path) -> list[Path]:
+        """The files that hold users of the range, of a table that is sorted by user."""
+        files = part_files(table)
+        bounds = [user_bounds(file) for file in files]
+        return [
+            file
+            for file, between in zip(files, bounds, strict=True)
+            if between is not None
+            and (self.begin is None or self.begin <= between[1])
+            and (self.end is None or between[0] < self.end)
+        ]
+
+
+def user_ranges(table: Path) -> list[tuple[UserRange, list[int]]]:
+    """All user ids there can be, in ranges by the parts of a table that is sorted by user.
+
+    Returns:
+        Ranges that follow each other, and the numbers of the parts in each: one that has users, and
+        those after it that have none.
+    """
+    bounds = [user_bounds(file) for file in part_files(table)]
+    firsts = [number for number, between in enumerate(bounds) if between is not None]
+    starts = [0, *firsts[1:], len(bounds)]
+    borders = [None, *(bounds[number][0] for number in firsts[1:]), None]  # type: ignore[index]
+    return [
+        (UserRange(borders[n], borders[n + 1]), list(range(starts[n], starts[n + 1])))
+        for n in range(max(len(firsts), 1))
+    ]
+
+
+@lru_cache(maxsize=100_000)
+def user_bounds(file: Path) -> tuple[str, str] | None:
+    """The first and the last user of a file that is sorted by user; None where it has nobody."""
+    with pq.ParquetFile(file) as about:
+        if not about.metadata.num_rows:
+            return None
+        groups = (0, about.metadata.num_row_groups - 1)
+        first, last = (about.read_row_group(n, columns=[c.USER_ID])[c.USER_ID] for n in groups)
+    return first[0].as_py(), last[-1].as_py()
 
 
 def read_slice(folder: Path, parts: Sequence[Path]) -> TasteMatrix:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from recsys import candidates as found
 from recsys import models
-from recsys._slices import FOLDER, LISTENERS, part_name, read_listeners, slice_of
+from recsys._slices import FOLDER, LISTENERS, part_name, read_listeners, slice_of, user_ranges
 from recsys._tables import part_files
 from recsys.candidates import Candidates, eligible_candidates
 from recsys.eligibility import barred_songs
@@ -32,7 +32,7 @@ from recsys.playlists.making import (
     write_playlists,
 )
 from recsys.settings import PlaylistsSettings
-from recsys.spark._parts import for_each_part, overlapping, place, scratch
+from recsys.spark._parts import for_each_part, place, scratch
 from recsys.weeks import Week
 
 if TYPE_CHECKING:
@@ -45,14 +45,12 @@ class _Job:
 
     matrix: Path
     model: Path
+    listeners: tuple[Path, ...]
+    #: For each part, the files of earlier playlists that hold its users.
     cooling: tuple[tuple[Path, ...], ...]
     blocked: frozenset[str]
     out: Path
     spill: Path
-
-    @property
-    def listeners(self) -> list[Path]:
-        return part_files(self.matrix / FOLDER)
 
 
 def find_candidates(
@@ -134,11 +132,13 @@ def _job(
     out: Path,
     spill: Path,
 ) -> _Job:
-    resting = tuple(
-        tuple(file for earlier in cooling for file in overlapping(earlier, part))
-        for part in part_files(matrix / FOLDER)
-    )
-    return _Job(matrix, model, resting, frozenset(blocked), out, spill)
+    listeners = part_files(matrix / FOLDER)
+    resting: list[tuple[Path, ...]] = [()] * len(listeners)
+    for between, parts in user_ranges(matrix / FOLDER):
+        files = tuple(file for earlier in cooling for file in between.files_of(earlier))
+        for part in parts:
+            resting[part] = files
+    return _Job(matrix, model, tuple(listeners), tuple(resting), frozenset(blocked), out, spill)
 
 
 def _find(job: _Job, part: int) -> dict[str, int]:

@@ -11,14 +11,11 @@ import json
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from recsys._tables import part_files
 from recsys._threads import share_of
 
 if TYPE_CHECKING:
@@ -69,35 +66,3 @@ def place(path: Path, spill: Path, write: Callable[[Path], None]) -> None:
     aside = spill / uuid.uuid4().hex
     write(aside)
     aside.replace(path)
-
-
-def overlapping(dataset: Path, among: Path) -> list[Path]:
-    """The files of a table that may hold users of a part, by what the files say of themselves.
-
-    Args:
-        dataset: a table with ``user_id``, sorted by it.
-        among: a part of another one.
-    """
-    own = user_bounds(among)
-    if own is None:
-        return []
-    files = part_files(dataset)
-    bounds = [user_bounds(file) for file in files]
-    return [
-        file
-        for file, between in zip(files, bounds, strict=True)
-        if between is not None and between[0] <= own[1] and own[0] <= between[1]
-    ]
-
-
-@lru_cache(maxsize=100_000)
-def user_bounds(file: Path) -> tuple[str, str] | None:
-    """The first and the last user of a file that is sorted by user; None where it has nobody."""
-    about = pq.ParquetFile(file)
-    groups = about.metadata.num_row_groups
-    if not about.metadata.num_rows:
-        return None
-    first, last = (
-        about.read_row_group(group, columns=["user_id"])["user_id"] for group in (0, groups - 1)
-    )
-    return first[0].as_py(), last[-1].as_py()
