@@ -117,8 +117,10 @@ def together(verdicts: Sequence[Verdict]) -> Verdict:
 
 
 def _added(checks: Sequence[Check]) -> Check:
-    if checks[0].name == _OF_ALL and any(check.passed for check in checks):
-        return next(check for check in checks if check.passed)
+    if checks[0].name == _OF_ALL:
+        refused = sum(sample["refused"] for check in checks for sample in check.samples)
+        some = [check for check in checks if check.passed]
+        return some[0] if some else replace(checks[0], samples=({"refused": refused},))
     samples = [sample for check in checks for sample in check.samples]
     return replace(
         checks[0],
