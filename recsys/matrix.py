@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from scipy.sparse import csr_matrix
 
 from recsys import _slices
+from recsys._entries import entries
 from recsys._tables import arrow, database, file_list, part_files
 from recsys.settings import ListensSettings
 
@@ -197,15 +198,8 @@ def _assemble(
     users: pa.Table, songs: pa.Table, tracks: pa.Table, pairs: dict[str, npt.NDArray[Any]]
 ) -> TasteMatrix:
     shape = (len(users), len(songs))
-    user, song = pairs["user"], pairs["song"]
-    first = np.flatnonzero(np.diff(user, prepend=-1) | np.diff(song, prepend=-1))
-    weight = _group(np.add, pairs["weight"], first)
-    disliked = _group(np.logical_or, pairs["disliked"], first)
-    excluded = _group(np.logical_or, pairs["heard"], first) | disliked
-    liked = (weight > 0) & ~disliked
-    strength = _csr(
-        user[first][liked], song[first][liked], np.log1p(weight[liked]).astype(np.float32), shape
-    )
+    made = entries(pairs)
+    strength = _csr(made.users, made.songs, made.strength, shape)
     popularity = np.bincount(strength.indices, strength.data.astype(np.float64), len(songs))
     return TasteMatrix(
         users=users,
@@ -214,13 +208,9 @@ def _assemble(
         ).append_column("popularity", pa.array(popularity.round(6), pa.float64())),
         tracks=tracks,
         strength=strength,
-        played_track=np.where(pairs["heard"], pairs["track"], -1)[first][liked].astype(np.int32),
-        excluded=_csr(user[first][excluded], song[first][excluded], None, shape),
+        played_track=made.played_track,
+        excluded=_csr(made.excluded_users, made.excluded, None, shape),
     )
-
-
-def _group(reduce: np.ufunc, values: npt.NDArray[Any], first: npt.NDArray[np.intp]) -> Any:
-    return reduce.reduceat(values, first) if len(first) else values
 
 
 def _csr(

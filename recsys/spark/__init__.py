@@ -53,3 +53,81 @@ class SparkEngine:
         from recsys.spark import _session
 
         _session.close()
+
+    # --- from the log to the matrix ---
+
+    def clean_day(
+        self,
+        settings: ListensSettings,
+        day: date,
+        source: Sequence[LogFile] | Path,
+        earlier: Sequence[Path],
+        out: Path,
+        requeued: Sequence[Path] = (),
+    ) -> CleanReport:
+        """:func:`recsys.listens.clean_day`."""
+        from recsys.spark._clean import clean_day
+
+        return clean_day(self.session, settings, day, source, earlier, out, requeued)
+
+    def daily_plays(self, listens: Path, out: Path) -> Mapping[str, int]:
+        """:func:`recsys.plays.daily_plays`."""
+        from recsys.spark._plays import daily_plays
+
+        return daily_plays(self.session, listens, out)
+
+    def roll_taste(
+        self,
+        previous: tuple[Path, date] | None,
+        days: Sequence[Path],
+        cutoff: date,
+        half_life_days: float,
+        out: Path,
+    ) -> int:
+        """:func:`recsys.taste.roll_taste`."""
+        from recsys.spark._taste import roll_taste
+
+        return roll_taste(self.session, previous, days, cutoff, half_life_days, out)
+
+    def roll_catalogue(
+        self, previous: Path | None, days: Sequence[Path], out: Path
+    ) -> Mapping[str, int]:
+        """:func:`recsys.catalogue.roll_catalogue`."""
+        from recsys.spark._catalogue import roll_catalogue
+
+        return roll_catalogue(self.session, previous, days, out)
+
+    def edition_catalogue(
+        self, told: Path, files: Sequence[LogFile], out: Path, *, explicit: bool
+    ) -> Mapping[str, int]:
+        """:func:`recsys.catalogue.edition_catalogue`."""
+        from recsys.spark._catalogue import edition_catalogue
+
+        return edition_catalogue(self.session, told, files, out, explicit=explicit)
+
+    def build_matrix(
+        self,
+        taste: Path,
+        catalogue: Path,
+        *,
+        cutoff: date,
+        active_days: int,
+        weights: ListensSettings,
+        forgotten: Collection[str],
+        out: Path,
+    ) -> Mapping[str, int]:
+        """:func:`recsys.matrix.build_matrix`, in parts by ranges of listeners."""
+        from recsys.spark._matrix import build_matrix
+
+        return build_matrix(
+            self.session,
+            taste,
+            catalogue,
+            cutoff=cutoff,
+            active_days=active_days,
+            weights=weights,
+            forgotten=forgotten,
+            out=out,
+        )
+
+    # --- from the matrix to the store ---

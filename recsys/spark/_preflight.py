@@ -75,7 +75,8 @@ def _look_at_java() -> None:
         raise SettingsError(
             f"{wanted}, and {where}. Install one, such as Debian's openjdk-17-jre-headless."
         )
-    said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
+    version = [java, "-version"]
+    said = subprocess.run(version, capture_output=True, text=True, check=False)  # noqa: S603 - Java, as found
     found = re.search(r'version "(?:1\.)?(\d+)', said.stderr + said.stdout)
     if found is None:
         raise SettingsError(f"{wanted}, and {java} -version does not say which it is.")

@@ -36,9 +36,6 @@ _DEFAULTS: Final = {
     "spark.sql.adaptive.coalescePartitions.parallelismFirst": "false",
     "spark.sql.parquet.compression.codec": "zstd",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
-    "spark.sql.sources.commitProtocolClass": (
-        "org.apache.spark.sql.execution.datasources.SQLHadoopMapReduceCommitProtocol"
-    ),
     "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
     # A task has one core; the libraries under it would start a thread for each of the machine's.
     "spark.executorEnv.OPENBLAS_NUM_THREADS": "1",
@@ -117,12 +114,13 @@ def close() -> None:
     ending, _open = _open, None
     with contextlib.suppress(Exception):  # the JVM may be gone already
         ending.session.stop()
-    gateway: Any = SparkContext._gateway
-    SparkContext._gateway = SparkContext._jvm = None
+    # The package knows no other way to end the Java process before this one ends.
+    gateway: Any = SparkContext._gateway  # noqa: SLF001
+    SparkContext._gateway = SparkContext._jvm = None  # noqa: SLF001
     if gateway is not None:
         with contextlib.suppress(Exception):
             gateway.shutdown()
-        gateway.proc.stdin.close()  # which ends it
+        gateway.proc.stdin.close()
         gateway.proc.wait()
     atexit.unregister(close)
 
