@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from recsys.settings import ListensSettings
+from recsys.engine import Trained
+from recsys.settings import ListensSettings, PlaylistsSettings, Settings
 
 if TYPE_CHECKING:
+    from recsys.artefact import Artefact
+    from recsys.home import Home
     from recsys.listens import CleanReport, LogFile
+    from recsys.models import ALSModel, OnIteration
+    from recsys.plan import Plan
+    from recsys.verdict import Verdict
+    from recsys.volume import WeekVolume
 
 
 class LocalEngine:
@@ -103,3 +110,95 @@ class LocalEngine:
         return built.rows
 
     # --- from the matrix to the store ---
+
+    def evaluate(
+        self,
+        plan: Plan,
+        home: Home,
+        settings: Settings,
+        *,
+        base: Artefact,
+        catalogue: Artefact,
+        out: Path,
+    ) -> dict[str, Any]:
+        """:func:`recsys.unseen_week.evaluate_week`."""
+        from recsys import unseen_week
+        from recsys.plan import pinned_models
+
+        pinned = pinned_models(home, plan)
+        unseen = unseen_week.open_unseen_week(
+            plan, home, settings, base=base, catalogue=catalogue, scored=pinned.values(), spill=out
+        )
+        return unseen_week.evaluate_week(
+            unseen, week=plan.week, pinned=pinned, settings=settings, out=out
+        )
+
+    def weekly_volumes(self, days: Mapping[date, Path], end: date, spill: Path) -> list[WeekVolume]:
+        """:func:`recsys.volume.weekly_volumes`."""
+        from recsys import volume
+
+        return volume.weekly_volumes(days, end, spill)
+
+    def train(
+        self,
+        matrix: Path,
+        settings: Settings,
+        *,
+        parent: ALSModel | None,
+        on_iteration: OnIteration,
+    ) -> Trained:
+        """:func:`recsys.models.train`."""
+        from recsys import models
+        from recsys.matrix import TasteMatrix
+
+        known = TasteMatrix.load(matrix)
+        model = models.train(
+            known, settings.als, settings.recsys.seed, parent=parent, on_iteration=on_iteration
+        )
+        return Trained(model, model.with_users_of(known), known)
+
+    def find_candidates(
+        self, plan: Plan, home: Home, *, matrix: Path, model: Path, out: Path
+    ) -> Mapping[str, int]:
+        """:func:`recsys.candidates.edition_candidates`."""
+        from recsys import models
+        from recsys.candidates import edition_candidates
+        from recsys.matrix import TasteMatrix
+
+        known = TasteMatrix.load(matrix)
+        found = edition_candidates(
+            plan, home, models.load(model).with_users_of(known), known, spill=out
+        )
+        found.save(out)
+        return {"users": len(found.users), "candidates": len(found.songs)}
+
+    def make_playlists(
+        self,
+        plan: Plan,
+        home: Home,
+        settings: PlaylistsSettings,
+        *,
+        matrix: Path,
+        model: Path,
+        candidates: Path,
+        out: Path,
+    ) -> dict[str, Any]:
+        """:func:`recsys.playlists.making.edition_playlists`."""
+        from recsys import models
+        from recsys.candidates import Candidates
+        from recsys.matrix import TasteMatrix
+        from recsys.playlists import making
+
+        known = TasteMatrix.load(matrix)
+        found = Candidates.load(candidates, known)
+        return making.edition_playlists(
+            plan, home, models.load(model), known, found, settings=settings, out=out
+        )
+
+    def check_edition(self, home: Home, edition: Path, settings: Settings, spill: Path) -> Verdict:
+        """:mod:`recsys.verification`."""
+        from recsys import verification
+
+        return verification.check_edition(home, edition, settings.playlists).also(
+            verification.check_edition_shares(home, edition, settings, spill)
+        )

@@ -12,12 +12,33 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from recsys.settings import SPARK, ListensSettings, Settings
+from recsys.settings import SPARK, ListensSettings, PlaylistsSettings, Settings
 
 if TYPE_CHECKING:
+    from recsys.artefact import Artefact
+    from recsys.home import Home
     from recsys.listens import CleanReport, LogFile
+    from recsys.matrix import TasteMatrix
+    from recsys.models import ALSModel, OnIteration
+    from recsys.plan import Plan
+    from recsys.verdict import Verdict
+    from recsys.volume import WeekVolume
+
+
+class Trained(NamedTuple):
+    """A model, and what it can be looked at with.
+
+    Attributes:
+        model: as it is kept.
+        with_users: the same with the users of ``matrix``.
+        matrix: who holds to what: all listeners, or some.
+    """
+
+    model: ALSModel
+    with_users: ALSModel
+    matrix: TasteMatrix
 
 
 class Engine(Protocol):
@@ -88,6 +109,65 @@ class Engine(Protocol):
         """
 
     # --- from the matrix to the store ---
+
+    def evaluate(
+        self,
+        plan: Plan,
+        home: Home,
+        settings: Settings,
+        *,
+        base: Artefact,
+        catalogue: Artefact,
+        out: Path,
+    ) -> dict[str, Any]:
+        """:func:`recsys.unseen_week.evaluate_week` of an edition, from its artefacts.
+
+        Args:
+            plan: the edition's.
+            home: the home that it is in.
+            settings: it is made by.
+            base: the taste state one week back.
+            catalogue: the edition's.
+            out: the folder of the evaluation.
+        """
+
+    def weekly_volumes(self, days: Mapping[date, Path], end: date, spill: Path) -> list[WeekVolume]:
+        """:func:`recsys.volume.weekly_volumes`."""
+
+    def train(
+        self,
+        matrix: Path,
+        settings: Settings,
+        *,
+        parent: ALSModel | None,
+        on_iteration: OnIteration,
+    ) -> Trained:
+        """:func:`recsys.models.train` on the matrix in a folder."""
+
+    def find_candidates(
+        self, plan: Plan, home: Home, *, matrix: Path, model: Path, out: Path
+    ) -> Mapping[str, int]:
+        """Write :func:`recsys.candidates.edition_candidates` into the folder ``out``.
+
+        Returns:
+            The numbers of users and candidates.
+        """
+
+    def make_playlists(
+        self,
+        plan: Plan,
+        home: Home,
+        settings: PlaylistsSettings,
+        *,
+        matrix: Path,
+        model: Path,
+        candidates: Path,
+        out: Path,
+    ) -> dict[str, Any]:
+        """:func:`recsys.playlists.making.edition_playlists`, from what is in folders."""
+
+    def check_edition(self, home: Home, edition: Path, settings: Settings, spill: Path) -> Verdict:
+        """Check every invariant on every playlist of an edition, and its shares as a whole."""
 
 
 def engine(settings: Settings) -> Engine:

@@ -10,13 +10,21 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from recsys.engine import Trained
 from recsys.listens import CleanReport, LogFile
-from recsys.settings import ListensSettings, Settings
+from recsys.settings import ListensSettings, PlaylistsSettings, Settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+    from recsys.artefact import Artefact
+    from recsys.home import Home
+    from recsys.models import ALSModel, OnIteration
+    from recsys.plan import Plan
+    from recsys.verdict import Verdict
+    from recsys.volume import WeekVolume
 
 __all__ = ["SparkEngine"]
 
@@ -131,3 +139,106 @@ class SparkEngine:
         )
 
     # --- from the matrix to the store ---
+
+    def evaluate(
+        self,
+        plan: Plan,
+        home: Home,
+        settings: Settings,
+        *,
+        base: Artefact,
+        catalogue: Artefact,
+        out: Path,
+    ) -> dict[str, Any]:
+        """:func:`recsys.unseen_week.evaluate_week`: of a sample, or where training is local of all.
+
+        The matrix one week back is made here and gone in the end.
+        """
+        from recsys.plan import pinned_models
+        from recsys.spark._evaluation import evaluate
+        from recsys.spark._parts import scratch
+
+        with scratch(out) as spill:
+            self.build_matrix(
+                base.file("taste.parquet"),
+                catalogue.file("catalogue.parquet"),
+                cutoff=plan.base_cutoff,
+                active_days=settings.edition.active_days,
+                weights=settings.listens,
+                forgotten=plan.forgotten,
+                out=spill,
+            )
+            return evaluate(
+                self.session, plan, home, settings, base=base, matrix=spill,
+                pinned=pinned_models(home, plan), out=out,
+            )  # fmt: skip
+
+    def weekly_volumes(
+        self,
+        days: Mapping[date, Path],
+        end: date,
+        spill: Path,  # noqa: ARG002 - the local one's
+    ) -> list[WeekVolume]:
+        """:func:`recsys.volume.weekly_volumes`."""
+        from recsys.spark._evaluation import weekly_volumes
+
+        return weekly_volumes(self.session, days, end)
+
+    def train(
+        self,
+        matrix: Path,
+        settings: Settings,
+        *,
+        parent: ALSModel | None,
+        on_iteration: OnIteration,
+    ) -> Trained:
+        """:func:`recsys.models.train`, by Spark or here; the model is kept without its users."""
+        from recsys.spark._train import train
+
+        return train(self.session, matrix, settings, parent=parent, on_iteration=on_iteration)
+
+    def find_candidates(
+        self, plan: Plan, home: Home, *, matrix: Path, model: Path, out: Path
+    ) -> Mapping[str, int]:
+        """:func:`recsys.candidates.edition_candidates`, by ranges of listeners."""
+        from recsys.plan import cooling_playlists
+        from recsys.spark._lists import find_candidates
+
+        cooling = cooling_playlists(plan, home)
+        return find_candidates(
+            self.session, matrix, model, cooling=cooling, blocked=plan.blocked, out=out
+        )
+
+    def make_playlists(
+        self,
+        plan: Plan,
+        home: Home,
+        settings: PlaylistsSettings,
+        *,
+        matrix: Path,
+        model: Path,
+        candidates: Path,
+        out: Path,
+    ) -> dict[str, Any]:
+        """:func:`recsys.playlists.making.edition_playlists`, by ranges of listeners."""
+        from recsys.fresh import older_tracks
+        from recsys.plan import cooling_playlists
+        from recsys.spark._lists import make_playlists
+
+        return make_playlists(
+            self.session, matrix, model, candidates, cooling=cooling_playlists(plan, home),
+            blocked=plan.blocked, week=plan.week, settings=settings,
+            older=older_tracks(plan, home, settings), out=out,
+        )  # fmt: skip
+
+    def check_edition(
+        self,
+        home: Home,
+        edition: Path,
+        settings: Settings,
+        spill: Path,  # noqa: ARG002 - as above
+    ) -> Verdict:
+        """:mod:`recsys.verification`, by ranges of listeners and in Spark SQL."""
+        from recsys.spark._checks import check_edition
+
+        return check_edition(self.session, home, edition, settings)

@@ -23,11 +23,15 @@ from recsys._slices import (
     user_ranges,
 )
 from recsys._tables import part_files
+from recsys.artefact import Artefact
+from recsys.home import Home
 from recsys.models import ALSModel
-from recsys.settings import GatesSettings, PlaylistsSettings
+from recsys.plan import Plan, cooling_playlists
+from recsys.settings import GatesSettings, PlaylistsSettings, Settings
 from recsys.shares import judge_shares, views
 from recsys.spark._parts import for_each_part
 from recsys.verdict import Verdict
+from recsys.verification import last_weeks_playlists
 from recsys.weeks import Week
 
 if TYPE_CHECKING:
@@ -59,6 +63,42 @@ class Made:
     blocked: tuple[str, ...]
     week: Week
     settings: PlaylistsSettings
+
+
+def check_edition(spark: SparkSession, home: Home, edition: Path, settings: Settings) -> Verdict:
+    """Check every invariant on every playlist of an edition, and its shares as a whole.
+
+    Args:
+        spark: where.
+        home: the home that the edition is in.
+        edition: the edition's folder.
+        settings: the rules it was made by, and the bands.
+    """
+    plan = Plan.load(edition / "plan")
+    playlists, matrix, model, catalogue = (
+        Artefact.open(edition / name) for name in ("playlists", "matrix", "als_model", "catalogue")
+    )
+    made = Made(
+        playlists=playlists.path,
+        matrix=matrix.path,
+        model=model.path,
+        taste=Artefact.open(home.taste(plan.week)).file("taste.parquet"),
+        catalogue=catalogue.file("catalogue.parquet"),
+        cooling=tuple(cooling_playlists(plan, home)),
+        blocked=tuple(sorted(plan.blocked)),
+        week=plan.week,
+        settings=settings.playlists,
+    )
+    shares = check_shares(
+        spark,
+        playlists=playlists.file("playlists.parquet"),
+        eligible=matrix.file("eligible.parquet"),
+        catalogue=made.catalogue,
+        previous=last_weeks_playlists(plan, home),
+        settings=settings.playlists,
+        gates=settings.gates,
+    )
+    return check_playlists(spark, made).also(shares)
 
 
 def check_playlists(spark: SparkSession, made: Made) -> Verdict:
