@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,7 +32,7 @@ from recsys.listens._apart import FilesApart
 from recsys.listens._clean import KEY
 from recsys.listens._judge import JUDGED, check_names
 from recsys.settings import ListensSettings
-from recsys.spark._datasets import PART, in_parts, ranges, read, write
+from recsys.spark._datasets import PART, in_parts, ranges, read, write, write_nothing
 
 #: Small files are read together in one task, up to so many bytes as they are stored.
 _TASK_BYTES: Final = 64 << 20
@@ -54,31 +55,51 @@ def clean_day(
 ) -> CleanReport:
     """As :func:`recsys.listens.clean_day`; both tables are folders of parts."""
     with TemporaryDirectory(dir=out, prefix=".scratch-") as scratch:
-        judged, read_rows, sources = _judged(session, settings, day, source, Path(scratch))
-        quarantined = _write_quarantine(judged, out / "quarantine.parquet")
+        if isinstance(source, Path):
+            judged, told = _judged_before(session, source)
+        else:
+            judged, told = _judged(session, settings, day, source, Path(scratch))
+        quarantined = dict(sorted(told.refused.items()))
+        _write_quarantine(judged, sum(quarantined.values()), out / "quarantine.parquet")
         accepted = judged.where(F.col(c.REASON).isNull()).select(*schemas.LISTENS.names)
         returned = sum(rows_of(table) for table in requeued)
         if requeued:
             accepted = accepted.unionByName(_in_microseconds(session, requeued))
-        rows = read_rows + returned - sum(quarantined.values())
+        rows = told.read + returned - sum(quarantined.values())
         fresh = _unknown(session, accepted, earlier)
         kept = _write_listens(fresh, accepted, rows, out / "listens.parquet")
-    return CleanReport(read_rows, returned, kept, rows - kept, quarantined, tuple(sources))
+    return CleanReport(told.read, returned, kept, rows - kept, quarantined, tuple(told.sources))
+
+
+@dataclass
+class _Told:
+    """What is told of the judged rows of a day."""
+
+    read: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    sources: list[dict[str, Any]] = field(default_factory=list)
+
+
+def _judged_before(session: SparkSession, source: Path) -> tuple[DataFrame, _Told]:
+    """The rows of a day of a dump, judged when it was divided."""
+    parts = sorted(source.glob("part-*.parquet"))
+    judged = read(session, parts, JUDGED)
+    refused = judged.where(F.col(c.REASON).isNotNull()).groupBy(c.REASON).count().collect()
+    counts = Counter({row[c.REASON]: row["count"] for row in refused})
+    return judged, _Told(sum(map(rows_of, parts)), counts)
 
 
 def _judged(
     session: SparkSession,
     settings: ListensSettings,
     day: date,
-    source: Sequence[LogFile] | Path,
+    files: Sequence[LogFile],
     scratch: Path,
-) -> tuple[DataFrame, int, list[dict[str, Any]]]:
-    """The judged rows of the day, their number, and what files were read."""
-    if isinstance(source, Path):
-        parts = sorted(source.glob("part-*.parquet"))
-        return read(session, parts, JUDGED), sum(map(rows_of, parts)), []
+) -> tuple[DataFrame, _Told]:
+    """Judge the files of the day, and keep their rows in ``scratch``."""
     tasks = [
-        json.dumps([dataclasses.asdict(file) for file in files]) for files in _shared_out(source)
+        json.dumps([dataclasses.asdict(file) for file in together])
+        for together in _shared_out(files)
     ]
     given = session.createDataFrame(
         pa.table({"task": pa.array(range(len(tasks)), pa.int32()), "files": tasks})
@@ -96,9 +117,11 @@ def _judged(
         if "error" in one:
             raise getattr(errors, one["error"])(one["why"])
     check_names(settings, {name for one in said for name in one["found"]})
-    sources = [file for one in said for file in one["sources"]]
-    count = rows_of(scratch / "judged") - len(said)
-    return judged.where(F.col("told").isNull()).select(*JUDGED.names), count, sources
+    day_told = _Told(rows_of(scratch / "judged") - len(said))
+    for one in said:
+        day_told.refused.update(one["refused"])
+        day_told.sources += one["sources"]
+    return judged.where(F.col("told").isNull()).select(*JUDGED.names), day_told
 
 
 def _shared_out(files: Sequence[LogFile]) -> list[list[LogFile]]:
@@ -126,10 +149,12 @@ class _Judging:
             for task in batch.to_pylist():
                 files = [LogFile(**file) for file in json.loads(task["files"])]
                 apart = FilesApart(self.settings, self.day, files)
-                told: dict[str, Any] = {"task": task["task"]}
+                refused: Counter[str] = Counter()
+                told: dict[str, Any] = {"task": task["task"], "refused": refused}
                 try:
                     with share_of(1):
                         for rows in apart.judged():
+                            refused.update(rows[c.REASON].drop_null().to_pylist())
                             nothing = pa.nulls(len(rows), pa.string())
                             yield pa.RecordBatch.from_arrays([*rows.columns, nothing], schema=_TOLD)
                     told |= {"sources": apart.sources, "found": sorted(apart.found)}
@@ -138,15 +163,15 @@ class _Judging:
                 yield pa.RecordBatch.from_pylist([{"told": json.dumps(told)}], schema=_TOLD)
 
 
-def _write_quarantine(judged: DataFrame, table: Path) -> dict[str, int]:
-    """Write the refused rows; how many for each reason."""
+def _write_quarantine(judged: DataFrame, count: int, table: Path) -> None:
+    """Write the refused rows, of which there are ``count``."""
+    if not count:
+        write_nothing(table, schemas.QUARANTINE)
+        return
     refused = judged.where(F.col(c.REASON).isNotNull())
-    counts = refused.groupBy(c.REASON).count().orderBy(c.REASON).collect()
-    quarantined = {row[c.REASON]: row["count"] for row in counts}
     place = (c.ORIGIN_FILE, c.ORIGIN_ROW)
-    by = ranges(refused, *place, count=sum(quarantined.values()))
+    by = ranges(refused, *place, count=count)
     write(in_parts(refused, by).sortWithinPartitions(*place), table, schemas.QUARANTINE)
-    return quarantined
 
 
 def _unknown(session: SparkSession, accepted: DataFrame, earlier: Sequence[Path]) -> DataFrame:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - as everybody calls them
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -163,6 +164,12 @@ def write(rows: DataFrame, table: Path, schema: pa.Schema) -> int:
         if other.name.startswith((".", "_")):
             other.unlink()
     return rows_of(table)
+
+
+def write_nothing(table: Path, schema: pa.Schema) -> None:
+    """Write a table without rows: no cluster is asked for that."""
+    table.mkdir()
+    pq.write_table(schema.empty_table(), table / "part-00000.parquet")
 
 
 def _loose(schema: pa.Schema) -> Any:

@@ -1,24 +1,42 @@
-import pytest
-@pytest.fixture(scope="session")
-def spark():
-    import os, sys
-    os.environ["PYSPARK_PYTHON"] = sys.executable
-    from pyspark.sql import SparkSession
-    s = (SparkSession.builder.master("local[2]").config("spark.ui.enabled","false").config("spark.driver.memory","1g").config("spark.sql.session.timeZone","UTC").config("spark.sql.execution.arrow.pyspark.enabled","true").getOrCreate())
-    s.sparkContext.setLogLevel("ERROR")
-    yield s
-    s.stop()
+"""The engines that must agree: one session of Spark for all tests of a process."""
 
+from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
 
 from recsys._slices import write_slices
+from recsys.errors import RecsysError
 from recsys.home import Home
 from recsys.matrix import TasteMatrix
 from recsys.plan import Plan, cooling_playlists
 from recsys.settings import load_settings
+from recsys.spark import SparkEngine
 from tests.conftest import SIMULATED_WEEKS
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_SPARK = """\
+[recsys]
+home = {home}
+
+[engine]
+name = spark
+
+[spark]
+master = local[2]
+spark.driver.memory = 1g
+spark.sql.shuffle.partitions = 4
+
+[listens]
+source = log
+"""
 
 #: Few, so that there are many parts, and none is a whole block of any kernel.
 USERS_A_PART = 23
@@ -53,3 +71,24 @@ def edition(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> MadeEd
     return MadeEdition(
         folder, plan, cooling_playlists(plan, home), home.taste(plan.week) / "taste.parquet", sliced
     )
+
+
+@pytest.fixture(scope="session")
+def spark_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkEngine]:
+    """Spark on two threads. Where it cannot start: skipped on a laptop, a failure in CI."""
+    folder = tmp_path_factory.mktemp("spark")
+    (folder / "spark.cfg").write_text(_SPARK.format(home=folder / "home"), encoding="utf-8")
+    engine = SparkEngine(load_settings([folder / "spark.cfg"]))
+    try:
+        engine.preflight()
+    except RecsysError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must test Spark: {error}")
+        pytest.skip(f"Spark is not tested here: {error}")
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="session")
+def spark(spark_engine: SparkEngine) -> SparkSession:
+    return spark_engine.session
