@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import subprocess
 import sys
 import threading
 import warnings
@@ -50,6 +51,8 @@ _ON_THIS_MACHINE: Final = {
 _DRIVER_MEMORY: Final = "2g"
 #: For so long a cluster may take to give the first executor.
 _PATIENCE_S: Final = 120.0
+#: And the Java process to end by itself.
+_ENDING_S: Final = 60.0
 
 
 @dataclass
@@ -121,7 +124,11 @@ def close() -> None:
         with contextlib.suppress(Exception):
             gateway.shutdown()
         gateway.proc.stdin.close()
-        gateway.proc.wait()
+        try:
+            gateway.proc.wait(_ENDING_S)
+        except subprocess.TimeoutExpired:
+            gateway.proc.kill()
+            gateway.proc.wait()
     atexit.unregister(close)
 
 
