@@ -109,7 +109,7 @@ class SparkEngine:
         self, told: Path, files: Sequence[LogFile], out: Path, *, explicit: bool
     ) -> Mapping[str, int]:
         """:func:`recsys.catalogue.edition_catalogue`."""
-        from recsys.spark._catalogue import edition_catalogue
+        from recsys.spark._offer import edition_catalogue
 
         return edition_catalogue(self.session, told, files, out, explicit=explicit)
 

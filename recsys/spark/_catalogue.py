@@ -15,37 +15,35 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - as everybody calls them
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from recsys import catalogue as local
 from recsys import columns as c
 from recsys import schemas
 from recsys._tables import part_files, rows_of
-from recsys.listens import LogFile, read_catalogue
 from recsys.plays import DAILY_TRACKS
 from recsys.songs import song_keys
 from recsys.spark._datasets import PART, in_parts, ranges, read, read_marked, write
 
-_FIELDS: Final = ("track_name", "artist_name", "album_name", "artist_ids", "duration_ms")
+FIELDS: Final = ("track_name", "artist_name", "album_name", "artist_ids", "duration_ms")
 _NAMED: Final = pa.schema(
     [field.with_nullable(True) for field in schemas.CATALOGUE if field.name != c.SONG_KEY]
 )
-_KEYED: Final = _NAMED.append(pa.field(c.SONG_KEY, pa.string()))
+KEYED: Final = _NAMED.append(pa.field(c.SONG_KEY, pa.string()))
 
 # An artist without an id goes by the name, which is no other artist's id.
-_BY_NAME: Final = "array(concat('name:', nullif(artist_name, '')))"
+BY_NAME: Final = "array(concat('name:', nullif(artist_name, '')))"
 # What a catalogue of ours says of a track, less the artist it knew by the name alone.
-_OWN: Final = f"""
+OWN: Final = f"""
     SELECT track_id, track_name, artist_name, album_name, duration_ms,
-        nullif(artist_ids, {_BY_NAME}) AS artist_ids
+        nullif(artist_ids, {BY_NAME}) AS artist_ids
     FROM {{told}}
 """
 
 _NEWEST: Final = ", ".join(
-    f"max_by({name}, age) FILTER (WHERE {name} IS NOT NULL) AS {name}" for name in _FIELDS
+    f"max_by({name}, age) FILTER (WHERE {name} IS NOT NULL) AS {name}" for name in FIELDS
 )
 _CREDITED: Final = f"""
     SELECT * EXCEPT (artist_ids),
         CASE WHEN size(artist_ids) > 0 THEN artist_ids
-            WHEN artist_name <> '' THEN {_BY_NAME}
+            WHEN artist_name <> '' THEN {BY_NAME}
             ELSE CAST(array() AS ARRAY<STRING>) END AS artist_ids
     FROM (SELECT track_id, {_NEWEST} FROM {{told}} GROUP BY track_id)
 """
@@ -75,11 +73,9 @@ _NAMES: Final = """
     FROM {credited} AS credited LEFT JOIN credit USING (track_id)
 """
 
-_COUNTS: Final = """
-    SELECT count(*) AS tracks, count(DISTINCT song_key) AS songs,
-        count_if(track_name IS NULL) AS unnamed
-    FROM {catalogue}
-"""
+COUNTS: Final = (
+    "count(*) AS tracks, count(DISTINCT song_key) AS songs, count_if(track_name IS NULL) AS unnamed"
+)
 
 
 def roll_catalogue(
@@ -89,30 +85,18 @@ def roll_catalogue(
     ages = {file: age for age, day in enumerate(days) for file in part_files(day)}
     told = read_marked(session, ages, DAILY_TRACKS, mark="age")
     if previous is not None:
-        before = session.sql(_OWN, told=read(session, [previous], schemas.CATALOGUE))
+        before = session.sql(OWN, told=read(session, [previous], schemas.CATALOGUE))
         told = told.unionByName(before.withColumn("age", F.lit(-1)))
     with TemporaryDirectory(dir=out.parent, prefix=".scratch-") as scratch:
-        tracks = _named(session, told, Path(scratch))
+        tracks = named(session, told, Path(scratch))
         rows = sum(map(rows_of, [*days, *([previous] if previous else [])]))
         by_track = ranges(told, c.TRACK_ID, count=rows, distinct=True)
-        tracks = in_parts(_keyed(tracks), by_track).sortWithinPartitions(PART, c.TRACK_ID)
+        tracks = in_parts(keyed(tracks), by_track).sortWithinPartitions(PART, c.TRACK_ID)
         write(tracks, out, schemas.CATALOGUE)
     return _counts(session, out)
 
 
-def edition_catalogue(
-    session: SparkSession, told: Path, files: Sequence[LogFile], out: Path, *, explicit: bool
-) -> dict[str, int]:
-    """As :func:`recsys.catalogue.edition_catalogue`; ``out`` becomes a folder of parts."""
-    if not files:
-        return local.edition_catalogue(told, files, out, explicit=explicit)
-    with TemporaryDirectory(dir=out.parent, prefix=".scratch-") as scratch:
-        given = Path(scratch) / "given.parquet"
-        read_rows = read_catalogue(files, given)
-        return read_rows | local.join_catalogue(told, given, out, explicit=explicit)
-
-
-def _named(session: SparkSession, told: DataFrame, scratch: Path) -> DataFrame:
+def named(session: SparkSession, told: DataFrame, scratch: Path) -> DataFrame:
     """The tracks, with what the newest word on each says and the names of their artists."""
     credited = session.sql(_CREDITED, told=told)
     # It is asked three times.
@@ -121,9 +105,9 @@ def _named(session: SparkSession, told: DataFrame, scratch: Path) -> DataFrame:
     return session.sql(_NAMES, credited=credited)
 
 
-def _keyed(tracks: DataFrame) -> DataFrame:
+def keyed(tracks: DataFrame) -> DataFrame:
     """The tracks with their song keys."""
-    rows: DataFrame = tracks.select(*_NAMED.names).mapInArrow(_with_keys, from_arrow_schema(_KEYED))
+    rows: DataFrame = tracks.select(*_NAMED.names).mapInArrow(_with_keys, from_arrow_schema(KEYED))
     return rows
 
 
@@ -132,7 +116,7 @@ def _with_keys(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         tracks = pa.Table.from_batches([batch])
         main = pa.chunked_array([_first(batch[c.ARTIST_IDS])], pa.string())
         keys = song_keys(tracks[c.TRACK_ID], tracks[c.TRACK_NAME], main)
-        yield from tracks.append_column(c.SONG_KEY, keys).cast(_KEYED).to_batches()
+        yield from tracks.append_column(c.SONG_KEY, keys).cast(KEYED).to_batches()
 
 
 def _first(lists: pa.Array) -> pa.Array:
@@ -144,5 +128,8 @@ def _first(lists: pa.Array) -> pa.Array:
 
 
 def _counts(session: SparkSession, catalogue: Path) -> dict[str, int]:
-    rows = session.sql(_COUNTS, catalogue=read(session, [catalogue], schemas.CATALOGUE))
+    rows = session.sql(
+        f"SELECT {COUNTS} FROM {{catalogue}}",
+        catalogue=read(session, [catalogue], schemas.CATALOGUE),
+    )
     return {name: int(count) for name, count in rows.collect()[0].asDict().items()}
