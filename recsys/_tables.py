@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys._threads import cores
+from recsys._threads import cores, machine_cores
 from recsys.errors import ResourceError
 
 ROW_GROUP: Final = 122_880  # DuckDB's own; each is read by one thread
@@ -20,12 +20,13 @@ _STREAM_ROWS: Final = 1 << 16
 
 
 @contextlib.contextmanager
-def database(out: Path, memory: str = "60%") -> Iterator[duckdb.DuckDBPyConnection]:
+def database(out: Path, memory: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """An empty DuckDB in memory, a thread a core, that keeps ``ORDER BY`` on the way to Arrow.
 
     Args:
         out: the folder that is written to; what does not fit into memory is spilled there.
-        memory: how much it may use, as bytes with a unit or as a share of the machine's.
+        memory: how much it may use, as bytes with a unit or as a share of the machine's; by default
+            60%, and where others work on the machine beside it, its part of that.
 
     Raises:
         ResourceError: memory or disk ran out.
@@ -34,7 +35,11 @@ def database(out: Path, memory: str = "60%") -> Iterator[duckdb.DuckDBPyConnecti
     with tempfile.TemporaryDirectory(dir=out, prefix=".spill-") as spill:
         try:
             with duckdb.connect(
-                config={"memory_limit": memory, "temp_directory": spill, "threads": cores()}
+                config={
+                    "memory_limit": memory or _memory(),
+                    "temp_directory": spill,
+                    "threads": cores(),
+                }
             ) as connection:
                 connection.execute("SET TimeZone = 'UTC'")
                 yield connection
@@ -45,6 +50,10 @@ def database(out: Path, memory: str = "60%") -> Iterator[duckdb.DuckDBPyConnecti
                 f"Memory or disk ran out while working in {out}: {error} "
                 "Free some space there and run the same command again."
             ) from error
+
+
+def _memory() -> str:
+    return f"{max(60 * cores() // machine_cores(), 1)}%"
 
 
 def part_files(table: Path) -> list[Path]:
