@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from scipy.sparse import csr_matrix
 
@@ -101,9 +102,14 @@ def user_ranges(table: Path) -> list[tuple[UserRange, list[int]]]:
     ]
 
 
-@lru_cache(maxsize=100_000)
 def user_bounds(file: Path) -> tuple[str, str] | None:
     """The first and the last user of a file that is sorted by user; None where it has nobody."""
+    about = file.stat()
+    return _bounds(file, about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=100_000)
+def _bounds(file: Path, _modified: int, _size: int) -> tuple[str, str] | None:
     with pq.ParquetFile(file) as about:
         if not about.metadata.num_rows:
             return None
@@ -112,15 +118,21 @@ def user_bounds(file: Path) -> tuple[str, str] | None:
     return first[0].as_py(), last[-1].as_py()
 
 
-def read_slice(folder: Path, parts: Sequence[Path]) -> TasteMatrix:
+def read_slice(folder: Path, parts: Sequence[Path], user_id: str | None = None) -> TasteMatrix:
     """The matrix of the listeners of some parts.
 
     Args:
         folder: with ``songs.parquet`` and ``tracks.parquet``.
         parts: files of :data:`LISTENERS`, in order.
+        user_id: the only one of them that is wanted.
     """
     songs, tracks = (pq.read_table(folder / f"{name}.parquet") for name in ("songs", "tracks"))
-    return slice_of(read_listeners(parts), songs, tracks)
+    if user_id is None:
+        return slice_of(read_listeners(parts), songs, tracks)
+    bounds = {part: user_bounds(part) for part in parts}
+    theirs = [part for part, ends in bounds.items() if ends and ends[0] <= user_id <= ends[1]]
+    rows = read_listeners(theirs)
+    return slice_of(rows.filter(pc.equal(rows[c.USER_ID], user_id)), songs, tracks)
 
 
 def read_listeners(parts: Sequence[Path]) -> pa.Table:

@@ -105,7 +105,11 @@ class Candidates:
         """
         if matrix is None or not (folder / FOLDER).exists():
             return cls(*(np.load(folder / f"{field.name}.npy") for field in fields(cls)))
-        return cls.of_rows(pq.read_table(folder / FOLDER, schema=ROWS), matrix)
+        if not len(matrix.users):
+            return cls.of_rows(ROWS.empty_table(), matrix)
+        users = pc.min_max(matrix.users[c.USER_ID]).as_py()
+        between = [(c.USER_ID, ">=", users["min"]), (c.USER_ID, "<=", users["max"])]
+        return cls.of_rows(pq.read_table(folder / FOLDER, schema=ROWS, filters=between), matrix)
 
 
 def find_candidates(

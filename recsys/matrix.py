@@ -77,10 +77,15 @@ class TasteMatrix:
         np.save(folder / "strength_data.npy", self.strength.data)
 
     @classmethod
-    def load(cls, folder: Path) -> TasteMatrix:
-        """Read what :meth:`save` wrote, or all parts of a matrix that is kept by listeners."""
+    def load(cls, folder: Path, user_id: str | None = None) -> TasteMatrix:
+        """Read what :meth:`save` wrote, or the parts of a matrix that is kept by listeners.
+
+        Args:
+            folder: of the matrix.
+            user_id: whose row is wanted; of a matrix kept by listeners it is then the only one.
+        """
         if (folder / _slices.FOLDER).is_dir():
-            return _slices.read_slice(folder, part_files(folder / _slices.FOLDER))
+            return _slices.read_slice(folder, part_files(folder / _slices.FOLDER), user_id)
         users, songs, tracks = (
             pq.read_table(folder / f"{name}.parquet") for name in ("users", "songs", "tracks")
         )

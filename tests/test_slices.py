@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from recsys._slices import FOLDER, read_slice, write_slices
+from recsys._slices import (
+    FOLDER,
+    part_name,
+    read_slice,
+    user_bounds,
+    user_ranges,
+    write_slices,
+)
 from recsys._tables import part_files
 from recsys.matrix import TasteMatrix
 from tests.models.worlds import matrix_of, sparse_strength
@@ -56,3 +67,38 @@ def test_a_matrix_of_nobody(tmp_path: Path) -> None:
 
     assert TasteMatrix.load(tmp_path).strength.shape == (0, 4)
     assert isinstance(TasteMatrix.load(tmp_path).users, pa.Table)
+
+
+def test_one_listener_alone(matrix: TasteMatrix, tmp_path: Path) -> None:
+    write_slices(matrix, tmp_path, 5)
+
+    alone = TasteMatrix.load(tmp_path, "user00013")
+
+    assert alone.users.equals(matrix.users.slice(13, 1))
+    assert np.array_equal(alone.strength.toarray(), matrix.strength[[13]].toarray())
+    assert len(TasteMatrix.load(tmp_path, "nobody").users) == 0
+
+
+@given(st.lists(st.lists(st.text(max_size=3), max_size=4), min_size=1, max_size=6), st.text())
+def test_ranges_leave_out_nobody(groups: list[list[str]], stranger: str) -> None:
+    users = sorted({user for group in groups for user in group})
+    with tempfile.TemporaryDirectory() as folder:
+        for number, group in enumerate(groups):
+            own = users[: len(group)]
+            del users[: len(group)]
+            rows = pa.table({"user_id": pa.array(own, pa.string())})
+            pq.write_table(rows, Path(folder) / part_name(number))
+        parts = part_files(Path(folder))
+        bounds = [user_bounds(part) for part in parts]
+        ranges = user_ranges(Path(folder))
+
+    assert [number for _, numbers in ranges for number in numbers] == list(range(len(parts)))
+    holding = [
+        numbers
+        for one, numbers in ranges
+        if (one.begin is None or one.begin <= stranger) and (one.end is None or stranger < one.end)
+    ]
+    assert len(holding) == 1
+    for number, ends in enumerate(bounds):
+        if ends and ends[0] <= stranger <= ends[1]:
+            assert number in holding[0]
