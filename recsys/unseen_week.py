@@ -84,6 +84,7 @@ class UnseenWeek:
         end: the day after its last.
         recent: int64 ``[songs]`` (:func:`recent_listeners`).
         previous: playlists of an earlier edition (:func:`earlier_playlists`).
+        holders: how many listeners hold to a song, where the base has some of them only.
     """
 
     base: TasteMatrix
@@ -92,6 +93,7 @@ class UnseenWeek:
     end: date
     recent: npt.NDArray[np.int64]
     previous: Sequence[Path] = ()
+    holders: int | None = None
 
 
 def open_unseen_week(
@@ -337,7 +339,9 @@ def compare_rankings(
     """Measure rankings on the week (:func:`recsys.evaluation.compare`)."""
     base, previous = unseen.base, unseen.previous
     earlier = cooling_songs(base, heard.users, previous, spill=spill) if previous else None
-    return compare(base, heard, rankings, pairs=pairs, seed=seed, previous=earlier)
+    return compare(
+        base, heard, rankings, pairs=pairs, seed=seed, previous=earlier, holders=unseen.holders
+    )
 
 
 def evidence_of(evaluation: Mapping[str, Any]) -> Evidence:

@@ -132,8 +132,10 @@ def _sampled(
 ) -> _Sampled:
     begin = unseen_since(base, plan, scored)
     listeners = read(session, [matrix / FOLDER], LISTENERS)
-    (newest,) = listeners.select(F.max(c.LAST_HEARD).alias("last")).collect()
-    unseen_week.refuse_leak(newest.last, begin)
+    (all_of_them,) = listeners.select(
+        F.max(c.LAST_HEARD).alias("last_heard"), F.count_if(F.size("songs") > 0).alias("holders")
+    ).collect()
+    unseen_week.refuse_leak(all_of_them.last_heard, begin)
     days = plan.days_between(plan.base_cutoff, plan.cutoff)
     tables = [Artefact.open(home.plays(day)).file("plays.parquet") for day in days]
     plays = session.sql(
@@ -166,6 +168,7 @@ def _sampled(
         end=plan.cutoff,
         recent=_recent(session, some, taste, matrix, plan.base_cutoff),
         previous=_earlier(session, earlier_playlists(plan, home), names, matrix),
+        holders=all_of_them.holders,
     )
     return _Sampled(week, of_listeners, {name: counts.get(name, 0) for name in _REASONS})
 

@@ -144,7 +144,9 @@ def test_the_same_week_is_predicted(
             assert ours["metrics"][name][metric]["mean"] == pytest.approx(value["mean"], abs=2e-6)
     for name in ("popularity", "parent"):
         theirs = local["beyond"][name]
-        assert ours["beyond"][name]["overlap_previous"] == theirs["overlap_previous"]
+        for measure in ("overlap_previous", "novelty", "coverage", "popularity_overlap"):
+            assert ours["beyond"][name][measure] == pytest.approx(theirs[measure], abs=2e-6)
+    assert ours["segments"].keys() == local["segments"].keys()
     if training == "spark":
         assert ours["challenger"] == "Spark's ALS cannot go on from a model"
         assert ours["evidence"]["cold_only"]
