@@ -38,7 +38,7 @@ from recsys.spark._datasets import PART, in_parts, ranges, read, write, write_no
 _TASK_BYTES: Final = 64 << 20
 _TASK_FILES: Final = 2048
 #: Up to so many keys are sent to every executor, rather than all rows to where their keys are.
-_FEW: Final = 1_000_000
+_FEW: Final = 200_000
 #: Judged rows; at the end of each task's, one that says in JSON what was read.
 _TOLD: Final = JUDGED.append(pa.field("told", pa.string()))
 _REST: Final = tuple(name for name in schemas.LISTENS.names if name not in KEY)

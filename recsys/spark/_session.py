@@ -92,7 +92,7 @@ def session(settings: Settings) -> SparkSession:
             "Spark's session belongs to the process that opened it. Run with one worker "
             "(--workers 1): Spark does the work of several."
         )
-    if _open is not None and _open.settings != settings.spark:
+    if _open is not None and (_open.settings != settings.spark or not _alive(_open.session)):
         close()
     if _open is None:
         opened = _opened(settings.spark)
@@ -107,16 +107,29 @@ def session(settings: Settings) -> SparkSession:
     return _open.session
 
 
+def _alive(session: SparkSession) -> bool:
+    """Whether the Java process is there, and the cluster has not given the session up."""
+    from pyspark import SparkContext
+
+    gateway: Any = SparkContext._gateway  # noqa: SLF001 - nothing public knows the process
+    if gateway is None or gateway.proc.poll() is not None:
+        return False
+    return not session.sparkContext._jsc.sc().isStopped()  # noqa: SLF001 - nor whether it is stopped
+
+
 def close() -> None:
     """Stop the session, and the Java process that it started; nothing where there is none."""
     global _open
     if _open is None or _open.process != os.getpid():
         return
     from pyspark import SparkContext
+    from pyspark.sql import SparkSession
 
     ending, _open = _open, None
     with contextlib.suppress(Exception):  # the JVM may be gone already
         ending.session.stop()
+    SparkContext._active_spark_context = None  # noqa: SLF001 - it is left where stopping failed
+    SparkSession._instantiatedSession = SparkSession._activeSession = None  # noqa: SLF001 - so is it
     # The package knows no other way to end the Java process before this one ends.
     gateway: Any = SparkContext._gateway  # noqa: SLF001
     SparkContext._gateway = SparkContext._jvm = None  # noqa: SLF001

@@ -17,6 +17,7 @@ from recsys.spark import SparkEngine, _session
 _RUN = """
 import sys
 from pathlib import Path
+from pyspark import SparkContext
 from recsys.settings import load_settings
 from recsys.spark import SparkEngine
 
@@ -29,7 +30,14 @@ def work(batches):
             pass
 
 engine = SparkEngine(load_settings([Path(sys.argv[1])]))
-assert engine.session is engine.session
+first = engine.session
+assert engine.session is first
+if sys.argv[3] == "goes on":
+    java = SparkContext._gateway.proc
+    java.kill()
+    java.wait()
+    assert engine.session is not first
+    assert engine.session.range(3).count() == 3
 print("open", flush=True)
 if sys.argv[3] == "works":
     engine.session.range(1).mapInArrow(work, "id long").collect()
@@ -54,8 +62,10 @@ def gone(processes: list[psutil.Process]) -> bool:
     return not psutil.wait_procs(processes, timeout=120)[1]
 
 
-def test_a_run_that_ends_leaves_no_java(spark_engine: SparkEngine, tmp_path: Path) -> None:
-    with started(tmp_path, "ends") as process:
+def test_a_run_goes_on_after_its_java_died_and_leaves_none(
+    spark_engine: SparkEngine, tmp_path: Path
+) -> None:
+    with started(tmp_path, "goes on") as process:
         left = psutil.Process(process.pid).children(recursive=True)
         assert process.wait(120) == 0
     assert gone(left)
