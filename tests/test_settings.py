@@ -172,7 +172,9 @@ def test_settings_of_spark_are_handed_through_as_they_are(tmp_path: Path) -> Non
     )
 
 
-@pytest.mark.parametrize("master", ["locals", "local[0]", "spark://host", "local-cluster[1,1]", ""])
+@pytest.mark.parametrize(
+    "master", ["locals", "local[0]", "spark://host", "local-cluster[1,1]", "sc://host:1", ""]
+)
 def test_a_master_that_no_cluster_has_is_refused(tmp_path: Path, master: str) -> None:
     said = problems(tmp_path, MINIMAL + f"[spark]\nmaster = {master}\n")
     assert f"[spark] master = {master!r}: expected local[CORES], local[*]" in said
