@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from recsys._slices import write_slices
-from recsys.errors import RecsysError
 from recsys.home import Home
 from recsys.matrix import TasteMatrix
 from recsys.plan import Plan, cooling_playlists
 from recsys.settings import load_settings
 from recsys.spark import SparkEngine
 from tests.conftest import SIMULATED_WEEKS
+from tests.engines.here import need_spark
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -75,16 +74,11 @@ def edition(simulated: Path, tmp_path_factory: pytest.TempPathFactory) -> MadeEd
 
 @pytest.fixture(scope="session")
 def spark_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkEngine]:
-    """Spark on two threads. Where it cannot start: skipped on a laptop, a failure in CI."""
+    """Spark on two threads."""
     folder = tmp_path_factory.mktemp("spark")
     (folder / "spark.cfg").write_text(_SPARK.format(home=folder / "home"), encoding="utf-8")
     engine = SparkEngine(load_settings([folder / "spark.cfg"]))
-    try:
-        engine.preflight()
-    except RecsysError as error:
-        if os.environ.get("CI"):
-            pytest.fail(f"CI must test Spark: {error}")
-        pytest.skip(f"Spark is not tested here: {error}")
+    need_spark(engine)
     yield engine
     engine.close()
 

@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 
 from recsys.artefact import Artefact, exists
+from recsys.spark import SparkEngine
 from recsys.store import open_store
 from recsys.weeks import Week
+from tests.engines.here import need_spark
 from tests.workflows.conftest import Deployment, listen
 
 FIRST, SECOND = "2026-W47", "2026-W48"
@@ -58,6 +60,7 @@ def weeks(deployment: Deployment) -> Deployment:
             "spark.sql.shuffle.partitions": 2,
         },
     )
+    need_spark(SparkEngine(deployment.load()))
     return deployment
 
 
