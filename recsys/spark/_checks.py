@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recsys import columns as c
 from recsys import gate, models
 from recsys._gate_scores import Factors
 from recsys._slices import (
@@ -27,8 +28,10 @@ from recsys.artefact import Artefact
 from recsys.home import Home
 from recsys.models import ALSModel
 from recsys.plan import Plan, cooling_playlists
+from recsys.schemas import CATALOGUE, PLAYLISTS
 from recsys.settings import GatesSettings, PlaylistsSettings, Settings
 from recsys.shares import judge_shares, views
+from recsys.spark._datasets import read
 from recsys.spark._parts import for_each_part
 from recsys.verdict import Verdict
 from recsys.verification import last_weeks_playlists
@@ -36,6 +39,9 @@ from recsys.weeks import Week
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+
+_ELIGIBLE: Final = pa.schema([(c.USER_ID, pa.string())])
 
 
 @dataclass(frozen=True)
@@ -165,9 +171,14 @@ def check_shares(
 ) -> Verdict:
     """:func:`recsys.shares.check_shares`, in Spark SQL."""
     session = spark.newSession()  # its views are nobody else's
-    tables = {"playlist": playlists, "eligible": eligible, "track": catalogue}
-    for name, table in (tables | ({"earlier": previous} if previous else {})).items():
-        session.read.parquet(*map(str, part_files(table))).createTempView(name)
+    tables = {
+        "playlist": (playlists, PLAYLISTS),
+        "eligible": (eligible, _ELIGIBLE),
+        "track": (catalogue, CATALOGUE),
+        **({"earlier": (previous, PLAYLISTS)} if previous else {}),
+    }
+    for name, (table, schema) in tables.items():
+        read(session, [table], schema).createTempView(name)
     made = views("explode(tracks.track_id)", "size(relaxed) > 0", previous)
     for name, query in made.items():
         session.sql(query).createTempView(name)
