@@ -112,13 +112,20 @@ def _erase_plan(made: Artefact, users: Users, draft: Draft) -> None:
 
 def _erase_playlists(made: Artefact, users: Users, draft: Draft) -> None:
     _erase_files(made, users, draft)
-    playlists = draft.path / "playlists.parquet"
-    if playlists.exists():
+    names = made.parts("playlists.parquet")
+    new = {name: draft.path / name for name in names if (draft.path / name).exists()}
+    if new:
         default = pq.read_table(made.file("default.parquet"))
-        draft.facts["digest"] = playlists_digest(encoded_batches(playlists), default)
+        rows = (
+            batch for name in names for batch in encoded_batches(new.get(name, made.file(name)))
+        )
+        draft.facts["digest"] = playlists_digest(rows, default)
 
 
 def _erase_candidates(made: Artefact, users: Users, draft: Draft) -> None:
+    if not made.parts("users.npy"):  # a table that names its users
+        _erase_files(made, users, draft)
+        return
     named = made.path.parent / "matrix" / "users.parquet"
     if not named.exists():
         return
@@ -137,6 +144,9 @@ def _erase_candidates(made: Artefact, users: Users, draft: Draft) -> None:
 
 
 def _erase_matrix(made: Artefact, users: Users, draft: Draft) -> None:
+    if not made.parts("users.parquet"):  # a table that names its users
+        _erase_files(made, users, draft)
+        return
     gone = _gone(made.file("users.parquet"), users)
     if not gone.any():
         return
@@ -175,6 +185,8 @@ def _erase_model(made: Artefact, users: Users, draft: Draft) -> None:
     """The songs' side stays: what a user left in it ends with the next cold start."""
     if (made.path / "verdict.json").exists():
         _erase_json(made.file("verdict.json"), draft.path / "verdict.json", users)
+    if not made.parts("users.parquet"):  # the songs' side alone
+        return
     gone = _gone(made.file("users.parquet"), users)
     if not gone.any():
         return

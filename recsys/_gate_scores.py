@@ -8,7 +8,7 @@ from the artefact, by user id and song key.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import duckdb
 import numpy as np
@@ -41,19 +41,46 @@ _SCORED: Final = f"""
     ORDER BY no, spare, place"""
 
 
-def check_scores(connection: duckdb.DuckDBPyConnection, model: Path) -> Check:
+class Factors(NamedTuple):
+    """The factors of a model, and whose they are.
+
+    Attributes:
+        user_ids: string, beside ``users``.
+        users: float64 ``[users, factors]``.
+        song_keys: string, beside ``songs``.
+        songs: ``[songs, factors]``.
+    """
+
+    user_ids: pa.Array | pa.ChunkedArray
+    users: npt.NDArray[np.floating[Any]]
+    song_keys: pa.Array | pa.ChunkedArray
+    songs: npt.NDArray[np.floating[Any]]
+
+
+def read_factors(model: Path) -> Factors:
+    """The factors in a folder that :func:`recsys.models.save` wrote; those of users stay there."""
+    return Factors(
+        pq.read_table(model / "users.parquet")["user_id"],
+        np.load(model / "user_factors.npy", mmap_mode="r", allow_pickle=False),
+        pq.read_table(model / "songs.parquet")["song_key"],
+        np.load(model / "item_factors.npy", allow_pickle=False),
+    )
+
+
+def check_scores(connection: duckdb.DuckDBPyConnection, factors: Factors) -> Check:
     """Hold the score of every track and spare of the model against the factors.
 
     Args:
         connection: with the tables of :mod:`recsys._gate_tables`.
-        model: the folder of the model, as :func:`recsys.models.save` writes it.
+        factors: of the model.
     """
-    for table, name in (("user_factors", "users"), ("song_factors", "songs")):
-        ids = pq.read_table(model / f"{name}.parquet")
+    for table, name, ids in (
+        ("user_factors", "user_id", factors.user_ids),
+        ("song_factors", "song_key", factors.song_keys),
+    ):
         rows = pa.array(range(len(ids)), pa.int64())
-        connection.register(table, ids.append_column(f"{name[:-1]}_row", rows))
-    users = np.load(model / "user_factors.npy", mmap_mode="r", allow_pickle=False)
-    songs = np.load(model / "item_factors.npy", allow_pickle=False).astype(np.float64)
+        connection.register(table, pa.table({name: ids, f"{name.split('_')[0]}_row": rows}))
+    users, songs = factors.users, factors.songs.astype(np.float64)
     found, samples = 0, list[dict[str, Any]]()
     for batch in stream(connection, _SCORED):
         given = batch["score"].to_numpy()

@@ -25,7 +25,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys import _gate_spares
-from recsys._tables import file_list
+from recsys._slices import UserRange
+from recsys._tables import file_list, part_files
 from recsys.settings import PlaylistsSettings
 
 
@@ -33,9 +34,10 @@ def load(
     database: duckdb.DuckDBPyConnection,
     *,
     playlists: Sequence[Path],
-    default: Path,
-    refused: Path,
+    default: Path | None,
+    refused: Sequence[Path],
     taste: Path,
+    users: UserRange,
     catalogue: Path,
     cooling: Sequence[Path],
     blocked: Sequence[str],
@@ -45,7 +47,7 @@ def load(
     database.register("blocked_id", pa.table({"track_id": pa.array(blocked, pa.string())}))
     database.execute(
         f"""
-        CREATE VIEW taste AS FROM read_parquet({file_list([taste])});
+        CREATE VIEW taste AS FROM read_parquet({_users_of(taste, users)}) WHERE {users.sql};
         CREATE VIEW catalogue AS FROM read_parquet({file_list([catalogue])});
         CREATE VIEW stored AS {_stored(default, playlists, refused)};
         """
@@ -59,13 +61,18 @@ def load(
     database.execute(_gate_spares.MISFITS.format(per_artist=settings.per_artist))
 
 
-def _stored(default: Path, playlists: Sequence[Path], refused: Path) -> str:
+def _users_of(table: Path, users: UserRange) -> str:
+    """The files with the users; any one where there are none, for its columns."""
+    return file_list(users.files_of(table) or part_files(table)[:1])
+
+
+def _stored(default: Path | None, playlists: Sequence[Path], refused: Sequence[Path]) -> str:
     """The rows of all files, numbered in the order in which they are stored."""
     parts, rows = [], 0
     files = [
-        ("default", default),
+        *(("default", file) for file in [default] if file),
         *(("listener", file) for file in playlists),
-        ("refused", refused),
+        *(("refused", file) for file in refused),
     ]
     for role, file in files:
         parts.append(

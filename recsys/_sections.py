@@ -14,6 +14,7 @@ FIXED_FORMATS: Final = ("lastfm", "listenbrainz", "spotify")
 STOP, CONTINUE = "stop", "continue"
 ALLOW, BAR = "allow", "bar"
 ON, OFF = "on", "off"
+LOCAL, SPARK = "local", "spark"
 BASELINES: Final = ("popularity", "recent_popularity", "item_knn", "als_defaults")
 
 
@@ -23,6 +24,24 @@ class RecsysSettings:
 
     home: Path = setting.of(setting.path, Path("data"))
     seed: int = setting.of(setting.integer(0, 2**31 - 1), 20260101)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """``[engine]``: what does the work of the stages."""
+
+    name: str = setting.of(setting.choice(LOCAL, SPARK), LOCAL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparkSettings:
+    """``[spark]``: the cluster, for the engine of that name."""
+
+    master: str = setting.of(setting.spark_master, "local[*]")
+    #: Where the model is trained: by Spark's own ALS, or as without Spark, on the driver.
+    training: str = setting.of(setting.choice(SPARK, LOCAL), SPARK)
+    #: Settings of Spark's own, handed through as they are.
+    options: dict[str, str] = setting.of(setting.anything, {}, written="spark.*")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,9 +30,16 @@ _LISTEN_COLUMNS = (
 Parse = Callable[[str], Any]
 
 
-def of(parse: Parse, default: Any = dataclasses.MISSING) -> Any:
-    """A dataclass field that is read from text by ``parse``."""
-    metadata = {"parse": parse, "expected": parse.__doc__ or "a value"}
+def of(parse: Parse, default: Any = dataclasses.MISSING, *, written: str = "") -> Any:
+    """A dataclass field that is read from text by ``parse``.
+
+    Args:
+        parse: what makes a value of the text.
+        default: the value where none is given.
+        written: pattern of the keys that the field takes, into a dict; by default the field's name
+            is the one key.
+    """
+    metadata = {"parse": parse, "expected": parse.__doc__ or "a value", "written": written}
     if isinstance(default, dict):
         return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -131,6 +138,24 @@ def store_url(raw: str) -> str:
     """The URL of a playlist store; empty stands for the default."""
     if raw and not re.match(r"sqlite:///.|postgresql://.|rediss?://.", raw):
         raise ValueError("sqlite:///DIR, postgresql://HOST/DB, redis://HOST or rediss://HOST")
+    return raw
+
+
+def spark_master(raw: str) -> str:
+    """The URL of a Spark master."""
+    count = r"(\*|[1-9]\d*)"
+    forms = (
+        rf"local(\[{count}(\s*,\s*\d+)?\])?",
+        r"local-cluster\[\s*[1-9]\d*\s*,\s*[1-9]\d*\s*,\s*[1-9]\d*\s*\]",
+        r"spark://[^/:,]+:\d+(,[^/:,]+:\d+)*",
+        r"k8s://.+",
+        r"yarn",
+    )
+    if not re.fullmatch("|".join(forms), raw):
+        raise ValueError(
+            "local[CORES], local[*], local-cluster[WORKERS,CORES,MIB], spark://HOST:PORT, yarn or "
+            "k8s://HOST:PORT"
+        )
     return raw
 
 

@@ -7,13 +7,13 @@ import errno
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys._threads import cores
+from recsys._threads import cores, machine_cores
 from recsys.errors import ResourceError
 
 ROW_GROUP: Final = 122_880  # DuckDB's own; each is read by one thread
@@ -21,12 +21,13 @@ _STREAM_ROWS: Final = 1 << 16
 
 
 @contextlib.contextmanager
-def database(out: Path, memory: str = "60%") -> Iterator[duckdb.DuckDBPyConnection]:
+def database(out: Path, memory: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """An empty DuckDB in memory, a thread a core, that keeps ``ORDER BY`` on the way to Arrow.
 
     Args:
         out: the folder that is written to; what does not fit into memory is spilled there.
-        memory: how much it may use, as bytes with a unit or as a share of the machine's.
+        memory: how much it may use, as bytes with a unit or as a share of the machine's; by default
+            60%, and where others work on the machine beside it, its part of that.
 
     Raises:
         ResourceError: memory or disk ran out.
@@ -35,7 +36,11 @@ def database(out: Path, memory: str = "60%") -> Iterator[duckdb.DuckDBPyConnecti
     with tempfile.TemporaryDirectory(dir=out, prefix=".spill-") as spill:
         try:
             with duckdb.connect(
-                config={"memory_limit": memory, "temp_directory": spill, "threads": cores()}
+                config={
+                    "memory_limit": memory or _memory(),
+                    "temp_directory": spill,
+                    "threads": cores(),
+                }
             ) as connection:
                 connection.execute("SET TimeZone = 'UTC'")
                 yield connection
@@ -50,13 +55,45 @@ def database(out: Path, memory: str = "60%") -> Iterator[duckdb.DuckDBPyConnecti
             ) from error
 
 
-def file_list(paths: Sequence[Path]) -> str:
-    """A SQL list of file names, for ``read_parquet``.
+def _memory() -> str:
+    return f"{max(60 * cores() // machine_cores(), 1)}%"
+
+
+def part_files(table: Path) -> list[Path]:
+    """The files of a table, in the order of its rows: itself, or those in its folder.
+
+    >>> part_files(Path("plays.parquet"))
+    [PosixPath('plays.parquet')]
+    """
+    return sorted(table.glob("part-*.parquet")) if table.is_dir() else [table]
+
+
+def rows_of(table: Path) -> int:
+    """How many rows a table has, by the footers of its files."""
+    return sum(pq.read_metadata(part).num_rows for part in part_files(table))
+
+
+def batches_of(table: Path, rows: int = 1 << 16, **options: Any) -> Iterator[pa.RecordBatch]:
+    """The rows of a table in order, a batch at a time.
+
+    Args:
+        table: a file, or a folder of parts.
+        rows: of a batch, at most.
+        options: for each ``pyarrow.parquet.ParquetFile``.
+    """
+    for part in part_files(table):
+        with pq.ParquetFile(part, **options) as file:
+            yield from file.iter_batches(rows)
+
+
+def file_list(tables: Sequence[Path]) -> str:
+    """A SQL list of the files of tables, for ``read_parquet``.
 
     >>> file_list([Path("it's.parquet")])
     "['it''s.parquet']"
     """
-    return "[" + ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths) + "]"
+    files = (str(part).replace("'", "''") for table in tables for part in part_files(table))
+    return "[" + ", ".join(f"'{file}'" for file in files) + "]"
 
 
 def arrow(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table:

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,11 +15,29 @@ from threadpoolctl import threadpool_limits
 Result = TypeVar("Result")
 
 
+_share: ContextVar[int | None] = ContextVar("share", default=None)
+
+
 def cores() -> int:
+    """The cores that the work in hand may use, at least 1."""
+    return _share.get() or machine_cores()
+
+
+def machine_cores() -> int:
     """The cores that this process may use, at least 1."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1  # macOS knows no affinity
+
+
+@contextlib.contextmanager
+def share_of(count: int) -> Iterator[None]:
+    """Use so many cores, and no more, in this context: others work on the machine beside it."""
+    token = _share.set(count)
+    try:
+        yield
+    finally:
+        _share.reset(token)
 
 
 @contextlib.contextmanager

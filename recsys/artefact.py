@@ -87,22 +87,28 @@ class Artefact:
         return float(self.manifest["times"]["seconds"])
 
     def file(self, name: str) -> Path:
-        """The path of one of its files.
+        """The path of one of its files, or of a table that is a folder of files.
 
         Raises:
             ArtefactError: the manifest knows no such file, or it is gone or cut short.
         """
-        listed = self.files.get(name)
-        path = self.path / name
-        if listed is None:
+        names = self.parts(name)
+        if not names:
             known = ", ".join(self.files)
             raise ArtefactError(f"{self.path} holds no {name}; it holds {known}.")
-        if not path.is_file() or path.stat().st_size != listed["bytes"]:
-            raise ArtefactError(
-                f"{path} is missing or not {listed['bytes']} bytes long, as its manifest says. "
-                f"Remove the folder {self.path} and run the week again."
-            )
-        return path
+        for one in names:
+            listed = self.files[one]
+            path = self.path / one
+            if not path.is_file() or path.stat().st_size != listed["bytes"]:
+                raise ArtefactError(
+                    f"{path} is missing or not {listed['bytes']} bytes long, as its manifest says. "
+                    f"Remove the folder {self.path} and run the week again."
+                )
+        return self.path / name
+
+    def parts(self, name: str) -> list[str]:
+        """The names of the files of one of its tables; empty where it has no such table."""
+        return [one for one in self.files if one == name or one.startswith(f"{name}/")]
 
     def check(self) -> None:
         """Hash every file against the manifest.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
@@ -9,14 +10,28 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from scipy.sparse import csr_matrix
 
+from recsys import columns as c
+from recsys._slices import list_entries
 from recsys.eligibility import barred_songs, cooling_songs, eligible_users
 from recsys.home import Home
 from recsys.matrix import TasteMatrix
 from recsys.models import ALSModel, Ranking, rank
 from recsys.plan import Plan, cooling_playlists
 
+#: A folder of parts, by ranges of listeners.
+FOLDER: Final = "candidates.parquet"
+#: The candidates of one listener: columns of the taste matrix, best first, and their scores.
+ROWS: Final = pa.schema(
+    [
+        pa.field(c.USER_ID, pa.string()),
+        pa.field("songs", pa.list_(pa.int32())),
+        pa.field("scores", pa.list_(pa.float64())),
+    ]
+)
 #: A song held to vouches for at most so many candidates.
 PER_KNOWN_SONG: Final = 10
 
@@ -61,10 +76,40 @@ class Candidates:
             }
         )
 
+    def to_rows(self, matrix: TasteMatrix) -> pa.Table:
+        """One row a listener, in :data:`ROWS`."""
+        offsets = pa.array(self.offsets, pa.int32())
+        columns = [
+            matrix.users[c.USER_ID].take(pa.array(self.users)),
+            pa.ListArray.from_arrays(offsets, pa.array(self.songs)),
+            pa.ListArray.from_arrays(offsets, pa.array(self.scores)),
+        ]
+        return pa.table(columns, ROWS)
+
     @classmethod
-    def load(cls, folder: Path) -> Candidates:
-        """Read what :meth:`save` wrote."""
-        return cls(*(np.load(folder / f"{field.name}.npy") for field in fields(cls)))
+    def of_rows(cls, rows: pa.Table, matrix: TasteMatrix) -> Candidates:
+        """Read :data:`ROWS` of listeners of a matrix, in its order."""
+        users = pc.index_in(rows[c.USER_ID], value_set=matrix.users[c.USER_ID])
+        offsets, songs = list_entries(rows["songs"])
+        return cls(
+            users.to_numpy().astype(np.int32), offsets, songs, list_entries(rows["scores"])[1]
+        )
+
+    @classmethod
+    def load(cls, folder: Path, matrix: TasteMatrix | None = None) -> Candidates:
+        """Read what :meth:`save` wrote, or what was written by parts, of the users of a matrix.
+
+        Args:
+            folder: of the candidates.
+            matrix: what they were found in; needed for what was written by parts.
+        """
+        if matrix is None or not (folder / FOLDER).exists():
+            return cls(*(np.load(folder / f"{field.name}.npy") for field in fields(cls)))
+        if not len(matrix.users):
+            return cls.of_rows(ROWS.empty_table(), matrix)
+        users = pc.min_max(matrix.users[c.USER_ID]).as_py()
+        between = [(c.USER_ID, ">=", users["min"]), (c.USER_ID, "<=", users["max"])]
+        return cls.of_rows(pq.read_table(folder / FOLDER, schema=ROWS, filters=between), matrix)
 
 
 def find_candidates(
@@ -107,14 +152,35 @@ def edition_candidates(
         matrix: the edition's.
         spill: a folder for what does not fit into memory.
     """
-    users = eligible_users(matrix)
-    return find_candidates(
+    return eligible_candidates(
         model,
         matrix,
-        users,
         barred=barred_songs(matrix, plan.blocked),
-        cooling=cooling_songs(matrix, users, cooling_playlists(plan, home), spill=spill),
+        cooling=cooling_playlists(plan, home),
+        spill=spill,
     )
+
+
+def eligible_candidates(
+    model: ALSModel,
+    matrix: TasteMatrix,
+    *,
+    barred: npt.NDArray[np.bool_],
+    cooling: Sequence[Path],
+    spill: Path,
+) -> Candidates:
+    """Find the candidates of the eligible listeners of a matrix, or of a slice of it.
+
+    Args:
+        model: with the listeners of ``matrix``.
+        matrix: who holds to what.
+        barred: bool ``[songs]``: for nobody.
+        cooling: playlists of earlier editions, whose songs rest.
+        spill: a folder for what does not fit into memory.
+    """
+    users = eligible_users(matrix)
+    resting = cooling_songs(matrix, users, cooling, spill=spill)
+    return find_candidates(model, matrix, users, barred=barred, cooling=resting)
 
 
 def rank_unheard(

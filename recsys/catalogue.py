@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recsys import schemas
-from recsys._tables import ROW_GROUP, arrow, database, file_list
+from recsys._tables import ROW_GROUP, arrow, database, file_list, rows_of
 from recsys.listens import LogFile, read_catalogue
 from recsys.plays import DAILY_TRACKS
 from recsys.songs import song_keys
@@ -112,8 +112,9 @@ def edition_catalogue(
         BadLogError: the service's catalogue cannot be read; names file, row and column.
     """
     if not files:
-        shutil.copyfile(told, out)
-        return {"tracks": pq.read_metadata(out).num_rows}
+        copy = shutil.copytree if told.is_dir() else shutil.copyfile
+        copy(told, out)
+        return {"tracks": rows_of(out)}
     with TemporaryDirectory(dir=out.parent) as scratch:
         given = Path(scratch) / "given.parquet"
         read = read_catalogue(files, given)

@@ -40,6 +40,7 @@ class Evidence:
         factors_changed: whether the parent has another number of factors.
         weeks_since_cold: weeks since the edition that was last trained cold; 1 in the week after.
         cold_every_weeks: after so many a cold start is due.
+        cold_only: whether what trains can only start cold.
         parent_popularity: ndcg@30 of the parent less that of popularity, and so on.
     """
 
@@ -48,6 +49,7 @@ class Evidence:
     factors_changed: bool = False
     weeks_since_cold: int = 0
     cold_every_weeks: int
+    cold_only: bool = False
     parent_popularity: Interval | None = None
     parent_grandparent: Interval | None = None
     challenger_popularity: Interval | None = None
@@ -172,6 +174,8 @@ def _way(evidence: Evidence) -> tuple[str, str]:
 def _must_be_cold(evidence: Evidence) -> str | None:
     if not evidence.has_parent:
         return "there is no parent"
+    if evidence.cold_only:
+        return "Spark's ALS cannot go on from a model"
     if evidence.factors_changed:
         return "the parent has another number of factors"
     if evidence.weeks_since_cold >= evidence.cold_every_weeks:

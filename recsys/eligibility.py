@@ -51,7 +51,7 @@ def cooling_songs(
         bool ``[len(users), songs]``, one row per entry of ``users``.
     """
     shape = (len(users), len(matrix.songs))
-    if not editions:
+    if not editions or not len(users):
         return csr_matrix(shape, dtype=bool)
     with database(spill) as connection:
         named = matrix.users.take(pa.array(users)).select(["user_id"])

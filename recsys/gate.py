@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,47 +18,53 @@ import duckdb
 import pyarrow.parquet as pq
 
 from recsys import _gate_scores, _gate_spares, _gate_tables
-from recsys._tables import database, file_list
+from recsys._gate_scores import Factors
+from recsys._slices import UserRange
+from recsys._tables import database, file_list, part_files
 from recsys.schemas import PLAYLISTS
 from recsys.settings import PlaylistsSettings
 from recsys.verdict import MOST_SAMPLES, Check, Verdict
 from recsys.weeks import Week
 
+EVERYONE: Final = UserRange()
+
 
 def check_playlists(
     *,
     playlists: Path | Sequence[Path],
-    default: Path,
-    refused: Path,
+    default: Path | None,
+    refused: Path | Sequence[Path],
     taste: Path,
     catalogue: Path,
     eligible: Path,
-    model: Path,
+    model: Path | Factors,
     cooling: Sequence[Path],
     blocked: Sequence[str],
     week: Week,
     settings: PlaylistsSettings,
+    users: UserRange = EVERYONE,
 ) -> Verdict:
     """Check an edition's playlists; the checks and their names are in ``docs/playlists.md``.
 
     Args:
         playlists: one or more files of `recsys.schemas.PLAYLISTS`, in user order.
-        default: the same with the edition's default playlist.
-        refused: a file with ``user_id`` and ``reason``.
+        default: the same with the edition's default playlist; None where another range has it.
+        refused: one or more files with ``user_id`` and ``reason``.
         taste: a file of `recsys.schemas.TASTE`.
         catalogue: a file of `recsys.schemas.CATALOGUE`.
         eligible: a file with the ``user_id`` of everyone who must get a playlist.
-        model: the folder of the model that made the scores.
+        model: the folder of the model that made the scores, or its factors.
         cooling: playlist files of the editions that must not be repeated.
         blocked: track ids that are blocked, with every other track of the same song.
         week: the edition.
         settings: length, and songs per artist.
+        users: who ``playlists`` and ``refused`` are of; see :func:`together`.
 
     Returns:
         Passed or refused. Samples name users: they belong under home, not into a log.
     """
-    files = [playlists] if isinstance(playlists, Path) else list(playlists)
-    schema = _check_schema([*files, default])
+    files, left_out = _files(playlists), _files(refused)
+    schema = _check_schema([*files, default] if default else files)
     if not schema.passed:
         return Verdict.of([schema])
     with TemporaryDirectory() as spill, database(Path(spill)) as connection:
@@ -65,8 +72,9 @@ def check_playlists(
             connection,
             playlists=files,
             default=default,
-            refused=refused,
+            refused=left_out,
             taste=taste,
+            users=users,
             catalogue=catalogue,
             cooling=cooling,
             blocked=blocked,
@@ -74,7 +82,7 @@ def check_playlists(
         )
         connection.execute(
             "CREATE TABLE eligible AS SELECT DISTINCT user_id "
-            f"FROM read_parquet({file_list([eligible])})"
+            f"FROM read_parquet({file_list([eligible])}) WHERE {users.sql}"
         )
         edition = {
             "edition": str(week),
@@ -85,9 +93,46 @@ def check_playlists(
         checks = [
             _ask(connection, name, limit, query.format(**edition))
             for name, (limit, query) in (_CHECKS | _gate_spares.CHECKS).items()
+            if default is not None or name != _OF_DEFAULT
         ]
-        checks.append(_gate_scores.check_scores(connection, model))
+        factors = _gate_scores.read_factors(model) if isinstance(model, Path) else model
+        checks.append(_gate_scores.check_scores(connection, factors))
     return Verdict.of([schema, *checks])
+
+
+def together(verdicts: Sequence[Verdict]) -> Verdict:
+    """One verdict of the ranges of users that an edition was checked in.
+
+    What was found is added up. There is nobody served where there is nobody in any range.
+
+    Args:
+        verdicts: from :func:`check_playlists`, of ranges that follow each other and leave out no
+            user id there can be; the first with the default playlist.
+    """
+    found: dict[str, list[Check]] = {}
+    for verdict in verdicts:
+        for check in verdict.checks:
+            found.setdefault(check.name, []).append(check)
+    return Verdict.of([_added(checks) for checks in found.values()])
+
+
+def _added(checks: Sequence[Check]) -> Check:
+    if checks[0].name == _OF_ALL:
+        refused = sum(sample["refused"] for check in checks for sample in check.samples)
+        some = [check for check in checks if check.passed]
+        return some[0] if some else replace(checks[0], samples=({"refused": refused},))
+    samples = [sample for check in checks for sample in check.samples]
+    return replace(
+        checks[0],
+        passed=all(check.passed for check in checks),
+        value=sum(int(check.value or 0) for check in checks),
+        samples=tuple(samples[:MOST_SAMPLES]),
+    )
+
+
+def _files(tables: Path | Sequence[Path]) -> list[Path]:
+    some = [tables] if isinstance(tables, Path) else tables
+    return [file for table in some for file in part_files(table)]
 
 
 def _check_schema(files: Sequence[Path]) -> Check:
@@ -128,6 +173,10 @@ def _slots(rows: str) -> str:
         SELECT user_id, place, coalesce(track_id, unknown_id) AS track_id
         FROM (SELECT slot.* FROM {rows}) JOIN list USING (no) LEFT JOIN track USING (track)"""
 
+
+#: What is asked of the default playlist, and what of all playlists together.
+_OF_DEFAULT: Final = "default_list"
+_OF_ALL: Final = "somebody_served"
 
 #: Name of the check -> what may not be there, and the query that finds it.
 _CHECKS: Final = {

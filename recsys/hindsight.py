@@ -21,7 +21,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys._tables import database, file_list
+from recsys._tables import database, file_list, part_files
 from recsys.artefact import Artefact
 from recsys.errors import ArtefactError, BadLogError, PlanError
 from recsys.exposures import exposure_rows
@@ -176,11 +176,16 @@ def _covered(connection: duckdb.DuckDBPyConnection, week: Week) -> bool:
 
 def _columns_needed(playlists: Path) -> pa.RecordBatchReader:
     """The playlists without names and scores, which take most of the time to read."""
-    file = pq.ParquetFile(playlists)
+    files = part_files(playlists)
     columns = ["user_id", "kind"]
     columns += [f"tracks.list.element.{name}" for name in ("position", "track_id", "source")]
-    schema = file.read_row_groups([], columns=columns).schema
-    return pa.RecordBatchReader.from_batches(schema, file.iter_batches(8192, columns=columns))
+    schema = pq.ParquetFile(files[0]).read_row_groups([], columns=columns).schema
+    batches = (
+        batch
+        for file in files
+        for batch in pq.ParquetFile(file).iter_batches(8192, columns=columns)
+    )
+    return pa.RecordBatchReader.from_batches(schema, batches)
 
 
 def _plays(plan: Plan, home: Home, day: date) -> Path:

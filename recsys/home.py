@@ -161,7 +161,7 @@ def admit(root: Path, unread: int = 0) -> None:
             f"Only {free / 2**20:.0f} MiB are free on the disk of {root}; this run needs about "
             f"{needed / 2**20:.0f} MiB. Free some space first."
         )
-    memory = _available_memory()
+    memory = available_memory()
     if memory is not None and memory < _LEAST_FREE_MEMORY:
         raise ResourceError(
             f"Only {memory / 2**20:.0f} MiB of memory are available; a run needs at least "
@@ -169,7 +169,8 @@ def admit(root: Path, unread: int = 0) -> None:
         )
 
 
-def _available_memory() -> int | None:
+def available_memory() -> int | None:
+    """Bytes of memory that are free for use; None where the system does not say."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:

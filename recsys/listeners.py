@@ -8,6 +8,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recsys._slices import FOLDER
 from recsys.artefact import Artefact
 from recsys.errors import ArtefactError
 from recsys.plan import Plan
@@ -28,7 +29,8 @@ def why_no_playlist(edition: Path, user_id: str, active_days: int) -> str:
         plan = Plan.load(edition / "plan")
         matrix, playlists = (Artefact.open(edition / name) for name in ("matrix", "playlists"))
         refused = _rows(playlists.file("refused.parquet"), user_id)
-        known = _rows(matrix.file("users.parquet"), user_id)
+        users = "users.parquet" if matrix.parts("users.parquet") else FOLDER
+        known = _rows(matrix.file(users), user_id)
     except ArtefactError:
         return ""
     if len(refused):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from recsys import artefact, models, schemas
+from recsys._tables import part_files
 from recsys.artefact import Artefact
 from recsys.candidates import Candidates
 from recsys.choice import judge, qualities
@@ -151,7 +152,8 @@ class Edition:
 
     def _days(self, stage: str, name: str) -> Rows:
         place = self.home.clean if stage == "clean_listens" else self.home.plays
-        files = [Artefact.open(place(day)).file(name) for day in self.plan.days]
+        tables = [Artefact.open(place(day)).file(name) for day in self.plan.days]
+        files = [file for table in tables for file in part_files(table)]
         of = {"listens": schemas.LISTENS, "quarantine": schemas.QUARANTINE, "plays": DAILY_PLAYS}
         return Rows(files, of[name.removesuffix(".parquet")])
 
@@ -181,12 +183,15 @@ class Edition:
     @cached_property
     def model(self) -> ALSModel:
         """The model that ships."""
-        return models.load(self.artefact("als_model").path)
+        model = models.load(self.artefact("als_model").path)
+        return model if len(model.user_ids) else model.folded(self.matrix)
 
     @property
     def candidates(self) -> Rows:
         """The best few hundred songs of each listener, scored, by rank."""
-        return Rows(Candidates.load(self.artefact("candidates").path).to_arrow(self.matrix))
+        return Rows(
+            Candidates.load(self.artefact("candidates").path, self.matrix).to_arrow(self.matrix)
+        )
 
     @property
     def playlists(self) -> Rows:

@@ -14,7 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.sparse import csr_matrix
 
-from recsys._tables import arrow, database, file_list
+from recsys import _slices
+from recsys._entries import entries
+from recsys._tables import arrow, database, file_list, part_files
 from recsys.settings import ListensSettings
 
 _FIXED_POINT: Final = 2**20
@@ -75,8 +77,15 @@ class TasteMatrix:
         np.save(folder / "strength_data.npy", self.strength.data)
 
     @classmethod
-    def load(cls, folder: Path) -> TasteMatrix:
-        """Read what :meth:`save` wrote."""
+    def load(cls, folder: Path, user_id: str | None = None) -> TasteMatrix:
+        """Read what :meth:`save` wrote, or the parts of a matrix that is kept by listeners.
+
+        Args:
+            folder: of the matrix.
+            user_id: whose row is wanted; of a matrix kept by listeners it is then the only one.
+        """
+        if (folder / _slices.FOLDER).is_dir():
+            return _slices.read_slice(folder, part_files(folder / _slices.FOLDER), user_id)
         users, songs, tracks = (
             pq.read_table(folder / f"{name}.parquet") for name in ("users", "songs", "tracks")
         )
@@ -194,15 +203,8 @@ def _assemble(
     users: pa.Table, songs: pa.Table, tracks: pa.Table, pairs: dict[str, npt.NDArray[Any]]
 ) -> TasteMatrix:
     shape = (len(users), len(songs))
-    user, song = pairs["user"], pairs["song"]
-    first = np.flatnonzero(np.diff(user, prepend=-1) | np.diff(song, prepend=-1))
-    weight = _group(np.add, pairs["weight"], first)
-    disliked = _group(np.logical_or, pairs["disliked"], first)
-    excluded = _group(np.logical_or, pairs["heard"], first) | disliked
-    liked = (weight > 0) & ~disliked
-    strength = _csr(
-        user[first][liked], song[first][liked], np.log1p(weight[liked]).astype(np.float32), shape
-    )
+    made = entries(pairs)
+    strength = _csr(made.users, made.songs, made.strength, shape)
     popularity = np.bincount(strength.indices, strength.data.astype(np.float64), len(songs))
     return TasteMatrix(
         users=users,
@@ -211,13 +213,9 @@ def _assemble(
         ).append_column("popularity", pa.array(popularity.round(6), pa.float64())),
         tracks=tracks,
         strength=strength,
-        played_track=np.where(pairs["heard"], pairs["track"], -1)[first][liked].astype(np.int32),
-        excluded=_csr(user[first][excluded], song[first][excluded], None, shape),
+        played_track=made.played_track,
+        excluded=_csr(made.excluded_users, made.excluded, None, shape),
     )
-
-
-def _group(reduce: np.ufunc, values: npt.NDArray[Any], first: npt.NDArray[np.intp]) -> Any:
-    return reduce.reduceat(values, first) if len(first) else values
 
 
 def _csr(

@@ -13,7 +13,7 @@ from recsys import artefact
 from recsys.artefact import Artefact
 from recsys.errors import ArtefactError, PlanError
 from recsys.home import Home
-from recsys.settings import Settings
+from recsys.settings import LOCAL, Settings
 from recsys.store import Edition
 from recsys.weeks import Week
 
@@ -312,7 +312,9 @@ def check_plan(plan: Plan, settings: Settings) -> None:
     Raises:
         PlanError: names each setting that differs, its value then and now.
     """
-    then, now = plan.document["settings"], settings.shaping()
+    # There was one engine before they could be chosen.
+    then = {"engine": {"name": LOCAL}, **plan.document["settings"]}
+    now = settings.shaping()
     changed = [
         f"[{section}] {key} was {then.get(section, {}).get(key)!r}, is {values.get(key)!r}"
         for section, values in now.items()

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from recsys import artefact
 from recsys import columns as c
+from recsys._tables import batches_of
 from recsys.artefact import Artefact
 from recsys.errors import StoreError
 from recsys.home import Home
@@ -33,13 +34,13 @@ _ENCODED: Final = tuple(
 
 
 def playlist_batches(playlists: Path) -> Iterator[pa.RecordBatch]:
-    """The rows of a playlists file, a few thousand at a time."""
-    yield from pq.ParquetFile(playlists).iter_batches(_BATCH)
+    """The rows of playlists, a file or its parts, a few thousand at a time."""
+    yield from batches_of(playlists, _BATCH)
 
 
 def encoded_batches(playlists: Path) -> Iterator[pa.RecordBatch]:
     """The same rows, the strings of tracks by dictionaries: as stores take them fastest."""
-    yield from pq.ParquetFile(playlists, read_dictionary=_ENCODED).iter_batches(_BATCH)
+    yield from batches_of(playlists, _BATCH, read_dictionary=_ENCODED)
 
 
 def edition_digest(folder: Path) -> str:

@@ -13,6 +13,7 @@ import difflib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -23,12 +24,15 @@ from recsys._sections import (
     CONTINUE,
     FIXED_FORMATS,
     FORMATS,
+    LOCAL,
     OFF,
     ON,
+    SPARK,
     STOP,
     AlsSettings,
     CatalogueSettings,
     EditionSettings,
+    EngineSettings,
     EvaluationSettings,
     ExposuresSettings,
     GatesSettings,
@@ -37,6 +41,7 @@ from recsys._sections import (
     PlaylistsSettings,
     RecsysSettings,
     ServeSettings,
+    SparkSettings,
     StoreSettings,
     TuningSettings,
 )
@@ -50,12 +55,15 @@ __all__ = [
     "CONTINUE",
     "FIXED_FORMATS",
     "FORMATS",
+    "LOCAL",
     "OFF",
     "ON",
+    "SPARK",
     "STOP",
     "AlsSettings",
     "CatalogueSettings",
     "EditionSettings",
+    "EngineSettings",
     "EvaluationSettings",
     "ExposuresSettings",
     "GatesSettings",
@@ -65,6 +73,7 @@ __all__ = [
     "RecsysSettings",
     "ServeSettings",
     "Settings",
+    "SparkSettings",
     "StoreSettings",
     "TuningSettings",
     "default_paths",
@@ -86,6 +95,8 @@ class Settings:
     """All settings of a run, checked."""
 
     recsys: RecsysSettings
+    engine: EngineSettings
+    spark: SparkSettings
     listens: ListensSettings
     catalogue: CatalogueSettings
     edition: EditionSettings
@@ -115,13 +126,18 @@ class Settings:
         return self.mlflow.tracking_uri or f"sqlite:///{self.home / 'mlflow.db'}"
 
     def shaping(self) -> dict[str, dict[str, Any]]:
-        """What shapes an edition, as plain JSON values: everything but where things are kept."""
+        """What shapes an edition, as plain JSON values: everything but where things are kept.
+
+        Of ``[spark]``, only where the model is trained, and that only where the engine is Spark.
+        """
         kept = {}
         for part in dataclasses.fields(self):
             values = dataclasses.asdict(getattr(self, part.name))
             kept[part.name] = {
                 key: value for key, value in values.items() if (part.name, key) not in _PLACES
             }
+        if self.engine.name == LOCAL:
+            del kept["spark"]
         return {name: values for name, values in kept.items() if values}
 
     @classmethod
@@ -147,6 +163,8 @@ class Settings:
 _PLACES: Final = {
     *(("serve", field.name) for field in dataclasses.fields(ServeSettings)),
     ("recsys", "home"),
+    ("spark", "master"),
+    ("spark", "options"),
     ("exposures", "source"),
     ("store", "url"),
     ("store", "keep_weeks"),
@@ -184,7 +202,7 @@ def load_settings(paths: Sequence[Path] | None = None) -> Settings:
     Raises:
         SettingsError: names every section, key and value that is wrong, and what was expected.
     """
-    parser = configparser.ConfigParser()
+    parser = _Parser()
     for path in default_paths() if paths is None else paths:
         try:
             with path.open(encoding="utf-8") as file:
@@ -205,6 +223,8 @@ def load_settings(paths: Sequence[Path] | None = None) -> Settings:
 
 _PART_TYPES: Final[dict[str, type[Any]]] = {
     "recsys": RecsysSettings,
+    "engine": EngineSettings,
+    "spark": SparkSettings,
     "listens": ListensSettings,
     "catalogue": CatalogueSettings,
     "edition": EditionSettings,
@@ -220,6 +240,13 @@ _PART_TYPES: Final[dict[str, type[Any]]] = {
 }
 
 Part = TypeVar("Part")
+
+
+class _Parser(configparser.ConfigParser):
+    """Reads keys of ours in any case, and those of Spark as they are."""
+
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr if optionstr.startswith("spark.") else optionstr.lower()
 
 
 def _unknown_sections(parser: configparser.ConfigParser) -> list[str]:
@@ -243,18 +270,26 @@ def _silenced_failures(parser: configparser.ConfigParser) -> list[str]:
 def _section(
     parser: configparser.ConfigParser, name: str, part: type[Part], problems: list[str]
 ) -> Part | None:
-    fields = {field.name: field for field in dataclasses.fields(part)}  # type: ignore[arg-type]
+    fields = {
+        field.metadata["written"] or field.name: field
+        for field in dataclasses.fields(part)  # type: ignore[arg-type]
+    }
     given = parser[name] if parser.has_section(name) else {}
     values: dict[str, Any] = {}
     found = len(problems)
     for key in given:
-        if key not in fields:
+        field = next((one for written, one in fields.items() if fnmatchcase(key, written)), None)
+        if field is None:
             problems.append(f"[{name}] {key} is not a setting.{_hint(key, fields)}")
             continue
         raw = ""
         try:
             raw = os.path.expandvars(given[key].strip())
-            values[key] = fields[key].metadata["parse"](raw)
+            value = field.metadata["parse"](raw)
+            if field.metadata["written"]:
+                values.setdefault(field.name, {})[key] = value
+            else:
+                values[key] = value
         except configparser.InterpolationError:
             problems.append(f"[{name}] {key}: write a plain % as %%")
         except ValueError as error:

@@ -6,10 +6,9 @@ The playlist gate's second half. The first, the invariants that hold for every s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
-
-import duckdb
 
 from recsys._tables import database, file_list
 from recsys.settings import GatesSettings, PlaylistsSettings
@@ -18,6 +17,9 @@ from recsys.verdict import ENOUGH_LISTENERS, MOST_SAMPLES, SOFT, Check, Verdict
 RULES: Final = ("coverage", "relaxed", "filled", "alike", "repeated")
 #: Of fewer open songs, lists cannot but be filled up, break rules, and have much in common.
 _LEAST_LISTS_OF_SONGS: Final = 3
+
+#: The rows of a query, by column.
+Ask = Callable[[str], list[dict[str, Any]]]
 
 
 def check_shares(
@@ -35,9 +37,9 @@ def check_shares(
     Below 30 eligible listeners a share says nothing, and none is asked for.
 
     Args:
-        playlists: a file of :data:`recsys.schemas.PLAYLISTS`.
-        eligible: a file with the ``user_id`` of everyone who must get a playlist.
-        catalogue: a file of :data:`recsys.schemas.CATALOGUE`.
+        playlists: a table of :data:`recsys.schemas.PLAYLISTS`.
+        eligible: a table with the ``user_id`` of everyone who must get a playlist.
+        catalogue: a table of :data:`recsys.schemas.CATALOGUE`.
         previous: the playlists of the edition before, where there is one.
         spill: a folder for what does not fit into memory.
         settings: the rules that the playlists were made by.
@@ -46,141 +48,164 @@ def check_shares(
     Returns:
         A verdict of soft checks. Samples name users.
     """
+    tables = {"playlist": playlists, "eligible": eligible, "track": catalogue}
     with database(spill) as connection:
-        for name, file in (("playlist", playlists), ("eligible", eligible), ("track", catalogue)):
-            connection.execute(f"CREATE VIEW {name} AS FROM read_parquet({file_list([file])})")
-        (listeners,) = _row(connection, "SELECT count(*) FROM eligible")
-        if listeners < ENOUGH_LISTENERS:
-            return Verdict.of([], dict.fromkeys(RULES, "too few listeners to tell"))
-        connection.execute(_SLOTS)
-        checks, skipped = [_coverage(connection, listeners, gates)], dict[str, str]()
-        (songs,) = _row(connection, "SELECT count(DISTINCT song_key) FROM track WHERE available")
-        if songs < _LEAST_LISTS_OF_SONGS * settings.length:
-            why = (
-                f"only {songs} songs can be recommended, fewer than {_LEAST_LISTS_OF_SONGS} lists "
-                f"of {settings.length} ([playlists] length)"
-            )
-            skipped = dict.fromkeys(("relaxed", "filled", "alike"), why)
-        else:
-            checks += [*_kinds(connection, gates), _alike(connection, gates)]
-        if not settings.cooldown_editions:
-            skipped["repeated"] = "[playlists] cooldown_editions = 0 lets tracks come again"
-        elif previous is None:
-            skipped["repeated"] = "there is no earlier edition"
-        else:
-            checks.append(_repeated(connection, previous, gates))
+        for name, table in (tables | ({"earlier": previous} if previous else {})).items():
+            connection.execute(f"CREATE VIEW {name} AS FROM read_parquet({file_list([table])})")
+        for name, query in views("unnest(tracks).track_id", "len(relaxed) > 0", previous).items():
+            connection.execute(f"CREATE TABLE {name} AS {query}")
+
+        def ask(query: str) -> list[dict[str, Any]]:
+            cursor = connection.execute(query)
+            columns = [column[0] for column in cursor.description or ()]
+            return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+
+        return judge_shares(ask, previous=previous is not None, settings=settings, gates=gates)
+
+
+def views(tracks: str, gave_way: str, previous: Path | None) -> dict[str, str]:
+    """What :func:`judge_shares` asks, as queries of ``playlist``, ``track`` and ``earlier``.
+
+    Args:
+        tracks: what makes a row of each ``track_id`` of a playlist, as the engine spells it.
+        gave_way: whether ``relaxed`` names a rule.
+        previous: the playlists of the edition before, where there is one.
+
+    Returns:
+        ``list``: user_id, kind, relaxed, gave_way; ``slot``: user_id, kind and song, each song of a
+        listener once; ``before``, where there is an earlier edition: user_id and song.
+    """
+
+    def songs_of(table: str, columns: str) -> str:
+        return f"""SELECT DISTINCT {columns}, song_key AS song
+            FROM (SELECT {columns}, {tracks} AS track_id FROM {table}) AS entry
+            JOIN track USING (track_id)"""
+
+    found = {
+        "list": f"SELECT user_id, kind, relaxed, {gave_way} AS gave_way FROM playlist",
+        "slot": songs_of("playlist", "user_id, kind"),
+    }
+    return found | ({"before": songs_of("earlier", "user_id")} if previous else {})
+
+
+def judge_shares(
+    ask: Ask, *, previous: bool, settings: PlaylistsSettings, gates: GatesSettings
+) -> Verdict:
+    """Ask for the shares, in the SQL that every engine understands, and judge them.
+
+    Args:
+        ask: answers queries of ``eligible``, ``track`` and the tables of :func:`views`.
+        previous: whether there is an earlier edition.
+        settings: the rules that the playlists were made by.
+        gates: the bands.
+    """
+    (about,) = ask("SELECT count(*) AS listeners FROM eligible")
+    if about["listeners"] < ENOUGH_LISTENERS:
+        return Verdict.of([], dict.fromkeys(RULES, "too few listeners to tell"))
+    checks, skipped = [_coverage(ask, about["listeners"], gates)], dict[str, str]()
+    (known,) = ask("SELECT count(DISTINCT song_key) AS songs FROM track WHERE available")
+    if known["songs"] < _LEAST_LISTS_OF_SONGS * settings.length:
+        why = (
+            f"only {known['songs']} songs can be recommended, fewer than {_LEAST_LISTS_OF_SONGS} "
+            f"lists of {settings.length} ([playlists] length)"
+        )
+        skipped = dict.fromkeys(("relaxed", "filled", "alike"), why)
+    else:
+        checks += [*_kinds(ask, gates), _alike(ask, gates)]
+    if not settings.cooldown_editions:
+        skipped["repeated"] = "[playlists] cooldown_editions = 0 lets tracks come again"
+    elif not previous:
+        skipped["repeated"] = "there is no earlier edition"
+    else:
+        checks.append(_repeated(ask, gates))
     return Verdict.of(checks, skipped)
 
 
-#: slot: user_id, song; a listener's songs of the edition, each once.
-_SLOTS: Final = """
-    CREATE TABLE slot AS
-        WITH entry AS (
-            SELECT user_id, kind, unnest(tracks).track_id AS track_id FROM playlist
-        )
-        SELECT DISTINCT user_id, kind, song_key AS song FROM entry JOIN track USING (track_id)
-"""
-
-
-def _coverage(connection: duckdb.DuckDBPyConnection, eligible: int, gates: GatesSettings) -> Check:
-    (served,) = _row(connection, "SELECT count(*) FROM playlist")
+def _coverage(ask: Ask, eligible: int, gates: GatesSettings) -> Check:
+    (served,) = ask("SELECT count(*) AS lists FROM list")
     least = gates.least_coverage
-    share = round(served / eligible, 4)
-    without = "SELECT user_id FROM eligible ANTI JOIN playlist USING (user_id)"
+    without = """SELECT user_id FROM eligible
+        WHERE NOT EXISTS (SELECT 1 FROM list WHERE list.user_id = eligible.user_id)"""
     return _judge(
-        connection,
+        ask,
         "coverage",
-        share,
+        served["lists"] / eligible,
         (least, 1.0),
         "of the eligible listeners ([gates] least_coverage)",
         without,
     )
 
 
-def _kinds(connection: duckdb.DuckDBPyConnection, gates: GatesSettings) -> list[Check]:
-    relaxed, filled = _row(
-        connection,
-        """SELECT coalesce(avg((len(relaxed) > 0)::INTEGER), 0),
-            coalesce(avg((kind <> 'personal')::INTEGER), 0) FROM playlist""",
+def _kinds(ask: Ask, gates: GatesSettings) -> list[Check]:
+    (share,) = ask(
+        """SELECT coalesce(avg(CAST(gave_way AS INTEGER)), 0) AS relaxed,
+            coalesce(avg(CAST(kind <> 'personal' AS INTEGER)), 0) AS filled FROM list"""
     )
     return [
         _judge(
-            connection, "relaxed", round(relaxed, 4), (0.0, gates.most_relaxed),
+            ask, "relaxed", share["relaxed"], (0.0, gates.most_relaxed),
             "of the playlists with a rule that gave way ([gates] most_relaxed; [playlists] length, "
             "per_artist, cooldown_editions)",
-            "SELECT user_id, relaxed FROM playlist WHERE len(relaxed) > 0",
+            "SELECT user_id, relaxed FROM list WHERE gave_way",
         ),
         _judge(
-            connection, "filled", round(filled, 4), (0.0, gates.most_filled),
+            ask, "filled", share["filled"], (0.0, gates.most_filled),
             "of the playlists blended or popular ([gates] most_filled; [playlists] length)",
-            "SELECT user_id, kind FROM playlist WHERE kind <> 'personal'",
+            "SELECT user_id, kind FROM list WHERE kind <> 'personal'",
         ),
     ]  # fmt: skip
 
 
-def _alike(connection: duckdb.DuckDBPyConnection, gates: GatesSettings) -> Check:
+def _alike(ask: Ask, gates: GatesSettings) -> Check:
     """How many songs two lists share, over all pairs, by how many lists each song is in."""
-    (share,) = _row(
-        connection,
+    (found,) = ask(
         """WITH shared AS (
             SELECT count(*) AS lists FROM slot WHERE kind <> 'popular' GROUP BY song)
-        SELECT coalesce(sum(lists * (lists - 1)) / sum(lists)
-            / nullif((SELECT count(DISTINCT user_id) FROM slot WHERE kind <> 'popular') - 1, 0), 0)
-        FROM shared""",
+        SELECT sum(lists * (lists - 1)) AS pairs, sum(lists) AS entries,
+            (SELECT count(DISTINCT user_id) FROM slot WHERE kind <> 'popular') AS listeners
+        FROM shared"""
     )
+    others = found["listeners"] - 1
+    share = found["pairs"] / found["entries"] / others if others > 0 else 0.0
     most_listed = f"""SELECT song, count(*) AS playlists FROM slot WHERE kind <> 'popular'
         GROUP BY song ORDER BY playlists DESC, song LIMIT {MOST_SAMPLES}"""
     return _judge(
-        connection, "alike", round(share, 4), (0.0, gates.most_alike),
+        ask, "alike", share, (0.0, gates.most_alike),
         "of the tracks in common, by two listeners' playlists ([gates] most_alike)", most_listed,
     )  # fmt: skip
 
 
-def _repeated(connection: duckdb.DuckDBPyConnection, previous: Path, gates: GatesSettings) -> Check:
-    connection.execute(
-        f"""CREATE TABLE again AS
-            WITH entry AS (
-                SELECT user_id, unnest(tracks).track_id AS track_id
-                FROM read_parquet({file_list([previous])})
-            ), before AS (
-                SELECT DISTINCT user_id, song_key AS song FROM entry JOIN track USING (track_id)
-            )
-            SELECT user_id, count(*) AS tracks, count(before.song) AS repeated
-            FROM slot LEFT JOIN before USING (user_id, song)
-            WHERE user_id IN (SELECT user_id FROM before)
-            GROUP BY user_id"""
+#: Of each listener who had an earlier playlist: how many songs, and how many of them again.
+_AGAIN: Final = """
+    SELECT slot.user_id, count(before.song) AS repeated, count(*) AS tracks
+    FROM slot LEFT JOIN before ON slot.user_id = before.user_id AND slot.song = before.song
+    WHERE slot.user_id IN (SELECT user_id FROM before)
+    GROUP BY slot.user_id"""
+
+
+def _repeated(ask: Ask, gates: GatesSettings) -> Check:
+    (found,) = ask(
+        f"SELECT sum(repeated) AS repeated, sum(tracks) AS tracks FROM ({_AGAIN}) AS again"
     )
-    (share,) = _row(connection, "SELECT coalesce(sum(repeated) / sum(tracks), 0) FROM again")
     band = (gates.least_repeated, gates.most_repeated)
-    worst = "SELECT user_id, repeated, tracks FROM again WHERE repeated > 0"
     return _judge(
-        connection,
+        ask,
         "repeated",
-        round(share, 4),
+        (found["repeated"] or 0) / (found["tracks"] or 1),
         band,
         "of a listener's tracks of last week ([gates] least_repeated, most_repeated)",
-        worst,
+        f"SELECT * FROM ({_AGAIN}) AS again WHERE repeated > 0",
     )
 
 
 def _judge(
-    connection: duckdb.DuckDBPyConnection,
-    name: str,
-    share: float,
-    band: tuple[float, float],
-    what: str,
-    offending: str,
+    ask: Ask, name: str, share: float, band: tuple[float, float], what: str, offending: str
 ) -> Check:
     least, most = band
+    share = round(float(share), 4)
     passed = least <= share <= most
     samples: tuple[dict[str, Any], ...] = ()
     if not passed:
-        cursor = connection.execute(f"FROM ({offending}) ORDER BY ALL LIMIT {MOST_SAMPLES}")
-        columns = [column[0] for column in cursor.description or ()]
-        samples = tuple(dict(zip(columns, row, strict=True)) for row in cursor.fetchall())
+        first = f"SELECT * FROM ({offending}) AS offending ORDER BY ALL LIMIT {MOST_SAMPLES}"
+        samples = tuple(ask(first))
     return Check(name, passed, share, f"{least:g} to {most:g} {what}", samples, SOFT)
-
-
-def _row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
-    row: tuple[Any, ...] | None = connection.execute(query).fetchone()
-    return row or (0,)

@@ -12,7 +12,6 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
-import duckdb
 import pyarrow as pa
 
 from recsys import columns as c
@@ -20,7 +19,8 @@ from recsys import schemas
 from recsys._tables import arrow, database, file_list, write_query
 from recsys.plays import DAILY_PLAYS
 
-_FIXED_POINT: Final = 2**32
+#: One listen, undecayed.
+FIXED_POINT: Final = 2**32
 
 
 def roll_taste(
@@ -49,7 +49,9 @@ def roll_taste(
             )
         else:
             connection.register("day_plays", DAILY_PLAYS.empty_table())
-        connection.register("day_weight", _weights(connection, cutoff, half_life_days))
+        found = arrow(connection, "SELECT DISTINCT listened_on FROM day_plays ORDER BY 1")
+        weights = weights_of(found[c.LISTENED_ON].to_pylist(), cutoff, half_life_days)
+        connection.register("day_weight", weights)
         factor = 0.0
         if previous is None:
             connection.register("previous", schemas.TASTE.empty_table())
@@ -58,21 +60,23 @@ def roll_taste(
             connection.execute(
                 f"CREATE VIEW previous AS SELECT * FROM read_parquet({file_list([path])})"
             )
-            factor = 0.5 ** ((cutoff - then).days / half_life_days)
+            factor = aged(then, cutoff, half_life_days)
         return write_query(connection, _roll(factor, cutoff), out, schemas.TASTE)
 
 
-def _weights(
-    connection: duckdb.DuckDBPyConnection, cutoff: date, half_life_days: float
-) -> pa.Table:
-    days = arrow(connection, "SELECT DISTINCT listened_on FROM day_plays ORDER BY 1")
-    listened_on = days[c.LISTENED_ON].to_pylist()
+def aged(then: date, cutoff: date, half_life_days: float) -> float:
+    """What is left at ``cutoff`` of a state of ``then``."""
+    return float(0.5 ** ((cutoff - then).days / half_life_days))
+
+
+def weights_of(listened_on: Sequence[date], cutoff: date, half_life_days: float) -> pa.Table:
+    """``listened_on`` and what a listen of that day weighs, in fixed point (int64)."""
     ages = [max((cutoff - day).days, 1) for day in listened_on]
     return pa.table(
         {
             c.LISTENED_ON: pa.array(listened_on, pa.date32()),
             "weight": pa.array(
-                [round(_FIXED_POINT * 0.5 ** (age / half_life_days)) for age in ages], pa.int64()
+                [round(FIXED_POINT * 0.5 ** (age / half_life_days)) for age in ages], pa.int64()
             ),
         }
     )
@@ -81,7 +85,7 @@ def _weights(
 def _roll(factor: float, cutoff: date) -> str:
     sums = ", ".join(f"sum({name} * weight) AS {name}" for name in c.COUNTS)
     totals = ", ".join(
-        f"coalesce(p.{name}, 0) * {factor!r} + coalesce(f.{name}, 0)::DOUBLE / {_FIXED_POINT} "
+        f"coalesce(p.{name}, 0) * {factor!r} + coalesce(f.{name}, 0)::DOUBLE / {FIXED_POINT} "
         f"AS {name}"
         for name in c.COUNTS
     )

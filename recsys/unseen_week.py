@@ -17,7 +17,7 @@ played for the first time in the week from there to the cutoff is the truth. Why
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -48,7 +48,7 @@ from recsys.evaluation import (
 )
 from recsys.home import Home
 from recsys.matrix import TasteMatrix, build_matrix
-from recsys.models import Ranking
+from recsys.models import ALSModel, Ranking
 from recsys.plan import Plan, open_pinned
 from recsys.settings import BASELINES, Settings
 from recsys.weeks import Week
@@ -84,6 +84,7 @@ class UnseenWeek:
         end: the day after its last.
         recent: int64 ``[songs]`` (:func:`recent_listeners`).
         previous: playlists of an earlier edition (:func:`earlier_playlists`).
+        holders: how many listeners hold to a song, where the base has some of them only.
     """
 
     base: TasteMatrix
@@ -92,6 +93,7 @@ class UnseenWeek:
     end: date
     recent: npt.NDArray[np.int64]
     previous: Sequence[Path] = ()
+    holders: int | None = None
 
 
 def open_unseen_week(
@@ -243,6 +245,7 @@ def evaluate_week(
     pinned: Mapping[str, Artefact],
     settings: Settings,
     out: Path,
+    train: Callable[[], ALSModel] | None = None,
 ) -> dict[str, Any]:
     """Score parent, grandparent and the baselines, and a challenger where one is needed.
 
@@ -253,6 +256,8 @@ def evaluate_week(
         settings: of the run.
         out: the folder of the evaluation. A challenger's item factors are kept in ``challenger/``;
             what does not fit into memory is spilled there.
+        train: trains the challenger cold on all listeners, where the base has some of them only;
+            then nothing can be gone on from.
 
     Returns:
         ``evaluation.json``, as docs/evaluation.md describes it.
@@ -273,10 +278,11 @@ def evaluate_week(
         }
         return replace(evidence, **intervals)
 
-    evidence = compared(_circumstances(week, pinned, settings))
+    evidence = _circumstances(week, pinned, settings)
+    evidence = compared(replace(evidence, cold_only=train is not None))
     why = needs_challenger(evidence)
     if why is not None and len(heard.users):
-        challenger = models.train(base, settings.als, seed)
+        challenger = train() if train else models.train(base, settings.als, seed)
         rankings["challenger"] = recommend(challenger, base, heard.users)
         (out / CHALLENGER).mkdir()
         models.save(challenger.without_users(), out / CHALLENGER)
@@ -288,7 +294,11 @@ def evaluate_week(
         "week": {"begin": str(unseen.begin), "end": str(unseen.end)},
         "dropped": heard.dropped,
         "challenger": why,
-        "evidence": asdict(evidence),
+        "evidence": {
+            name: value
+            for name, value in asdict(evidence).items()
+            if name != "cold_only" or evidence.cold_only
+        },
         **comparison.to_dict(),
     }
 
@@ -304,7 +314,7 @@ def rank_known(
     Raises:
         ArtefactError: somebody in the base has heard something in the week.
     """
-    _refuse_leak(unseen.base, unseen.begin)
+    refuse_leak(pc.max(unseen.base.users["last_heard"]).as_py(), unseen.begin)
     seed = settings.recsys.seed
     found = truth(unseen.base, unseen.plays)
     heard = found.sample(settings.evaluation.listeners, seed)
@@ -329,7 +339,9 @@ def compare_rankings(
     """Measure rankings on the week (:func:`recsys.evaluation.compare`)."""
     base, previous = unseen.base, unseen.previous
     earlier = cooling_songs(base, heard.users, previous, spill=spill) if previous else None
-    return compare(base, heard, rankings, pairs=pairs, seed=seed, previous=earlier)
+    return compare(
+        base, heard, rankings, pairs=pairs, seed=seed, previous=earlier, holders=unseen.holders
+    )
 
 
 def evidence_of(evaluation: Mapping[str, Any]) -> Evidence:
@@ -349,8 +361,16 @@ def means_of(evaluation: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     }
 
 
-def _refuse_leak(base: TasteMatrix, begin: date) -> None:
-    last = pc.max(base.users["last_heard"]).as_py()
+def refuse_leak(last: date | None, begin: date) -> None:
+    """See that nobody in the base has heard anything in the week.
+
+    Args:
+        last: the last day that the base knows of a listen on.
+        begin: the first day of the week.
+
+    Raises:
+        ArtefactError: somebody has.
+    """
     if last is not None and last >= begin:
         raise ArtefactError(
             f"The base that models are judged on knows of a listen on {last}, and the week to be "

@@ -10,10 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys import models
+from recsys._gate_scores import Factors, read_factors
 from recsys.artefact import Artefact
 from recsys.errors import StoreError
 from recsys.gate import check_playlists
 from recsys.home import Home
+from recsys.matrix import TasteMatrix
 from recsys.models import ALSModel
 from recsys.plan import Plan, cooling_playlists, pinned_model, pinned_playlists
 from recsys.publishing import playlist_batches
@@ -57,12 +59,21 @@ def check_edition(home: Home, edition: Path, settings: PlaylistsSettings) -> Ver
         taste=Artefact.open(home.taste(plan.week)).file("taste.parquet"),
         catalogue=Artefact.open(edition / "catalogue").file("catalogue.parquet"),
         eligible=Artefact.open(edition / "matrix").file("eligible.parquet"),
-        model=Artefact.open(edition / "als_model").path,
+        model=_factors(edition),
         cooling=cooling_playlists(plan, home),
         blocked=sorted(plan.blocked),
         week=plan.week,
         settings=settings,
     )
+
+
+def _factors(edition: Path) -> Factors:
+    """The model's, with the listeners folded in where the artefact does not hold them."""
+    found = read_factors(Artefact.open(edition / "als_model").path)
+    if len(found.user_ids):
+        return found
+    model = models.load(edition / "als_model").folded(TasteMatrix.load(edition / "matrix"))
+    return found._replace(user_ids=model.user_ids, users=model.user_factors)
 
 
 def check_edition_shares(home: Home, edition: Path, settings: Settings, spill: Path) -> Verdict:
@@ -75,16 +86,21 @@ def check_edition_shares(home: Home, edition: Path, settings: Settings, spill: P
         spill: a folder for what does not fit into memory.
     """
     plan = Plan.load(edition / "plan")
-    last_week = max(plan.cooling, key=lambda one: (one["edition"], one["revision"]), default=None)
     return check_shares(
         playlists=Artefact.open(edition / "playlists").file("playlists.parquet"),
         eligible=Artefact.open(edition / "matrix").file("eligible.parquet"),
         catalogue=Artefact.open(edition / "catalogue").file("catalogue.parquet"),
-        previous=pinned_playlists(home, last_week) if last_week else None,
+        previous=last_weeks_playlists(plan, home),
         spill=spill,
         settings=settings.playlists,
         gates=settings.gates,
     )
+
+
+def last_weeks_playlists(plan: Plan, home: Home) -> Path | None:
+    """The playlists of the newest edition that rests, where there is one."""
+    last_week = max(plan.cooling, key=lambda one: (one["edition"], one["revision"]), default=None)
+    return pinned_playlists(home, last_week) if last_week else None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ _LEAST_MEDIAN: Final = 1000
 _TIMES: Final = 10
 #: The newest week is held against so many weeks before it.
 _TRAILING_WEEKS: Final = 4
+_WEEK: Final = timedelta(weeks=1)
 
 
 @dataclass(frozen=True)
@@ -41,23 +42,31 @@ def weekly_volumes(days: Mapping[date, Path], end: date, spill: Path) -> list[We
     Returns:
         The week before ``end``, and up to four before it that the log holds from its first day on.
     """
-    volumes = []
     with database(spill) as connection:
-        for back in range(_TRAILING_WEEKS + 1):
-            begin = end - timedelta(weeks=back + 1)
-            if back and (not days or begin < min(days)):
-                break
-            files = [days[day] for day in sorted(days) if begin <= day < begin + timedelta(weeks=1)]
-            listens = listeners = 0
-            if files:
-                row = connection.execute(
+
+        def volume(files: Sequence[Path]) -> WeekVolume:
+            row = (
+                files
+                and connection.execute(
                     "SELECT coalesce(sum(plays + part_plays + skips), 0)::BIGINT, "
                     f"count(DISTINCT user_id) FROM read_parquet({file_list(files)}) "
                     "WHERE plays + part_plays + skips > 0"
                 ).fetchone()
-                listens, listeners = row or (0, 0)
-            volumes.append(WeekVolume(int(listens), int(listeners)))
-    return volumes
+            )
+            return WeekVolume(*map(int, row or (0, 0)))
+
+        return [volume(files) for files in weeks_of(days, end)]
+
+
+def weeks_of(days: Mapping[date, Path], end: date) -> list[list[Path]]:
+    """The days of the week before ``end``, and of those before it that the log holds whole."""
+    weeks = []
+    for back in range(_TRAILING_WEEKS + 1):
+        begin = end - (back + 1) * _WEEK
+        if back and (not days or begin < min(days)):
+            break
+        weeks.append([days[day] for day in sorted(days) if begin <= day < begin + _WEEK])
+    return weeks
 
 
 def check_volume(volumes: Sequence[WeekVolume], gates: GatesSettings) -> Verdict:

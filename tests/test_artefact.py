@@ -48,6 +48,24 @@ def test_it_is_there_with_all_that_was_said_of_it(tmp_path: Path) -> None:
     assert left(tmp_path / "deep") == ["made"]
 
 
+def test_a_table_may_be_a_folder_of_parts(tmp_path: Path) -> None:
+    with artefact.write(tmp_path / "made", stage="test", version=1) as draft:
+        (draft.path / "plays.parquet").mkdir()
+        for n in range(2):
+            (draft.path / "plays.parquet" / f"part-{n:05}.parquet").write_bytes(b"rows")
+    made = Artefact.open(tmp_path / "made")
+    assert made.file("plays.parquet") == made.path / "plays.parquet"
+    assert made.parts("plays.parquet") == [
+        "plays.parquet/part-00000.parquet",
+        "plays.parquet/part-00001.parquet",
+    ]
+    with pytest.raises(ArtefactError, match=r"holds no plays; it holds"):
+        made.file("plays")
+    (made.path / "plays.parquet" / "part-00001.parquet").unlink()
+    with pytest.raises(ArtefactError, match=r"part-00001\.parquet is missing"):
+        made.file("plays.parquet")
+
+
 def test_it_is_not_there_before_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "made"
     with artefact.write(path, stage="test", version=1) as draft:

@@ -298,3 +298,13 @@ def test_a_setting_that_is_new_since_the_plan_is_named(settings: Settings) -> No
     document = {**plan.document, "settings": {**plan.document["settings"], "als": {}}}
     with pytest.raises(PlanError, match=r"\[als\] factors was None"):
         check_plan(Plan(document), settings)
+
+
+def test_a_plan_from_before_engines_could_be_chosen_was_made_on_one_machine(
+    tmp_path: Path,
+) -> None:
+    document = dict(planned(configured(tmp_path)).document)
+    document["settings"] = {k: v for k, v in document["settings"].items() if k != "engine"}
+    check_plan(Plan(document), configured(tmp_path))
+    with pytest.raises(PlanError, match=r"\[engine\] name was 'local', is 'spark'"):
+        check_plan(Plan(document), configured(tmp_path, "[engine]\nname = spark\n"))

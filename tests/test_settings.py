@@ -150,3 +150,40 @@ def test_what_shapes_an_edition_is_everything_but_places(tmp_path: Path) -> None
     assert first.shaping() == moved.shaping()
     for text in ("[recsys]\nseed = 5\n", "[als]\nalpha = 5\n", "[playlists]\nlength = 5\n"):
         assert load(tmp_path, MINIMAL + text).shaping() != first.shaping()
+
+
+def test_settings_of_spark_are_handed_through_as_they_are(tmp_path: Path) -> None:
+    spark = load(
+        tmp_path,
+        MINIMAL
+        + "[engine]\nName = spark\n[spark]\nmaster = local-cluster[2,1,1024]\n"
+        + "spark.executor.memoryOverhead = 1g\nspark.driver.extraJavaOptions = -Da=b:c\n",
+    ).spark
+    assert spark.master == "local-cluster[2,1,1024]"
+    assert spark.options == {
+        "spark.executor.memoryOverhead": "1g",
+        "spark.driver.extraJavaOptions": "-Da=b:c",
+    }
+    assert "[spark] executor.memory is not a setting" in problems(
+        tmp_path, MINIMAL + "[spark]\nexecutor.memory = 1g\n"
+    )
+    assert "[spark] options is not a setting" in problems(
+        tmp_path, MINIMAL + "[spark]\noptions = 1g\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "master", ["locals", "local[0]", "spark://host", "local-cluster[1,1]", "sc://host:1", ""]
+)
+def test_a_master_that_no_cluster_has_is_refused(tmp_path: Path, master: str) -> None:
+    said = problems(tmp_path, MINIMAL + f"[spark]\nmaster = {master}\n")
+    assert f"[spark] master = {master!r}: expected local[CORES], local[*]" in said
+
+
+def test_an_edition_is_shaped_by_the_engine_and_not_by_the_cluster(tmp_path: Path) -> None:
+    local = load(tmp_path, MINIMAL + "[spark]\ntraining = local\n").shaping()
+    assert local["engine"] == {"name": "local"}
+    assert "spark" not in local
+    spark = load(tmp_path, MINIMAL + "[engine]\nname = spark\n[spark]\nspark.a.B = 1\n")
+    assert spark.shaping()["spark"] == {"training": "spark"}
+    assert Settings.shaped(spark.shaping(), tmp_path).engine.name == "spark"

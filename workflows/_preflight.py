@@ -8,10 +8,12 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from luigi import interface
 from luigi.cmdline_parser import CmdlineParser
 
 from recsys import home
 from recsys.errors import AlreadyRunningError, PlanError, RecsysError, SettingsError
+from recsys.settings import SPARK
 from recsys.weeks import Week
 from workflows._log_checks import check_exposures, check_log, unread_bytes
 from workflows._run import LOG, current
@@ -34,12 +36,31 @@ def hold() -> None:
         current().home.tidy()
 
 
+def check_engine() -> None:
+    """See that the engine can work in this run.
+
+    Raises:
+        SettingsError: something it needs is not installed, or it cannot work beside other workers.
+        ResourceError: there is too little memory, or its cluster does not answer.
+    """
+    run = current()
+    workers = interface.core().workers
+    if run.settings.engine.name == SPARK and workers > 1:
+        raise SettingsError(
+            f"--workers {workers}: with [engine] name = spark a run has one worker, whose session "
+            "does not survive a fork. Spark does the work of several: see [spark] master."
+        )
+    run.engine.preflight()
+
+
 def begin(week: Week, revision: int, *, backfill: bool, command: str) -> None:
     """Look at everything that can be looked at before the work, and hold the home.
 
     Raises:
         AlreadyRunningError: another run holds the home.
-        ResourceError: the home cannot be written, or there is too little disk or memory.
+        SettingsError: the engine cannot work as it is set.
+        ResourceError: the home cannot be written, there is too little disk or memory, or the
+            engine's cluster does not answer.
         MissingDataError: the log does not hold what the edition needs.
         BadLogError: files have changed since they were read, or are no exposure log.
         PlanError: a later edition is planned already, or the edition was cleaned.
@@ -48,6 +69,7 @@ def begin(week: Week, revision: int, *, backfill: bool, command: str) -> None:
     root = run.home.root
     hold()
     open_record(week, revision, command)
+    check_engine()
     run.list_again()
     home.admit(root, unread_bytes(run, week))
     check_log(run, week)

@@ -8,7 +8,9 @@ from datetime import UTC, date, datetime
 from functools import cached_property
 
 from recsys import artefact, listens, plan
+from recsys import engine as engines
 from recsys.artefact import Artefact
+from recsys.engine import Engine
 from recsys.errors import MissingDataError, SettingsError
 from recsys.home import Home
 from recsys.listens import Inventory, LogFile, catalogue_files
@@ -29,6 +31,11 @@ class Run:
     def home(self) -> Home:
         """Where everything is kept."""
         return Home.of(self.settings)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """What does the work."""
+        return engines.engine(self.settings)
 
     @cached_property
     def inventory(self) -> Inventory:

@@ -34,7 +34,6 @@ class AlsModel(EditionStage):
     def run(self) -> None:
         """Train, look at the factors, save, log."""
         from recsys import models
-        from recsys.matrix import TasteMatrix
         from recsys.plan import pinned_model
         from recsys.verification import models_beside
 
@@ -43,20 +42,18 @@ class AlsModel(EditionStage):
         last_week, challenger = models_beside(home, self.edition)
         way = made["choice"].facts["way"]
         parent = pinned_model(home, plan.parent) if plan.parent and way == "continue" else None
-        matrix = TasteMatrix.load(made["matrix"].path)
         try:
-            model = models.train(
-                matrix,
-                self.settings.als,
-                self.settings.recsys.seed,
+            trained = _run.current().engine.train(
+                made["matrix"].path,
+                self.settings,
                 parent=last_week if parent else None,
                 on_iteration=lambda n, loss, seconds: self.tell(
                     f"iteration {n + 1}, loss {loss:.5f}, {seconds:.2f} s"
                 ),
             )
             verdict = models.check_factors(
-                model,
-                matrix,
+                trained.with_users,
+                trained.matrix,
                 self.settings.gates,
                 parent=last_week,
                 challenger=challenger,
@@ -68,18 +65,20 @@ class AlsModel(EditionStage):
             raise
         verdict = self.sign_off(verdict)
         with self.draft() as draft:
-            models.save(model, draft.path)
+            models.save(trained.model, draft.path)
             artefact.write_json(draft.path / "verdict.json", verdict.to_dict())
             draft.inputs = digests(made) | {"parent": parent.digest if parent else None}
             draft.facts = {
                 "way": way,
                 "cold_in": parent.facts["cold_in"] if parent else self.week,
-                "losses": list(model.loss),
+                "losses": list(trained.model.loss),
                 "settings": self.settings.shaping(),
                 **verdict.facts,
             }
-            draft.rows = {"users": len(matrix.users), "songs": len(matrix.songs)}
-        self._track(way, list(model.loss))
+            draft.rows = {
+                name: made["matrix"].manifest["rows"][name] for name in ("users", "songs")
+            }
+        self._track(way, list(trained.model.loss))
 
     def _track(self, way: str, losses: list[float]) -> None:
         from recsys import models

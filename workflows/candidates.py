@@ -27,20 +27,15 @@ class Candidates(EditionStage):
 
     def run(self) -> None:
         """Find them."""
-        from recsys import models
-        from recsys.candidates import edition_candidates
-        from recsys.matrix import TasteMatrix
-
         made = self.artefacts()
         with self.draft() as draft:
-            found = edition_candidates(
+            counts = _run.current().engine.find_candidates(
                 self.plan,
                 _run.current().home,
-                models.load(made["model"].path),
-                TasteMatrix.load(made["matrix"].path),
-                spill=draft.path,
+                matrix=made["matrix"].path,
+                model=made["model"].path,
+                out=draft.path,
             )
-            found.save(draft.path)
             draft.inputs = digests(made)
-            draft.rows = {"users": len(found.users), "candidates": len(found.songs)}
-        self.tell(f"{len(found.songs)} candidates for {len(found.users)} eligible users")
+            draft.rows = dict(counts)
+        self.tell(f"{counts['candidates']} candidates for {counts['users']} eligible users")

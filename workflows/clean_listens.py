@@ -45,8 +45,6 @@ class CleanListens(Stage):
 
     def run(self) -> None:
         """Clean the day."""
-        from recsys.listens import clean_day
-
         run = _run.current()
         inventory = run.inventory
         day = date.fromisoformat(self.day)
@@ -59,7 +57,7 @@ class CleanListens(Stage):
                 split = self.input()["log"].open()
                 source = split.path / f"date={day}"
                 draft.facts["content"] = split.facts["days"][self.day]["content"]
-            report = clean_day(
+            report = run.engine.clean_day(
                 self.settings.listens,
                 day,
                 source,

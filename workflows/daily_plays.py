@@ -30,11 +30,10 @@ class DailyPlays(Stage):
 
     def run(self) -> None:
         """Count."""
-        from recsys.plays import daily_plays
-
         clean = self.input().open()
         with self.draft() as draft:
-            draft.rows = daily_plays(clean.file("listens.parquet"), draft.path)
+            counted = _run.current().engine.daily_plays(clean.file("listens.parquet"), draft.path)
+            draft.rows = dict(counted)
             draft.inputs = {"clean_listens": clean.digest}
 
 

@@ -26,8 +26,6 @@ class EditionCatalogue(EditionStage):
 
     def run(self) -> None:
         """Join the two."""
-        from recsys.catalogue import edition_catalogue
-
         run = _run.current()
         made = self.artefacts()
         if run.catalogue_fingerprint != self.plan.catalogue_source:
@@ -37,11 +35,12 @@ class EditionCatalogue(EditionStage):
                 f"--revision {self.revision + 1}"
             )
         with self.draft() as draft:
-            draft.rows = edition_catalogue(
+            counted = run.engine.edition_catalogue(
                 made["log"].file("catalogue.parquet"),
                 run.catalogue_files,
                 draft.path / "catalogue.parquet",
                 explicit=self.settings.catalogue.explicit == ALLOW,
             )
+            draft.rows = dict(counted)
             draft.inputs = digests(made)
         self.tell(", ".join(f"{n} {what}" for what, n in draft.rows.items()))

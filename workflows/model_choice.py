@@ -24,14 +24,14 @@ class ModelChoice(EditionStage):
         """Judge."""
         from recsys.choice import choose, qualities
         from recsys.unseen_week import evidence_of
-        from recsys.volume import check_volume, weekly_volumes
+        from recsys.volume import check_volume
 
         home, plan, gates = _run.current().home, self.plan, self.settings.gates
         made = self.input().open()
         evaluation = json.loads(made.file("evaluation.json").read_text(encoding="utf-8"))
         with self.draft() as draft:
             plays = {day: Artefact.open(home.plays(day)).file("plays.parquet") for day in plan.days}
-            volumes = weekly_volumes(plays, plan.cutoff, draft.path)
+            volumes = _run.current().engine.weekly_volumes(plays, plan.cutoff, draft.path)
             choice = choose(
                 evidence_of(evaluation),
                 gates,

@@ -29,28 +29,20 @@ class ModelEvaluation(EditionStage):
 
     def run(self) -> None:
         """Score every model that could ship or could be gone on from, and the baselines."""
-        from recsys import unseen_week
-        from recsys.plan import pinned_models
+        from recsys.unseen_week import means_of
 
-        home = _run.current().home
         made = self.artefacts()
-        plan = self.plan
-        pinned = pinned_models(home, plan)
         with self.draft() as draft:
-            unseen = unseen_week.open_unseen_week(
-                plan,
-                home,
+            evaluation = _run.current().engine.evaluate(
+                self.plan,
+                _run.current().home,
                 self.settings,
                 base=made["base"],
                 catalogue=made["catalogue"],
-                scored=pinned.values(),
-                spill=draft.path,
-            )
-            evaluation = unseen_week.evaluate_week(
-                unseen, week=plan.week, pinned=pinned, settings=self.settings, out=draft.path
+                out=draft.path,
             )
             artefact.write_json(draft.path / "evaluation.json", evaluation)
-            metrics = unseen_week.means_of(evaluation)
+            metrics = means_of(evaluation)
             draft.inputs = digests(made)
             draft.facts = {"metrics": metrics, "listeners": evaluation["listeners"]}
         self.tell(

@@ -34,14 +34,12 @@ class PlaylistGate(EditionStage):
 
     def run(self) -> None:
         """Check; a refusal completes nothing and is refused again."""
-        from recsys.verification import check_edition, check_edition_shares
-
         made = self.artefacts()
-        home = _run.current().home
-        invariants = check_edition(home, self.edition, self.settings.playlists)
         with self.draft() as draft:
-            shares = check_edition_shares(home, self.edition, self.settings, draft.path)
-            verdict = self.sign_off(invariants.also(shares))
+            checked = _run.current().engine.check_edition(
+                _run.current().home, self.edition, self.settings, draft.path
+            )
+            verdict = self.sign_off(checked)
             artefact.write_json(draft.path / "verdict.json", verdict.to_dict())
             draft.inputs = digests(made)
             draft.facts = {"checks": len(verdict.checks), **verdict.facts}

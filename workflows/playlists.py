@@ -29,20 +29,15 @@ class Playlists(EditionStage):
 
     def run(self) -> None:
         """Make them."""
-        from recsys import models
-        from recsys.candidates import Candidates as Found
-        from recsys.matrix import TasteMatrix
-        from recsys.playlists.making import edition_playlists
-
         made = self.artefacts()
         with self.draft() as draft:
-            facts = edition_playlists(
+            facts = _run.current().engine.make_playlists(
                 self.plan,
                 _run.current().home,
-                models.load(made["model"].path),
-                TasteMatrix.load(made["matrix"].path),
-                Found.load(made["candidates"].path),
-                settings=self.settings.playlists,
+                self.settings.playlists,
+                matrix=made["matrix"].path,
+                model=made["model"].path,
+                candidates=made["candidates"].path,
                 out=draft.path,
             )
             draft.inputs = digests(made)

@@ -57,7 +57,6 @@ class TasteState(EditionStage):
     def run(self) -> None:
         """Roll the state forward."""
         from recsys.plan import open_pinned
-        from recsys.taste import roll_taste
 
         if self.complete():  # Luigi asked when there was no plan yet to tell by
             return
@@ -74,7 +73,7 @@ class TasteState(EditionStage):
         )
         days = self.plan.days_between(previous[1] if previous else None, self.cutoff)
         with self.draft() as draft:
-            pairs = roll_taste(
+            pairs = _run.current().engine.roll_taste(
                 previous,
                 [Artefact.open(home.plays(day)).file("plays.parquet") for day in days],
                 self.cutoff,

@@ -37,7 +37,6 @@ class TrackCatalogue(EditionStage):
 
     def run(self) -> None:
         """Roll the catalogue forward."""
-        from recsys.catalogue import roll_catalogue
         from recsys.plan import open_pinned
 
         if self.complete():  # Luigi asked when there was no plan yet to tell by
@@ -54,11 +53,12 @@ class TrackCatalogue(EditionStage):
                 before = found
         days = plan.days_between(begin, plan.cutoff)
         with self.draft() as draft:
-            draft.rows = roll_catalogue(
+            counted = _run.current().engine.roll_catalogue(
                 before.file("catalogue.parquet") if before else None,
                 [Artefact.open(home.plays(day)).file("tracks.parquet") for day in days],
                 draft.path / "catalogue.parquet",
             )
+            draft.rows = dict(counted)
             draft.inputs = {
                 "days": plan.days_digest(plan.cutoff),
                 "before": before.digest if before else None,

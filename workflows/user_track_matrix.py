@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import luigi
 
+from workflows import _run
 from workflows._stage import ONE_AT_A_TIME, EditionStage, digests
 from workflows.edition_catalogue import EditionCatalogue
 from workflows.edition_plan import EditionPlan
@@ -28,21 +29,18 @@ class UserTrackMatrix(EditionStage):
 
     def run(self) -> None:
         """Build it."""
-        from recsys.matrix import build_matrix
-
         made = self.artefacts()
         plan = self.plan
         with self.draft() as draft:
-            matrix = build_matrix(
+            counted = _run.current().engine.build_matrix(
                 made["taste"].file("taste.parquet"),
                 made["catalogue"].file("catalogue.parquet"),
                 cutoff=plan.cutoff,
                 active_days=self.settings.edition.active_days,
                 weights=self.settings.listens,
                 forgotten=plan.forgotten,
-                spill=draft.path,
+                out=draft.path,
             )
-            matrix.save(draft.path)
             draft.inputs = digests(made)
-            draft.rows = matrix.rows
+            draft.rows = dict(counted)
         self.tell(", ".join(f"{n} {name}" for name, n in draft.rows.items()))

@@ -41,7 +41,7 @@ def explain(options: argparse.Namespace) -> int:
         # What readers do not see is explained as it was made.
         shown = _shown(store, options.user, options.edition) if readable else None
         blocked = store.blocks() if readable else frozenset[str]()
-    edition = open_edition(home, folder)
+    edition = open_edition(home, folder, options.user)
     if forgotten:
         raise NoSuchUserError(f"Edition {edition.week} has no playlist for this listener.")
     listener = Listener(edition, options.user, shown=shown, blocked=blocked)

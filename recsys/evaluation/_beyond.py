@@ -37,6 +37,7 @@ class BeyondAccuracy:
         *,
         popular: Ranking,
         previous: csr_matrix | None = None,
+        holders: int | None = None,
     ) -> None:
         """Make ready what all lists share.
 
@@ -45,12 +46,14 @@ class BeyondAccuracy:
             users: rows of ``base``, one per list.
             popular: popularity's lists of these users.
             previous: ``[users, songs]``, the songs of each user's playlist in an earlier edition.
+            holders: how many listeners hold to a song, where ``base`` has some of them only.
         """
         self._users, self._songs = len(users), len(base.songs)
         self._known = known_songs(base)
         listeners = base.songs["listeners"].to_numpy()
-        holders = max(np.count_nonzero(np.diff(base.strength.indptr)), 1)
-        self._information = -np.log2(np.maximum(listeners, 1) / holders)
+        here = int(np.count_nonzero(np.diff(base.strength.indptr)))
+        of = max(here if holders is None else holders, 1)
+        self._information = -np.log2(np.maximum(listeners, 1) / of)
         artists = _artists(base)
         self._artists = index_arrays(artists)
         self._heard_artists = _sorted(base.excluded[users].astype(np.int32) @ artists)

@@ -130,6 +130,7 @@ def compare(
     pairs: Sequence[tuple[str, str]],
     seed: int,
     previous: csr_matrix | None = None,
+    holders: int | None = None,
     k: int = CUTOFF,
 ) -> Comparison:
     """Measure rankings of the same listeners on the same truth.
@@ -141,6 +142,7 @@ def compare(
         pairs: which is held against which, where both are there.
         seed: of the intervals.
         previous: ``[users, songs]``, what each user got in an earlier edition.
+        holders: how many listeners hold to a song, where ``base`` has some of them only.
         k: the length of the lists.
     """
     if not len(heard.users):
@@ -161,7 +163,9 @@ def compare(
         if one in scored and other in scored
     }
     sure = _intervals(scored | differences, seed)
-    lists = BeyondAccuracy(base, heard.users, popular=rankings[POPULARITY], previous=previous)
+    lists = BeyondAccuracy(
+        base, heard.users, popular=rankings[POPULARITY], previous=previous, holders=holders
+    )
     beyond = {name: lists.by_listener(ranking) for name, ranking in rankings.items()}
     return Comparison(
         k=k,

@@ -77,12 +77,13 @@ class MadeEdition:
         return popular_songs(self.matrix.songs)
 
 
-def open_edition(home: Home, folder: Path) -> MadeEdition:
+def open_edition(home: Home, folder: Path, listener: str | None = None) -> MadeEdition:
     """Read an edition back.
 
     Args:
         home: the home that the edition is in.
         folder: the edition's folder.
+        listener: the one it is asked about; of an edition that Spark made no other is then read.
 
     Raises:
         ArtefactError: an artefact that explains the playlists is not there, or is not the one that
@@ -97,15 +98,15 @@ def open_edition(home: Home, folder: Path) -> MadeEdition:
             f"{why}. Explain another one."
         )
     plan = Plan.load(folder / "plan")
-    matrix = TasteMatrix.load(Artefact.open(folder / "matrix").path)
+    matrix = TasteMatrix.load(Artefact.open(folder / "matrix").path, listener)
     rules = _rules(plan)
     older = older_tracks(plan, home, rules)
     return MadeEdition(
         week=plan.week,
         revision=int(plan.document["revision"]),
         matrix=matrix,
-        model=models.load(Artefact.open(folder / "als_model").path),
-        candidates=Candidates.load(Artefact.open(folder / "candidates").path),
+        model=models.load(Artefact.open(folder / "als_model").path).with_users_of(matrix),
+        candidates=Candidates.load(Artefact.open(folder / "candidates").path, matrix),
         playlists=Artefact.open(folder / "playlists").file("playlists.parquet"),
         cooling=_cooling(plan, home),
         taste=_taste(plan, home),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -91,13 +91,15 @@ class Judge:
         self._scratch = scratch
         self._names = _log_names(settings.columns)
         self._said: Mapping[str, str] = self._names
-        self._found: set[str] = set()
+        #: The log's own column names, as far as they were looked for.
+        self.found: set[str] = set()
         self.sources: list[dict[str, Any]] = []
 
-    def judged(self, files: Sequence[LogFile]) -> Iterator[str]:
+    def judged(self, files: Sequence[LogFile], *, whole: bool = True) -> Iterator[str]:
         """Yield SQL of judged rows (`JUDGED`), block after block: run each before the next.
 
-        `sources` holds each file's name, bytes, sha256 and rows once it has been read.
+        `sources` holds each file's name, bytes, sha256 and rows once it has been read. Where
+        ``files`` are not the ``whole``, mapped columns are left to :func:`check_names`.
 
         Raises:
             BadLogError: a file cannot be read as a whole, has changed since it was listed, or
@@ -108,7 +110,8 @@ class Judge:
             self._look_for_names(block)
             yield self._sql(block)
             self._database.unregister("block")
-        self._check_names()
+        if whole:
+            check_names(self._settings, self.found)
 
     def _blocks(self, files: Sequence[LogFile]) -> Iterator[Block]:
         reader_of = READERS[self._settings.format]
@@ -131,18 +134,8 @@ class Judge:
             )
 
     def _look_for_names(self, block: Block) -> None:
-        if not self._found.issuperset(self._settings.columns):
-            self._found |= {name for (name,) in self._database.execute(block.columns).fetchall()}
-
-    def _check_names(self) -> None:
-        absent = sorted(set(self._settings.columns) - self._found)
-        if absent and self._found:
-            known = sorted(self._found)
-            shown = ", ".join(known[:_NAMES_SHOWN]) + (", ..." if known[_NAMES_SHOWN:] else "")
-            raise BadLogError(
-                f"[listens] columns maps {', '.join(map(repr, absent))}, which no file read "
-                f"here has. Columns found: {shown}."
-            )
+        if not self.found.issuperset(self._settings.columns):
+            self.found |= {name for (name,) in self._database.execute(block.columns).fetchall()}
 
     def _sql(self, block: Block) -> str:
         kinds = block.kinds
@@ -246,6 +239,22 @@ _KEPT: Final = {
     c.ARTIST_IDS: f"CASE WHEN len({c.ARTIST_IDS}) > 0 THEN {c.ARTIST_IDS} END",
     c.DURATION_MS: f"nullif({c.DURATION_MS}, 0)",
 }
+
+
+def check_names(settings: ListensSettings, found: Collection[str]) -> None:
+    """See that the columns that are mapped were found.
+
+    Raises:
+        BadLogError: one is in no file.
+    """
+    absent = sorted(set(settings.columns) - set(found))
+    if absent and found:
+        known = sorted(found)
+        shown = ", ".join(known[:_NAMES_SHOWN]) + (", ..." if known[_NAMES_SHOWN:] else "")
+        raise BadLogError(
+            f"[listens] columns maps {', '.join(map(repr, absent))}, which no file read "
+            f"here has. Columns found: {shown}."
+        )
 
 
 def _log_names(mapped: Mapping[str, str]) -> dict[str, str]:

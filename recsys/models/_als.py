@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -78,21 +79,34 @@ class ALSModel:
 
     def rotated(self) -> RotatedItems:
         """The item factors, made ready for folding in users and for giving reasons."""
+        return self._rotated
+
+    @cached_property
+    def _rotated(self) -> RotatedItems:
         return rotate(self.item_factors, Objective.of(self.settings))
+
+    def folded(self, matrix: TasteMatrix) -> ALSModel:
+        """The same item factors with the users of a matrix of the same songs, folded in exactly."""
+        model = replace(
+            self,
+            user_factors=fold_in(self._rotated, self.confidences(matrix.strength)),
+            user_ids=strings(matrix.users, c.USER_ID),
+        )
+        model.__dict__["_rotated"] = self._rotated  # of the same items: made once for all slices
+        return model
 
     def refolded(self, matrix: TasteMatrix) -> ALSModel:
         """The same item factors under the songs of another matrix, its users folded in exactly.
 
         Songs that the model does not know have zero factors: they are never ranked.
         """
-        items = aligned(self.item_factors, self.song_keys, strings(matrix.songs, c.SONG_KEY))
-        model = replace(
-            self, item_factors=items, song_keys=strings(matrix.songs, c.SONG_KEY),
-            user_ids=strings(matrix.users, c.USER_ID),
-        )  # fmt: skip
-        return replace(
-            model, user_factors=fold_in(model.rotated(), model.confidences(matrix.strength))
-        )
+        songs = strings(matrix.songs, c.SONG_KEY)
+        items = aligned(self.item_factors, self.song_keys, songs)
+        return replace(self, item_factors=items, song_keys=songs).folded(matrix)
+
+    def with_users_of(self, matrix: TasteMatrix) -> ALSModel:
+        """The model itself where it holds its users, else those of the matrix it was trained on."""
+        return self if len(self.user_ids) else self.folded(matrix)
 
 
 def train(
@@ -105,10 +119,11 @@ def train(
 ) -> ALSModel:
     """Train a model: cold from random item factors, or going on from ``parent``.
 
-    With a parent, factors are carried over by song key and user id, ``settings.warm_iterations``
-    are run, and songs and users that the parent did not know begin at zero: the first sweep over
-    the users solves the new users, the one over the songs that follows solves the new songs. The
-    same input and seed give the same bytes for any number of threads.
+    With a parent, factors are carried over by song key and user id (a parent that holds no users
+    has those of ``matrix`` folded in), ``settings.warm_iterations`` are run, and songs and users
+    that the parent did not know begin at zero: the first sweep over the users solves the new users,
+    the one over the songs that follows solves the new songs. The same input and seed give the same
+    bytes for any number of threads.
 
     Args:
         matrix: who holds to what, and how strongly. A matrix without any strength gives a model
@@ -135,7 +150,8 @@ def train(
     if parent is not None:
         _check_parent(parent, settings)
         als.item_factors = aligned(parent.item_factors, parent.song_keys, song_keys)
-        als.user_factors = aligned(parent.user_factors, parent.user_ids, user_ids).astype(
+        knows_users = parent if len(parent.user_ids) else parent.refolded(matrix)
+        als.user_factors = aligned(knows_users.user_factors, knows_users.user_ids, user_ids).astype(
             np.float32
         )
     losses: list[float] = []

@@ -58,8 +58,8 @@ def check_factors(
     and the verdict is *unproven*.
 
     Args:
-        model: trained on ``matrix``.
-        matrix: who holds to what.
+        model: with the users of ``matrix``.
+        matrix: who holds to what; some listeners of it will do, with all songs.
         gates: what is allowed.
         parent: last week's model, if there is one.
         challenger: trained cold one week back, if there is one: what a model without a parent is
@@ -85,8 +85,9 @@ def check_factors(
         [
             *_norms("item", model.item_factors),
             *_norms("user", model.user_factors),
-            _loss(model.loss),
-        ]
+            *([_loss(model.loss)] if model.loss else []),
+        ],
+        {} if model.loss else {"loss_not_rising": "what trained the model tells no losses"},
     )
     beside = _BESIDE if parent else (*_BESIDE, _CHALLENGER)
     if alone.final:

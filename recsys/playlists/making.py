@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recsys._tables import ROW_GROUP
@@ -19,7 +21,7 @@ from recsys.home import Home
 from recsys.matrix import TasteMatrix
 from recsys.models import ALSModel
 from recsys.plan import Plan, cooling_playlists
-from recsys.playlists._rules import RULES, make_lists
+from recsys.playlists._rules import RULES, Artists, make_lists
 from recsys.playlists._table import artist_codes, default_list, playlist_table, popular_songs
 from recsys.publishing import edition_digest
 from recsys.reasons import reasons
@@ -29,6 +31,162 @@ from recsys.weeks import Week
 
 #: Room for the ids or names of a million tracks: with dictionaries, publishing hashes each once.
 _DICTIONARY_BYTES: Final = 2**25
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """What all playlists of an edition are made by, whoever they are for; from :func:`recipe_of`.
+
+    Attributes:
+        week: the edition.
+        settings: the rules.
+        popular: int32, the songs that may fill a list up, best first.
+        popularity: float64 ``[songs]``.
+        artists: the credited artists of each song.
+        barred: bool ``[songs]``: blocked or unavailable.
+        new: bool ``[songs]``: what ``freshness`` favours; None for nothing.
+    """
+
+    week: Week
+    settings: PlaylistsSettings
+    popular: npt.NDArray[np.int32]
+    popularity: npt.NDArray[np.float64]
+    artists: Artists
+    barred: npt.NDArray[np.bool_]
+    new: npt.NDArray[np.bool_] | None
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """The arguments that :func:`make_lists` and :func:`default_list` have in common."""
+        names = ("popular", "popularity", "artists", "barred", "settings")
+        return {name: getattr(self, name) for name in names}
+
+
+def recipe_of(
+    matrix: TasteMatrix,
+    *,
+    blocked: Collection[str],
+    week: Week,
+    settings: PlaylistsSettings,
+    older: Sequence[Path] | None = None,
+    spill: Path,
+) -> Recipe:
+    """Look at the songs once, for all listeners.
+
+    Args:
+        matrix: its songs and tracks; of whom it is plays no part.
+        blocked: tracks that nobody may get.
+        week: the edition.
+        settings: the rules.
+        older: from :func:`recsys.fresh.older_tracks`, what is too old to be favoured as fresh.
+        spill: a folder for what does not fit into memory.
+    """
+    return Recipe(
+        week=week,
+        settings=settings,
+        popular=popular_songs(matrix.songs),
+        popularity=matrix.songs["popularity"].to_numpy(),
+        artists=artist_codes(matrix.songs),
+        barred=barred_songs(matrix, blocked),
+        new=None if older is None else new_songs(matrix, older, spill=spill),
+    )
+
+
+@dataclass(frozen=True)
+class Made:
+    """Playlists of some listeners, and how they came out.
+
+    Attributes:
+        playlists: of :data:`recsys.schemas.PLAYLISTS`.
+        refused: users without one, with the reason.
+        counts: ``eligible``, ``refused``, and how many there are of each kind and with each rule
+            that gave way.
+    """
+
+    playlists: pa.Table
+    refused: pa.Table
+    counts: Counter[str]
+
+
+def make_slice(
+    recipe: Recipe,
+    matrix: TasteMatrix,
+    model: ALSModel,
+    candidates: Candidates,
+    *,
+    cooling: Sequence[Path],
+    spill: Path,
+) -> Made:
+    """Make the playlists of the listeners of a matrix, or of a slice of it.
+
+    Args:
+        recipe: of the edition.
+        matrix: who holds to what.
+        model: the model that scored the candidates; it gives the reasons.
+        candidates: of every eligible user of ``matrix``.
+        cooling: playlists of earlier editions, not to be repeated.
+        spill: a folder for what does not fit into memory.
+    """
+    ordered = rerank(
+        candidates,
+        matrix,
+        model.item_factors,
+        artists=recipe.artists,
+        new=recipe.new,
+        settings=recipe.settings,
+    )
+    lists = make_lists(
+        ordered,
+        excluded=matrix.excluded[candidates.users],
+        cooling=cooling_songs(matrix, candidates.users, cooling, spill=spill),
+        **recipe.rules,
+    )
+    both, of_lists, of_spares = lists.with_spares()
+    because = reasons(model, matrix, both)
+    table, refused = playlist_table(
+        lists, matrix, because[of_lists], because[of_spares], recipe.week
+    )
+    counts = Counter(table["kind"].to_pylist())
+    for name, bit in RULES.items():
+        counts[name] = int(np.count_nonzero(lists.relaxed & bit))
+    counts.update(eligible=len(candidates.users), refused=len(refused))
+    return Made(table, refused, counts)
+
+
+def write_playlists(rows: pa.Table, path: Path) -> None:
+    """Write playlists so that stores read them fast."""
+    pq.write_table(
+        rows,
+        path,
+        compression="zstd",
+        row_group_size=ROW_GROUP,
+        dictionary_pagesize_limit=_DICTIONARY_BYTES,
+    )
+
+
+def finish_playlists(
+    recipe: Recipe, matrix: TasteMatrix, counts: Counter[str], out: Path
+) -> dict[str, Any]:
+    """Write the default playlist beside everyone's, and say what was made.
+
+    Args:
+        recipe: of the edition.
+        matrix: its songs and tracks.
+        counts: of all slices together.
+        out: the folder with ``playlists.parquet``, a file or its parts.
+
+    Returns:
+        The store's digest of the edition, and how many playlists there are of each kind, how many
+        users are eligible and refused, and in how many playlists each rule gave way.
+    """
+    write_playlists(default_list(matrix, week=recipe.week, **recipe.rules), out / "default.parquet")
+    return {
+        "digest": edition_digest(out),
+        "eligible": counts["eligible"],
+        "kinds": {kind: counts[kind] for kind in ("personal", "blended", "popular")},
+        "refused": counts["refused"],
+        "relaxed": {name: counts[name] for name in RULES},
+    }
 
 
 def make_playlists(
@@ -60,52 +218,15 @@ def make_playlists(
         out: the folder to write into.
 
     Returns:
-        The store's digest of the edition, and how many playlists there are of each kind, how many
-        users are eligible and refused, and in how many playlists each rule gave way.
+        What :func:`finish_playlists` says.
     """
-    artists = artist_codes(matrix.songs)
-    common: dict[str, Any] = {
-        "popular": popular_songs(matrix.songs),
-        "popularity": matrix.songs["popularity"].to_numpy(),
-        "artists": artists,
-        "barred": barred_songs(matrix, blocked),
-        "settings": settings,
-    }
-    ordered = rerank(
-        candidates,
-        matrix,
-        model.item_factors,
-        artists=artists,
-        new=None if older is None else new_songs(matrix, older, spill=out),
-        settings=settings,
+    recipe = recipe_of(
+        matrix, blocked=blocked, week=week, settings=settings, older=older, spill=out
     )
-    lists = make_lists(
-        ordered,
-        excluded=matrix.excluded[candidates.users],
-        cooling=cooling_songs(matrix, candidates.users, cooling, spill=out),
-        **common,
-    )
-    both, of_lists, of_spares = lists.with_spares()
-    because = reasons(model, matrix, both)
-    table, refused = playlist_table(lists, matrix, because[of_lists], because[of_spares], week)
-    default = default_list(matrix, week=week, **common)
-    for name, rows in (("playlists", table), ("refused", refused), ("default", default)):
-        pq.write_table(
-            rows,
-            out / f"{name}.parquet",
-            compression="zstd",
-            row_group_size=ROW_GROUP,
-            dictionary_pagesize_limit=_DICTIONARY_BYTES,
-        )
-    return {
-        "digest": edition_digest(out),
-        "eligible": len(candidates.users),
-        "kinds": _kinds(table),
-        "refused": len(refused),
-        "relaxed": {
-            name: int(np.count_nonzero(lists.relaxed & bit)) for name, bit in RULES.items()
-        },
-    }
+    made = make_slice(recipe, matrix, model, candidates, cooling=cooling, spill=out)
+    write_playlists(made.playlists, out / "playlists.parquet")
+    write_playlists(made.refused, out / "refused.parquet")
+    return finish_playlists(recipe, matrix, made.counts, out)
 
 
 def edition_playlists(
@@ -130,9 +251,3 @@ def edition_playlists(
         older=older_tracks(plan, home, settings),
         out=out,
     )
-
-
-def _kinds(table: pa.Table) -> dict[str, int]:
-    counted = pc.value_counts(table["kind"]).to_pylist()
-    found = {one["values"]: one["counts"] for one in counted}
-    return {kind: found.get(kind, 0) for kind in ("personal", "blended", "popular")}

@@ -84,7 +84,7 @@ def _by_source(day: date, clean: Artefact) -> list[dict[str, Any]]:
     read, refused = Counter[str](), defaultdict[str, Counter[str]](Counter)
     for source in clean.facts["sources"]:
         read[source_of(source["name"])] += source["rows"]
-    if read and "quarantine.parquet" in clean.files:
+    if read and clean.parts("quarantine.parquet"):
         counted = pq.read_table(
             clean.file("quarantine.parquet"), columns=[c.ORIGIN_FILE, c.REASON]
         ).group_by([c.ORIGIN_FILE, c.REASON])

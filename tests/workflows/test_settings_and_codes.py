@@ -213,7 +213,7 @@ def test_too_little_disk_is_seen_before_the_work(
 def test_too_little_memory_is_seen_before_the_work(
     small: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(home, "_available_memory", lambda: 100 * 2**20)
+    monkeypatch.setattr(home, "available_memory", lambda: 100 * 2**20)
     with pytest.raises(ResourceError, match="Only 100 MiB of memory") as refused:
         WeeklyPlaylists(week=WEEK).complete()
     assert refused.value.exit_code == 60

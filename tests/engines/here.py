@@ -1,0 +1,20 @@
+"""Whether Spark can be tested here."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from recsys.errors import RecsysError
+from recsys.spark import SparkEngine
+
+
+def need_spark(engine: SparkEngine) -> None:
+    """Where Spark cannot start: skip on a laptop, fail in CI."""
+    try:
+        engine.preflight()
+    except RecsysError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must test Spark: {error}")
+        pytest.skip(f"Spark is not tested here: {error}")
