@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from datetime import date
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import luigi
 import pytest
+
+from recsys import home
 
 #: The editions of the simulated home, oldest first.
 SIMULATED_WEEKS = ("2026-W45", "2026-W46", "2026-W47")
@@ -69,7 +72,7 @@ def tuned(simulated: Path) -> Path:
     with (simulated.parent / "simulated.lock").open("w") as lock, working_in(simulated):
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (simulated / "home" / "tuning").exists():
-            assert luigi.build([TuneModel(week=SIMULATED_WEEKS[-1])], **_LUIGI)
+            _work(simulated, TuneModel(week=SIMULATED_WEEKS[-1]))
     return simulated
 
 
@@ -85,7 +88,13 @@ def _make(folder: Path) -> None:
     (folder / "overlay.cfg").write_text(_OVERLAY.format(folder=folder), encoding="utf-8")
     with working_in(folder):
         weeks = BackfillPlaylists(first=SIMULATED_WEEKS[0], last=SIMULATED_WEEKS[-1])
-        assert luigi.build([weeks], **_LUIGI)
+        _work(folder, weeks)
+
+
+def _work(folder: Path, task: luigi.Task) -> None:
+    """Run a task and let go of the home, which a run holds until its process ends."""
+    assert luigi.build([task], **_LUIGI)
+    os.close(home._LOCKS.pop(folder / "home" / ".lock"))
 
 
 @contextlib.contextmanager

@@ -49,6 +49,9 @@ _ON_THIS_MACHINE: Final = {
     "spark.driver.bindAddress": "127.0.0.1",
 }
 _DRIVER_MEMORY: Final = "2g"
+#: The Python of the executors; it stands in the settings, and the package looks for it in the
+#: environment alone.
+_PYTHON: Final = "spark.pyspark.python"
 #: For so long a cluster may take to give the first executor.
 _PATIENCE_S: Final = 120.0
 #: And the Java process to end by itself.
@@ -68,12 +71,11 @@ _open: _Open | None = None
 def configuration(settings: SparkSettings) -> dict[str, str]:
     """Every setting that the session is opened with."""
     local = settings.master.startswith("local")
-    python = {} if "PYSPARK_PYTHON" in os.environ else {"spark.pyspark.python": sys.executable}
     return {
         **_DEFAULTS,
         **(_ON_THIS_MACHINE if local else {}),
         **({"spark.driver.memory": _DRIVER_MEMORY} if local else {}),
-        **python,
+        _PYTHON: os.environ.get("PYSPARK_PYTHON", sys.executable),
         **settings.options,
         **FIXED,
     }
@@ -148,8 +150,10 @@ def close() -> None:
 def _opened(settings: SparkSettings) -> SparkSession:
     from pyspark.sql import SparkSession
 
+    wanted = configuration(settings)
+    os.environ["PYSPARK_PYTHON"] = wanted[_PYTHON]
     builder = SparkSession.Builder().master(settings.master)
-    for key, value in configuration(settings).items():
+    for key, value in wanted.items():
         builder = builder.config(key, value)
     try:
         with warnings.catch_warnings():

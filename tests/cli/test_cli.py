@@ -69,10 +69,14 @@ def test_show_says_why_there_is_none(recsys: Call, arguments: tuple[str, ...], s
 def test_names_from_the_log_cannot_steer_the_terminal(deployment: Deployment, recsys: Call) -> None:
     shard = next((deployment.home / "store" / "editions").glob(f"{NOW}*")) / "edition.db"
     with closing(sqlite3.connect(shard)) as database, database:
-        database.execute(
-            "UPDATE track SET names = json_set(names, '$[1]', "
-            "char(27, 155, 8238) || '[2J[red]' || json_extract(names, '$[1]'))"
-        )
+        for first, lines in database.execute("SELECT first_code, names FROM track").fetchall():
+            tracks = [json.loads(line) for line in lines.split("\n")]
+            steering = [
+                json.dumps([track, f"\x1b\x9b\u202e[2J[red]{name}", artists])
+                for track, name, artists in tracks
+            ]
+            changed = ("\n".join(steering), first)
+            database.execute("UPDATE track SET names = ? WHERE first_code = ?", changed)
     code, said, _ = recsys("show", "t0m00")
     assert code == 0
     assert not re.search("[\x1b\x9b\u202e]", said)
