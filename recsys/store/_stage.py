@@ -58,6 +58,7 @@ def write_folder(
         for frames in handed:
             writer.add(frames)
             if flushed.done():  # the disk is busy from the beginning, not only at the end
+                flushed.result()
                 flushed = beside.submit(writer.flush)
         digest_read = EditionDigest(handed.week)
         finished = beside.submit(writer.finish_playlists)
@@ -79,6 +80,7 @@ def write_folder(
                 "sources": json.dumps(names.sources),
             },
         )
+        flushed.result()
         finished.result()
         named = read_names(folder)
         reading.result()
