@@ -33,10 +33,10 @@ class Staging(NamedTuple):
     digest: str
     expected: str
 
-    def register(self, editions: Sequence[Edition], handed: Handed) -> Moves:
+    def register(self, history: History, handed: Handed) -> Moves:
         """Its rows are in their place."""
         return rules.register(
-            editions,
+            history,
             self.edition,
             self.revision,
             self.digest,
@@ -91,7 +91,7 @@ class MovingStore(Store):
         if known is not None and known.present:
             if known.edition != edition or playlists_digest(batches, default) != expected:
                 raise asking.other_rows(known)
-            self._move(lambda history: rules.renumber(history.editions, digest, revision))
+            self._move(lambda history: rules.renumber(history, digest, revision))
             return known.rows
         handed = Handed(batches, default, week=week, hidden=self.tombstones())
         return self._stage(Staging(edition, revision, digest, expected), handed)
@@ -99,14 +99,12 @@ class MovingStore(Store):
     def activate(self, edition: str, digest: str, *, backfill: bool = False) -> None:
         now = datetime.now(UTC)
         self._move(
-            lambda history: rules.activate(
-                history.editions, edition, digest, backfill=backfill, now=now
-            )
+            lambda history: rules.activate(history, edition, digest, backfill=backfill, now=now)
         )
 
     def rollback(self) -> LedgerEntry:
         now = datetime.now(UTC)
-        return self._move(lambda history: rules.rollback(history.editions, now))[-1]
+        return self._move(lambda history: rules.rollback(history, now))[-1]
 
     def release(self, edition: str, revision: int, digest: str, note: str) -> LedgerEntry:
         wanted = (Action.RELEASED, edition, revision, digest)

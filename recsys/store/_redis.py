@@ -140,7 +140,7 @@ class RedisStore(MovingStore):
         def register(history: History) -> Change:
             there = next((one for one in history.editions if one.digest == digest), None)
             if there is not None and there.present:  # another publisher was faster
-                return Change(rules.renumber(history.editions, digest, staging.revision))
+                return Change(rules.renumber(history, digest, staging.revision))
             keep_alive(self._server, rows)
             if not self._ledger.is_whole(rows, handed.rows):
                 raise StoreError(
@@ -148,7 +148,7 @@ class RedisStore(MovingStore):
                     "memory and its eviction policy, and stage them again."
                 )
             kept: tuple[Command, ...] = tuple(("PERSIST", key) for key in rows.keys)
-            return Change(staging.register(history.editions, handed), {digest: rows}, kept)
+            return Change(staging.register(history, handed), {digest: rows}, kept)
 
         self._ledger.change(register)
         record = self._ledger.record(digest)

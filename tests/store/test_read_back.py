@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,9 @@ from tests.store.making import make
 
 
 @pytest.fixture(params=["", "?shards=3"])
-def store(request: pytest.FixtureRequest, sqlite_url: str) -> Store:
-    return open_store(sqlite_url + request.param)
+def store(request: pytest.FixtureRequest, sqlite_url: str) -> Iterator[Store]:
+    with open_store(sqlite_url + request.param) as opened:
+        yield opened
 
 
 def assert_refused(store: Store, directory: Path, message: str) -> None:
