@@ -256,6 +256,12 @@ _MEANINGS: Final = (
         "has no connection left. Raise max_connections, or let fewer readers connect.",
     ),
     (
+        errors.ProgramLimitExceeded,
+        "cannot find things by so long an id: a user's id, and that of a blocked track, may take "
+        "some 2,600 bytes after the server has compressed it. Nothing is changed; shorten the id, "
+        "or choose a store on SQLite or Redis.",
+    ),
+    (
         errors.OperationalError,
         "cannot be reached, or does not let this account in. Check that it runs, [store] url, "
         "PGPASSWORD and the network between.",

@@ -5,25 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+pytest.importorskip("psycopg")
 
 from recsys.errors import StoreError
 from recsys.store import open_store
 from tests.store.deployment import started
 from tests.store.making import make
-
-postgres = pytest.importorskip("tests.store.postgres")
+from tests.store.postgres import PostgresDeployment
 
 
 @pytest.fixture
-def deployment(tmp_path: Path) -> Iterator[postgres.PostgresDeployment]:
+def deployment(tmp_path: Path) -> Iterator[PostgresDeployment]:
     with started("postgresql", tmp_path) as deployed:
         yield deployed
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
 def test_the_encoding_of_the_environment_does_not_matter(
-    deployment: postgres.PostgresDeployment, monkeypatch: pytest.MonkeyPatch, encoding: str
+    deployment: PostgresDeployment, monkeypatch: pytest.MonkeyPatch, encoding: str
 ) -> None:
     monkeypatch.setenv("PGCLIENTENCODING", encoding)
     made = make("2026-W47")
@@ -35,7 +37,7 @@ def test_the_encoding_of_the_environment_does_not_matter(
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
 def test_a_database_of_another_encoding_is_refused(
-    deployment: postgres.PostgresDeployment, encoding: str
+    deployment: PostgresDeployment, encoding: str
 ) -> None:
     name = f"{deployment.schema}_{encoding.lower()}"
     with deployment.server.admin("postgres") as admin:
@@ -50,3 +52,24 @@ def test_a_database_of_another_encoding_is_refused(
                         call()
         finally:
             admin.execute(f"DROP DATABASE {name}")
+
+
+def test_an_id_that_is_too_long_to_be_found_is_refused(
+    deployment: PostgresDeployment,
+) -> None:
+    letters = np.random.default_rng(0).integers(0x4E00, 0x9FFF, size=5_000)
+    long = "".join(map(chr, letters.tolist()))
+    with open_store(deployment.url) as store:
+        make("2026-W46").publish(store)
+        for call in (
+            make("2026-W47", ["ada", long]).stage,
+            lambda opened: opened.forget(long),
+            lambda opened: opened.block(long),
+        ):
+            with pytest.raises(
+                StoreError, match=r"so long an id.* 2,600 bytes.*index row"
+            ) as refused:
+                call(store)
+            assert long[:10] not in f"{refused.value} {refused.value.__cause__}"
+        assert [edition.edition for edition in store.editions()] == ["2026-W46"]
+        assert (store.tombstones(), store.blocks()) == (frozenset(), frozenset())
