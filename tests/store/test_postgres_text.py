@@ -13,7 +13,7 @@ pytest.importorskip("psycopg")
 from recsys.errors import StoreError
 from recsys.store import open_store
 from tests.store.deployment import started
-from tests.store.making import make
+from tests.store.making import Made, batch, make, make_default, playlist_row
 from tests.store.postgres import PostgresDeployment
 
 
@@ -73,3 +73,23 @@ def test_an_id_that_is_too_long_to_be_found_is_refused(
             assert long[:10] not in f"{refused.value} {refused.value.__cause__}"
         assert [edition.edition for edition in store.editions()] == ["2026-W46"]
         assert (store.tombstones(), store.blocks()) == (frozenset(), frozenset())
+
+
+def test_plain_sql_answers_with_characters_that_its_text_cannot_hold(
+    deployment: PostgresDeployment,
+) -> None:
+    row = playlist_row("2026-W47", "ada", "nul\0", spares=1)
+    row["relaxed"] = ["nul\0"]
+    row["tracks"][1] |= {"track_name": "\0", "artist_names": ["a\0", "\\u0000"], "source": "\0"}
+    row["spares"][0]["not_at"] = [1]
+    made = Made("2026-W47", 1, [batch([row])], make_default("2026-W47"))
+    query = f"SELECT {deployment.schema}.playlist('ada')"
+    with open_store(deployment.url) as store:
+        made.publish(store)
+        assert deployment.run(query) == [(store.playlist("ada").to_dict(),)]
+        store.block("nul\0/ada/2")
+        shown = store.playlist("ada")
+        assert [track.track_id for track in shown.tracks] == [
+            f"nul\0/ada/{name}" for name in ("1", "spare 1", "3")
+        ]
+        assert deployment.run(query) == [(shown.to_dict(),)]
