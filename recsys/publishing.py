@@ -89,8 +89,13 @@ def publish(
     known = store.state(digest)
     _stage(store, str(week), revision, playlists)
     refresh_copy(store, copy)
-    lost = known is not None and known.activated_at is not None and not known.present
-    if not lost:  # else its rows are back, and what had become of it stands
+    was_lost = (
+        known is not None
+        and known.activated_at is not None
+        and not known.present
+        and revision <= known.revision
+    )
+    if not was_lost:  # else its rows are back, and what had become of it stands
         store.activate(str(week), digest, backfill=backfill)
         refresh_copy(store, copy)
     published = store.state(digest)

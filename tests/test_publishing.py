@@ -154,6 +154,16 @@ def test_a_lost_store_gets_what_was_only_staged_published(desk: Desk) -> None:
     assert desk.served() == (str(W47), 1)
 
 
+def test_a_lost_revision_that_comes_out_again_is_served(desk: Desk) -> None:
+    desk.publish(W46, salt="first")
+    desk.publish(W46, 2, salt="second")
+    desk.lose_the_store()
+    for _ in range(2):
+        published = desk.publish(W46, 3, salt="first")
+        assert (published.revision, published.served) == (3, True)
+        assert desk.served() == (str(W46), 3)
+
+
 def test_a_pruned_edition_is_not_a_lost_one(desk: Desk) -> None:
     for week in (W46, W47, W48):
         desk.publish(week)

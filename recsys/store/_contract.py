@@ -133,7 +133,8 @@ class Store(ABC):
     ) -> int:
         """Write an edition's playlists, invisible until it is activated.
 
-        Staging the same digest again writes nothing. Forgotten users are left out.
+        Staging the same digest again writes no rows; under a later revision, it counts as that one
+        from its activation on. Forgotten users are left out.
 
         Args:
             edition: the week, such as ``2026-W47``.

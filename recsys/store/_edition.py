@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -24,7 +23,7 @@ from recsys.store._files import (
     explain,
     version_of,
 )
-from recsys.store._layout import layout_of
+from recsys.store._layout import layout_of, shard_of
 from recsys.store._playlist import Playlist, Spare
 from recsys.store._value import DAMAGED, Values
 
@@ -34,11 +33,6 @@ EDITION_FILE: Final = "edition.db"
 def shard_file(number: int) -> str:
     """The name of the file that holds one shard."""
     return f"shard-{number}.db"
-
-
-def shard_of(user_id: bytes, shards: int) -> int:
-    """The shard that holds a user's playlist: CRC-32 of the UTF-8 bytes, modulo the shards."""
-    return zlib.crc32(user_id) % shards
 
 
 def open_folder(folder: Path) -> tuple[sqlite3.Connection, dict[str, str]]:

@@ -84,11 +84,31 @@ def playlists_digest(batches: Iterable[pa.RecordBatch], default: pa.RecordBatch 
     Raises:
         StoreError: no store would take these rows.
     """
+    return remaining_digest(batches, default, frozenset())
+
+
+def remaining_digest(
+    batches: Iterable[pa.RecordBatch],
+    default: pa.RecordBatch | pa.Table,
+    hidden: Set[str],
+    expected: str | None = None,
+) -> str:
+    """:func:`playlists_digest` of the rows that are left without some users.
+
+    Args:
+        batches: ``schemas.PLAYLISTS``, in user order.
+        default: the default playlist.
+        hidden: the users.
+        expected: the digest that all of ``batches`` must have, if there is one to be checked.
+
+    Raises:
+        StoreError: no store would take these rows, or they are not those of ``expected``.
+    """
     week = default_row(default).column(c.EDITION)[0].as_py()
-    handed = Handed(batches, default, week=Week.parse(week))
+    handed = Handed(batches, default, week=Week.parse(week), hidden=hidden)
     for _ in handed:
         pass
-    return handed.digest()
+    return handed.stored_digest(expected)
 
 
 class Handed:
@@ -180,15 +200,15 @@ class Handed:
         """
         return self._handed.finish(self._digest, self.rows + self.left_out)
 
-    def stored_digest(self, expected: str) -> str:
+    def stored_digest(self, expected: str | None) -> str:
         """After the last row: the digest of the rows to be stored, which is what they were checked
-        against unless some were left out.
+        against unless some were left out; None for rows that are not checked.
 
         Raises:
             StoreError: the rows handed over are not those of ``expected``.
         """
         handed = self.digest()
-        if handed != expected:
+        if expected is not None and handed != expected:
             raise StoreError(
                 f"The rows handed over for {self.week} are not those of digest {expected}, but of "
                 f"{handed}: nothing is staged. Publish the artefact as it was checked."

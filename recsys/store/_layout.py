@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 import sqlite3
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Final, Protocol
@@ -16,6 +17,11 @@ from recsys.store._version_1 import Version1
 
 #: Tracks in a row of format 4.
 TRACKS_IN_ROW: Final = 16
+
+
+def shard_of(user_id: bytes, shards: int) -> int:
+    """The shard that holds a user's playlist: CRC-32 of the UTF-8 bytes, modulo the shards."""
+    return zlib.crc32(user_id) % shards
 
 
 def bundles(connection: sqlite3.Connection, shard: int) -> Iterator[bytes]:
@@ -35,11 +41,14 @@ def bundled(connection: sqlite3.Connection, shards: int) -> Iterator[tuple[bytes
     """All users and packed playlists in the shards of formats 3 and 4, in user order.
 
     Raises:
-        ValueError: see :func:`bundles`.
+        ValueError: a user lies in another shard than readers look in; also see :func:`bundles`.
     """
 
     def of(shard: int) -> Iterator[tuple[bytes, bytes]]:
-        return chain.from_iterable(map(pairs, bundles(connection, shard)))
+        for user, value in chain.from_iterable(map(pairs, bundles(connection, shard))):
+            if shards > 1 and shard_of(user, shards) != shard:
+                raise ValueError("a playlist lies in another shard than readers look in")
+            yield user, value
 
     return heapq.merge(*map(of, range(shards)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -33,10 +33,10 @@ class Staging(NamedTuple):
     digest: str
     expected: str
 
-    def register(self, editions: Sequence[Edition], handed: Handed) -> Moves:
+    def register(self, history: History, handed: Handed) -> Moves:
         """Its rows are in their place."""
         return rules.register(
-            editions,
+            history,
             self.edition,
             self.revision,
             self.digest,
@@ -81,32 +81,31 @@ class MovingStore(Store):
         *,
         remaining: str | None = None,
     ) -> int:
-        from recsys.store._handed import Handed, playlists_digest
+        from recsys.store._handed import Handed
 
         self._check_open()
         week = asking.check_staged(edition, revision)
         self._prepare()
-        expected = remaining or digest
-        known = self.state(digest)
+        known, hidden = self.state(digest), self.tombstones()
         if known is not None and known.present:
-            if known.edition != edition or playlists_digest(batches, default) != expected:
+            if known.edition != edition or not self._holds(
+                known, batches, default, hidden, remaining
+            ):
                 raise asking.other_rows(known)
-            self._move(lambda history: rules.renumber(history.editions, digest, revision))
+            self._move(lambda history: rules.renumber(history, digest, revision))
             return known.rows
-        handed = Handed(batches, default, week=week, hidden=self.tombstones())
-        return self._stage(Staging(edition, revision, digest, expected), handed)
+        handed = Handed(batches, default, week=week, hidden=hidden)
+        return self._stage(Staging(edition, revision, digest, remaining or digest), handed)
 
     def activate(self, edition: str, digest: str, *, backfill: bool = False) -> None:
         now = datetime.now(UTC)
         self._move(
-            lambda history: rules.activate(
-                history.editions, edition, digest, backfill=backfill, now=now
-            )
+            lambda history: rules.activate(history, edition, digest, backfill=backfill, now=now)
         )
 
     def rollback(self) -> LedgerEntry:
         now = datetime.now(UTC)
-        return self._move(lambda history: rules.rollback(history.editions, now))[-1]
+        return self._move(lambda history: rules.rollback(history, now))[-1]
 
     def release(self, edition: str, revision: int, digest: str, note: str) -> LedgerEntry:
         wanted = (Action.RELEASED, edition, revision, digest)
@@ -159,6 +158,22 @@ class MovingStore(Store):
 
     def ledger(self) -> tuple[LedgerEntry, ...]:
         return self.history().ledger
+
+    def _holds(
+        self,
+        known: Edition,
+        batches: Iterable[pa.RecordBatch],
+        default: pa.RecordBatch | pa.Table,
+        hidden: Set[str],
+        remaining: str | None,
+    ) -> bool:
+        """Whether the rows of an edition that is present are these, but for forgotten users."""
+        from recsys.store._handed import playlists_digest, remaining_digest
+
+        if remaining is None:
+            return playlists_digest(batches, default) == known.digest
+        stored = remaining_digest(self.rows(known.digest), default, hidden)
+        return remaining_digest(batches, default, hidden, remaining) == stored
 
     def _check_open(self) -> None:
         if self._closed:

@@ -104,13 +104,13 @@ class PostgresStore(MovingStore):
         with self._server.write(load=True) as connection:
             place = load(connection, self._schema, handed, staging.expected)
             ledger.lock(connection, self._schema)
-            editions = ledger.editions_in(connection, self._schema)
-            if any(one.digest == digest and one.present for one in editions):
-                moves = rules.renumber(editions, digest, staging.revision)
+            history = ledger.history_in(connection, self._schema)
+            if any(one.digest == digest and one.present for one in history.editions):
+                moves = rules.renumber(history, digest, staging.revision)
                 ledger.write_moves(connection, self._schema, moves)
                 ledger.drop(connection, self._schema, place)
             else:
-                moves = staging.register(editions, handed)
+                moves = staging.register(history, handed)
                 ledger.write_moves(connection, self._schema, moves)
                 ledger.move_rows(connection, self._schema, digest, place)
         return handed.rows

@@ -188,7 +188,11 @@ def write_moves(connection: Connection, schema: str, moves: Moves) -> list[Ledge
 
 
 def move_rows(connection: Connection, schema: str, digest: str, place: Place | None) -> None:
-    """Say where an edition's rows are from now on, and drop the tables they were in."""
+    """Say where an edition's rows are from now on, and drop the tables they were in.
+
+    Raises:
+        StoreError: that reads back otherwise than it was written.
+    """
     old = place_of(connection, schema, digest)
     run(
         connection,
@@ -197,6 +201,11 @@ def move_rows(connection: Connection, schema: str, digest: str, place: Place | N
         *((place.tables, *map(json.dumps, place.names)) if place else (None, None, None)),
         digest,
     )
+    if place_of(connection, schema, digest) != place:
+        raise StoreError(
+            f"What codes in the playlists of {digest[:12]} mean reads back from PostgreSQL "
+            "otherwise than it was written: nothing is changed. The server's disk may be failing."
+        )
     if old is not None:
         drop(connection, schema, old)
 

@@ -27,6 +27,7 @@ _FORM: Final = (
     "of libpq behind it, and ?schema=NAME (small letters, digits and _) for a schema other than "
     f"{DEFAULT_SCHEMA}"
 )
+_ENCODING: Final = "UTF8"
 _SECONDS_TO_ANSWER: Final = 5
 _SECONDS_OF_SILENCE: Final = 6  # the server itself gives up before
 _SECONDS_TO_WAIT: Final = 30
@@ -66,7 +67,7 @@ class Server:
             "connect_timeout": _SECONDS_TO_ANSWER,
             "application_name": "recsys",
         }
-        self._address = make_conninfo(address, **{**usual, **parts})
+        self._address = make_conninfo(address, **{**usual, **parts, "client_encoding": _ENCODING})
         self._begin()
 
     def _begin(self) -> None:
@@ -154,6 +155,14 @@ class Server:
 
     def _connect(self) -> _Patient:
         connection = _Patient.connect(self._address, autocommit=True)
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != _ENCODING:
+            connection.close()
+            raise StoreError(
+                f"{self.name} is a database whose encoding is {encoding}, which cannot hold every "
+                f"text; a store needs {_ENCODING}. Make a database for it, CREATE DATABASE … "
+                f"ENCODING '{_ENCODING}' TEMPLATE template0, and name that one in [store] url."
+            )
         connection.execute(_SETTINGS.encode())
         return connection
 
@@ -245,6 +254,12 @@ _MEANINGS: Final = (
     (
         errors.TooManyConnections,
         "has no connection left. Raise max_connections, or let fewer readers connect.",
+    ),
+    (
+        errors.ProgramLimitExceeded,
+        "cannot find things by so long an id: a user's id, and that of a blocked track, may take "
+        "some 2,600 bytes after the server has compressed it. Nothing is changed; shorten the id, "
+        "or choose a store on SQLite or Redis.",
     ),
     (
         errors.OperationalError,

@@ -36,20 +36,27 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     FROM generate_series(0, length(tracks) / 17 - 1) n
 $$;
 
+CREATE FUNCTION {schema}.parts(names json) RETURNS json[]  -- as ->, which refuses U+0000
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+    SELECT ARRAY(SELECT json_array_elements(names))
+$$;
+
 CREATE FUNCTION {schema}.named(tables text, sources json, packed bytea)
 RETURNS TABLE (place int, track text, is_blocked boolean)
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
     RETURN QUERY EXECUTE format(
         'SELECT u.place, json_build_object(
-            ''track_id'', t.names -> 0, ''track_name'', t.names -> 1,
-            ''artist_names'', t.names -> 2, ''score'', u.score, ''source'', $2 -> u.source,
-            ''because_track_id'', b.names -> 0)::text,
-            EXISTS (SELECT FROM {schema}.block k WHERE k.track_id = (t.names -> 0)::text)
+            ''track_id'', t.parts[1], ''track_name'', t.parts[2],
+            ''artist_names'', t.parts[3], ''score'', u.score, ''source'', $2[u.source + 1],
+            ''because_track_id'', b.parts[1])::text,
+            EXISTS (SELECT FROM {schema}.block k WHERE k.track_id = t.parts[1]::text)
         FROM {schema}.unpacked($1) u
-        JOIN {schema}.track_%1$s t ON t.code = u.track
-        LEFT JOIN {schema}.track_%1$s b ON b.code = u.because',
-        tables) USING packed, sources;
+        JOIN LATERAL (SELECT {schema}.parts(names) FROM {schema}.track_%1$s
+            WHERE code = u.track) t ON true
+        LEFT JOIN LATERAL (SELECT {schema}.parts(names) FROM {schema}.track_%1$s
+            WHERE code = u.because) b ON true',
+        tables) USING packed, {schema}.parts(sources);
 END
 $$;
 
@@ -67,7 +74,7 @@ LANGUAGE plpgsql STABLE AS $$
 DECLARE
     found_edition record;
     made bytea;
-    form json;
+    form json[];
     tracks int;
     spares int;
     listed record;
@@ -93,7 +100,8 @@ BEGIN
     IF made IS NULL THEN
         RETURN NULL;
     END IF;
-    form := found_edition.forms -> {schema}.little_endian(made, 0, 2)::int;
+    form := {schema}.parts(
+        ({schema}.parts(found_edition.forms))[{schema}.little_endian(made, 0, 2)::int + 1]);
     tracks := 17 * {schema}.little_endian(made, 2, 2)::int;  -- bytes
     spares := 17 * {schema}.little_endian(made, 4, 2)::int;
     FOR listed IN SELECT * FROM {schema}.named(
@@ -117,8 +125,8 @@ BEGIN
         RETURN NULL;
     END IF;
     RETURN json_build_object('edition', found_edition.edition,
-        'user_id', convert_from(listener, 'UTF8'), 'kind', form -> 0,
-        'tracks', array_to_json(shown), 'relaxed', form -> 1,
+        'user_id', convert_from(listener, 'UTF8'), 'kind', form[1],
+        'tracks', array_to_json(shown), 'relaxed', form[2],
         'valid_from', found_edition.valid_from, 'valid_until', found_edition.valid_until);
 END
 $$;

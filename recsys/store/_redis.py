@@ -140,7 +140,7 @@ class RedisStore(MovingStore):
         def register(history: History) -> Change:
             there = next((one for one in history.editions if one.digest == digest), None)
             if there is not None and there.present:  # another publisher was faster
-                return Change(rules.renumber(history.editions, digest, staging.revision))
+                return Change(rules.renumber(history, digest, staging.revision))
             keep_alive(self._server, rows)
             if not self._ledger.is_whole(rows, handed.rows):
                 raise StoreError(
@@ -148,13 +148,34 @@ class RedisStore(MovingStore):
                     "memory and its eviction policy, and stage them again."
                 )
             kept: tuple[Command, ...] = tuple(("PERSIST", key) for key in rows.keys)
-            return Change(staging.register(history.editions, handed), {digest: rows}, kept)
+            return Change(staging.register(history, handed), {digest: rows}, kept)
 
         self._ledger.change(register)
         record = self._ledger.record(digest)
-        if record is None or record.rows != rows:
+        stored = record.rows if record is not None else None
+        if stored != rows:
+            if stored is not None and stored.prefix == rows.prefix:
+                self._take_back(digest)
             discard(self._server, rows)
         return handed.rows if record is None else record.edition.rows
+
+    def _take_back(self, digest: str) -> None:
+        """Let go of rows that are entered in the ledger otherwise than they were written.
+
+        Raises:
+            StoreError: always.
+        """
+
+        def without(history: History) -> Change:
+            editions = tuple(one for one in history.editions if one.digest == digest)
+            return Change(Moves(editions), {digest: None})
+
+        self._ledger.change(without)
+        raise StoreError(
+            f"What codes in the playlists of {digest[:12]} mean reads back from "
+            f"{self._server.name} otherwise than it was written: the rows are let go of, and count "
+            "as missing. The server may be failing."
+        )
 
     def _forget(self, user_id: str) -> None:
         self._mark(self._ledger.tombstones, user_id)

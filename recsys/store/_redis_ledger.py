@@ -70,10 +70,13 @@ class Catalogue(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What is to be changed at one instant: moves, new places of rows, and other commands."""
+    """What is to be changed at one instant: moves, new places of rows, and other commands.
+
+    The rows of an edition whose place is None are let go of.
+    """
 
     moves: Moves = Moves()
-    places: Mapping[str, Rows] = {}
+    places: Mapping[str, Rows | None] = {}
     commands: tuple[Command, ...] = ()
 
 

@@ -1,7 +1,11 @@
 """The moves of an edition from staged to served and back: one set of rules for every store.
 
-A store reads its editions within a transaction, asks here what is to be changed, and writes just
+A store reads its history within a transaction, asks here what is to be changed, and writes just
 that. Nothing here touches a store.
+
+Content that is staged again under a later revision is that revision once it is activated, and not
+before: until then the ledger alone knows which revision it was staged as. The ledger also says what
+was served before: what was superseded, less what rollbacks have gone back to.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from recsys.errors import NoEditionError, StoreError
-from recsys.store._contract import Action, Edition, State
+from recsys.store._contract import Action, Edition, History, LedgerEntry, State
 
 _FEWEST_WEEKS: Final = 2
 
@@ -35,7 +39,7 @@ class Moves(NamedTuple):
 
 
 def register(
-    editions: Sequence[Edition],
+    history: History,
     edition: str,
     revision: int,
     digest: str,
@@ -45,7 +49,7 @@ def register(
     now: datetime,
 ) -> Moves:
     """Rows are in their place. Content that was staged before keeps what became of it."""
-    known = _find(editions, digest)
+    known = _find(history.editions, digest)
     if known is None:
         new = Edition(
             edition=edition,
@@ -65,30 +69,30 @@ def register(
         return Moves((new,), (_entry(Action.STAGED, new),))
     everybody = known.rows + known.left_out  # some may have been erased before they got here
     back = replace(known, rows=rows, left_out=everybody - rows, pruned=False, present=True)
-    if known.present:
-        return Moves((back,))
-    return Moves((back,), (_entry(Action.STAGED, back, "its rows are back"),))
+    entries = renumber(history, digest, revision).entries
+    if not known.present:
+        entries = (_entry(Action.STAGED, back, "its rows are back"), *entries)
+    return Moves((back,), entries)
 
 
-def renumber(editions: Sequence[Edition], digest: str, revision: int) -> Moves:
-    """A later revision has come out the same: the content now counts as that revision."""
-    known = _known(editions, digest)
+def renumber(history: History, digest: str, revision: int) -> Moves:
+    """A later revision has come out the same: the content is that revision once it is activated."""
+    known = _as_staged(history, digest)
     if revision <= known.revision:
         return Moves()
-    later = replace(known, revision=revision)
     note = f"the same rows as revision {known.revision}"
-    return Moves((later,), (_entry(Action.STAGED, later, note),))
+    return Moves(entries=(_entry(Action.STAGED, replace(known, revision=revision), note),))
 
 
 def activate(
-    editions: Sequence[Edition], edition: str, digest: str, *, backfill: bool, now: datetime
+    history: History, edition: str, digest: str, *, backfill: bool, now: datetime
 ) -> Moves:
     """Move the pointer forward, or record an older edition of a backfill.
 
     Raises:
         StoreError: see :meth:`recsys.store.Store.activate`.
     """
-    new = _known(editions, digest)
+    new, known = _as_staged(history, digest), _known(history.editions, digest)
     if new.edition != edition:
         raise StoreError(f"{digest} was staged for {new.edition}, not for {edition}.")
     if new.state is State.ROLLED_BACK:
@@ -98,12 +102,15 @@ def activate(
             "playlists would be refused again), or publish the next week."
         )
     _require_rows(new)
-    served = _served(editions)
-    if served is not None and served.digest == digest:
+    served, is_later = _served(history.editions), new.revision > known.revision
+    if served is not None and served.digest == digest and not is_later:
         return Moves()
+    _refuse_twin(history.editions, new)
+    if served is not None and served.digest == digest:
+        note = f"the same rows as revision {served.revision}"
+        return Moves((new,), (_entry(Action.ACTIVATED, new, note),))
     activated = replace(new, state=State.ACTIVATED, activated_at=new.activated_at or now)
     if served is None or new.order > served.order:
-        _refuse_twin(editions, new)
         newest = replace(activated, served=True, replaced=served.digest if served else None)
         entry = _entry(Action.ACTIVATED, newest)
         if served is None:
@@ -116,29 +123,33 @@ def activate(
             "make it with a higher --revision; to fill in an older week, run a backfill; to go "
             "back, roll back."
         )
-    if new.state is not State.STAGED:
+    if new.state is not State.STAGED and not is_later:
         return Moves()
-    _refuse_twin(editions, new)
     note = f"a backfill; {served.name} stays served"
     return Moves((activated,), (_entry(Action.ACTIVATED, activated, note),))
 
 
-def rollback(editions: Sequence[Edition], now: datetime) -> Moves:
-    """Move the pointer back to what was served before; the last entry says to what.
+def rollback(history: History, now: datetime) -> Moves:
+    """Move the pointer back to what was served before, as it was then; the last entry says to what.
 
     Raises:
         StoreError: see :meth:`recsys.store.Store.rollback`.
     """
-    served = _served(editions)
+    served, former = _served(history.editions), _served_before(history.ledger)
     if served is None:
         raise StoreError("There is nothing to roll back: no edition is served yet.")
-    if served.replaced is None:
+    if not former:
         raise StoreError(f"No edition was served before {served.name}: nothing to roll back to.")
-    before = _known(editions, served.replaced)
+    *earlier, last = former
+    before = replace(_known(history.editions, last.digest), revision=last.revision)
     _require_rows(before)
     undone = replace(served, state=State.ROLLED_BACK, served=False)
     again = replace(
-        before, state=State.ACTIVATED, served=True, activated_at=before.activated_at or now
+        before,
+        state=State.ACTIVATED,
+        served=True,
+        activated_at=before.activated_at or now,
+        replaced=earlier[-1].digest if earlier else None,
     )
     return Moves(
         (undone, again),
@@ -217,6 +228,34 @@ def _require_rows(edition: Edition) -> None:
             f"The rows of {edition.name} are missing from the store or damaged. Run its week "
             "again: they are staged anew from its artefact (an older week: BackfillPlaylists)."
         )
+
+
+def _as_staged(history: History, digest: str) -> Edition:
+    """An edition, as the latest revision that it was staged as since the pointer last came or went.
+
+    Raises:
+        StoreError: nothing is staged under this digest.
+    """
+    known = _known(history.editions, digest)
+    revision = known.revision
+    for entry in reversed(history.ledger):
+        if entry.digest != digest:
+            continue
+        if entry.action in (Action.ACTIVATED, Action.ROLLED_BACK):
+            break
+        revision = max(revision, entry.revision)
+    return replace(known, revision=revision)
+
+
+def _served_before(ledger: Sequence[LedgerEntry]) -> list[LedgerEntry]:
+    """When what was served before what is now gave way, the last one last."""
+    gave_way: list[LedgerEntry] = []
+    for entry in ledger:
+        if entry.action is Action.SUPERSEDED:
+            gave_way.append(entry)
+        elif entry.action is Action.ROLLED_BACK and gave_way:
+            gave_way.pop()
+    return gave_way
 
 
 def _served(editions: Sequence[Edition]) -> Edition | None:

@@ -137,8 +137,8 @@ class SqliteStore(MovingStore):
             ) as folder,
             self._ledger.write() as connection,
         ):  # it may take the place of one that a faster publisher has entered
-            editions = records.editions_in(connection, self._editions)
-            records.write_moves(connection, staging.register(editions, handed))
+            history = records.history_in(connection, self._editions)
+            records.write_moves(connection, staging.register(history, handed))
             records.put_folder(connection, staging.digest, folder.name, folder.size)
         self._clear()
         return handed.rows

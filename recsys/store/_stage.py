@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.errors import StoreError
-from recsys.store._edition import EDITION_FILE, shard_file, shard_of
+from recsys.store._edition import EDITION_FILE, shard_file
 from recsys.store._files import EDITION_ID, EDITION_VERSION, connect, stamp, sync
 from recsys.store._frames import Frames
 from recsys.store._handed import EditionDigest, Handed
-from recsys.store._layout import TRACKS_IN_ROW
+from recsys.store._layout import TRACKS_IN_ROW, shard_of
 from recsys.store._unpack import read_names, read_playlists
 
 _PLAYLISTS_IN_BUNDLE: Final = 12  # of 30 tracks and 5 spares: a quarter of a page
@@ -58,32 +58,32 @@ def write_folder(
         for frames in handed:
             writer.add(frames)
             if flushed.done():  # the disk is busy from the beginning, not only at the end
+                flushed.result()
                 flushed = beside.submit(writer.flush)
         digest_read = EditionDigest(handed.week)
         finished = beside.submit(writer.finish_playlists)
         reading = beside.submit(read_playlists, folder, shards, digest_read)
         stored = handed.stored_digest(expected)
         week, names = handed.week, handed.names()
-        writer.finish_tracks(
-            handed.tracks(),
-            {
-                "edition": str(week),
-                "valid_from": week.monday.isoformat(),
-                "valid_until": week.sunday.isoformat(),
-                "digest": digest,
-                "stored_digest": stored,
-                "rows": str(handed.rows),
-                "left_out": str(left_out + handed.left_out),
-                "shards": str(shards),
-                "forms": json.dumps(names.forms),
-                "sources": json.dumps(names.sources),
-            },
-        )
+        facts = {
+            "edition": str(week),
+            "valid_from": week.monday.isoformat(),
+            "valid_until": week.sunday.isoformat(),
+            "digest": digest,
+            "stored_digest": stored,
+            "rows": str(handed.rows),
+            "left_out": str(left_out + handed.left_out),
+            "shards": str(shards),
+            "forms": json.dumps(names.forms),
+            "sources": json.dumps(names.sources),
+        }
+        writer.finish_tracks(handed.tracks(), facts)
+        flushed.result()
         finished.result()
-        named = read_names(folder)
+        facts_read, *named = read_names(folder)
         reading.result()
     sync(folder)
-    if digest_read.finish(*named) != stored:
+    if facts_read != facts or digest_read.finish(handed.rows, *named) != stored:
         raise StoreError(
             f"The playlists of {week} read back from {folder} are not those that were written: "
             "nothing is staged. The disk may be failing."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -14,10 +14,10 @@ import pyarrow as pa
 
 from recsys.errors import StoreError
 from recsys.store._arrow import Unpacker
-from recsys.store._edition import attach, open_folder, shard_of
+from recsys.store._edition import attach, open_folder
 from recsys.store._frames import Frames
 from recsys.store._handed import EditionDigest, playlists_digest
-from recsys.store._layout import bundled, bundles, layout_of
+from recsys.store._layout import TRACKS_IN_ROW, bundled, bundles, layout_of, shard_of
 from recsys.store._rows import CHUNK_ROWS
 from recsys.store._value import Names
 from recsys.store._version_1 import Version1
@@ -52,14 +52,19 @@ def read_playlists(folder: Path, shards: int, digest: EditionDigest) -> None:
             digest.update(Frames.of(*zip(*part, strict=True)).data)
 
 
-def read_names(folder: Path) -> tuple[int, pa.StringArray, Names]:
-    """What a folder says of its playlists: how many, what codes of tracks and small codes mean.
+def read_names(folder: Path) -> tuple[dict[str, str], pa.StringArray, Names]:
+    """What a folder of the newest format says of its playlists.
+
+    Returns:
+        Its facts, and what codes of tracks and small codes mean.
 
     Raises:
-        StoreError: the folder is missing or damaged.
+        StoreError: the folder is missing or damaged, or has names that readers would not find.
     """
     with Unpacked.open(folder) as opened:
-        return int(opened.facts["rows"]), opened.tracks(), opened.names
+        tracks = opened.tracks()
+        opened.look_up(range(1, len(tracks) + 1, TRACKS_IN_ROW))
+        return opened.facts, tracks, opened.names
 
 
 @contextlib.contextmanager
@@ -122,6 +127,14 @@ class Unpacked:
             ValueError: codes are missing.
         """
         return pa.array(self._layout.all_tracks(self._connection), pa.string())
+
+    def look_up(self, codes: Sequence[int]) -> Sequence[str]:
+        """What lies by some codes of tracks, found as readers find it.
+
+        Raises:
+            LookupError: a code is not found.
+        """
+        return self._layout.tracks(self._connection, codes)
 
     def digest(self) -> str:
         """The digest that :meth:`rows` and :meth:`default` have, if nothing is damaged.

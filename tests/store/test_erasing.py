@@ -131,6 +131,27 @@ def test_rows_of_an_artefact_that_was_erased_can_be_staged(
     other.remove()
 
 
+def test_what_is_left_of_an_artefact_is_compared_with_what_is_stored(store: Store) -> None:
+    whole, left = make("2026-W47"), make("2026-W47", ["ada", "cleo"])
+    other, without_ada = make("2026-W47", ["ada", "cleo"], salt="E"), make("2026-W47", ["cleo"])
+    whole.publish(store)
+    store.forget("bob")
+
+    def stage(handed: Made, remaining: str) -> int:
+        rows = (handed.edition, 1, whole.digest, handed.batches, handed.default)
+        return store.stage(*rows, remaining=remaining)
+
+    for stored in (3, 2):
+        assert stage(left, left.digest) == stored
+        for wrong in (other, without_ada):
+            with pytest.raises(StoreError, match="other rows than these"):
+                stage(wrong, wrong.digest)
+        with pytest.raises(StoreError, match="not those of digest"):
+            stage(other, left.digest)
+        store.erase()
+    assert store.playlist("ada").tracks[0].track_id == "2026-W47/ada/1"
+
+
 def test_erasing_an_empty_store_does_nothing(store: Store) -> None:
     assert store.erase() == 0
     store.forget("bob")

@@ -88,6 +88,26 @@ def test_what_nobody_handed_over_is_never_staged(
     assert make("2026-W47").stage(store) == 3
 
 
+@pytest.mark.parametrize("codes", ["forms", "sources"])
+def test_codes_that_would_mean_something_else_are_never_staged(
+    store: Store, deployment: PostgresDeployment, codes: str
+) -> None:
+    made, schema = make("2026-W47"), deployment.schema
+    store.forget("bob")  # makes the store
+    deployment.run(
+        f"CREATE FUNCTION {schema}.harm() RETURNS trigger LANGUAGE plpgsql AS "
+        f'$$ BEGIN NEW.{codes} := \'[["a", []], ["b", []]]\'; RETURN NEW; END $$'
+    )
+    deployment.run(
+        f"CREATE TRIGGER harm BEFORE UPDATE ON {schema}.edition "
+        f"FOR EACH ROW EXECUTE FUNCTION {schema}.harm()"
+    )
+    with pytest.raises(StoreError, match="otherwise than it was written: nothing is changed"):
+        made.stage(store)
+    assert store.editions() == ()
+    assert deployment.leftovers() == []
+
+
 @pytest.mark.parametrize("blocked", [(), (1,), (2, 3), (1, 2, 3)])
 def test_plain_sql_answers_what_python_answers(
     store: Store, deployment: PostgresDeployment, blocked: tuple[int, ...]

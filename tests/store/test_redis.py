@@ -20,6 +20,7 @@ from redis import exceptions
 
 from recsys.errors import StoreError
 from recsys.store import Store, open_store
+from recsys.store._redis_reader import Rows
 from recsys.store._redis_server import Server
 from recsys.store._redis_stage import SECONDS_UNREGISTERED
 from tests.store.deployment import UnavailableError
@@ -112,6 +113,23 @@ def test_a_refused_staging_leaves_nothing(deployment: RedisDeployment, store: St
     with pytest.raises(StoreError, match="not those of digest"):
         store.stage("2026-W47", 1, "0" * 64, made.batches, made.default)
     assert deployment.names() == []
+
+
+def test_codes_that_would_mean_something_else_are_not_kept(
+    deployment: RedisDeployment, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make("2026-W47")
+    plain = Rows.plain
+    monkeypatch.setattr(Rows, "plain", lambda rows: plain(rows) | {"sources": ["a", "b"]})
+    for _ in range(2):
+        with pytest.raises(StoreError, match="otherwise than it was written"):
+            made.stage(store)
+        assert not any(":rows:" in key for key in deployment.names())
+        with pytest.raises(StoreError, match="are missing from the store"):
+            store.activate("2026-W47", made.digest)
+    monkeypatch.undo()
+    made.publish(store)
+    assert store.playlist("ada").tracks[0].source == "personal"
 
 
 def test_pruned_rows_are_gone_at_once(deployment: RedisDeployment, store: Store) -> None:
