@@ -87,13 +87,26 @@ def batches_of(table: Path, rows: int = 1 << 16, **options: Any) -> Iterator[pa.
 
 
 def file_list(tables: Sequence[Path]) -> str:
-    """A SQL list of the files of tables, for ``read_parquet``.
+    """A SQL list of the files of tables.
 
     >>> file_list([Path("it's.parquet")])
     "['it''s.parquet']"
     """
     files = (str(part).replace("'", "''") for table in tables for part in part_files(table))
     return "[" + ", ".join(f"'{file}'" for file in files) + "]"
+
+
+def read_parquet(tables: Sequence[Path], **options: bool) -> str:
+    """SQL of the rows of tables; ``options`` are those of DuckDB's function of that name.
+
+    A folder ``user_id=42`` above a table, as partitions of Hive are named, is no column of it.
+
+    >>> read_parquet([Path("plays.parquet")], filename=True)
+    "read_parquet(['plays.parquet'], hive_partitioning = false, filename = true)"
+    """
+    given = {"hive_partitioning": False} | options
+    said = ", ".join(f"{name} = {str(value).lower()}" for name, value in given.items())
+    return f"read_parquet({file_list(tables)}, {said})"
 
 
 def arrow(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table:

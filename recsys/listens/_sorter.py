@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import types
 
-from recsys._tables import file_list
+from recsys._tables import read_parquet
 
 #: Rows are sorted in memory up to so many bytes; more of them become a run on disk.
 RUN_BYTES: Final = 64 << 20
@@ -66,7 +66,7 @@ class Sorter:
             database.register(name, self._waiting[0])
             return
         self._spill()
-        files = f"SELECT * FROM read_parquet({file_list(self._runs)})"
+        files = f"SELECT * FROM {read_parquet(self._runs)}"
         database.execute(f"CREATE OR REPLACE VIEW {name} AS {files}")
 
     def sorted(self) -> Iterator[pa.Table]:
