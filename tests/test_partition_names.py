@@ -18,7 +18,9 @@ from recsys.taste import roll_taste
 
 DAY = date(2026, 11, 16)
 #: SQL that reads files by their paths.
-READ = re.compile(r"(?:FROM|JOIN)\s+(?:'[{/]|\{literal|(?:read_parquet|parquet_scan|read_json|read_csv)\w*\()")
+READ = re.compile(
+    r"(?:FROM|JOIN)\s+(?:'[{/]|\{literal|(?:read_parquet|parquet_scan|read_json|read_csv)\w*\()"
+)
 
 
 def write_log(folder: Path) -> ListensSettings:
