@@ -38,6 +38,7 @@ _UNREADABLE: Final = (
     EOFError,
     NotImplementedError,  # a zip's compression that nobody knows
     OSError,
+    UnicodeError,
     lzma.LZMAError,
     pa.ArrowException,
     tarfile.TarError,
@@ -102,6 +103,8 @@ def reading(file: LogFile, expected: str = "[listens] format") -> Iterator[None]
 
 def _why(error: Exception, file: LogFile) -> str:
     """What an error says; of a listener's file only in words of ours, since others name folders."""
+    if isinstance(error, UnicodeError):  # text is looked at line by line, and value by value
+        return "the name of a column, or of a file in it, is not UTF-8"
     if file.listener and not isinstance(error, DamagedFileError):
         return (isinstance(error, OSError) and error.strerror) or type(error).__name__
     return str(error) or type(error).__name__
