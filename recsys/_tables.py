@@ -18,6 +18,8 @@ from recsys.errors import ResourceError
 
 ROW_GROUP: Final = 122_880  # DuckDB's own; each is read by one thread
 _STREAM_ROWS: Final = 1 << 16
+#: Errors of the system that say that memory or disk ran out.
+RAN_OUT: Final = frozenset({errno.ENOMEM, errno.ENOSPC, errno.EDQUOT})
 
 
 @contextlib.contextmanager
@@ -44,14 +46,15 @@ def database(out: Path, memory: str | None = None) -> Iterator[duckdb.DuckDBPyCo
             ) as connection:
                 connection.execute("SET TimeZone = 'UTC'")
                 yield connection
-        except (duckdb.OutOfMemoryException, duckdb.IOException, OSError) as error:
+        except (duckdb.OutOfMemoryException, duckdb.IOException, MemoryError, OSError) as error:
             if isinstance(error, duckdb.IOException) and "No space left" not in str(error):
                 raise
-            if isinstance(error, OSError) and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if isinstance(error, OSError) and error.errno not in RAN_OUT:
                 raise
+            why = str(error).rstrip(".") or "no memory is left"
             raise ResourceError(
-                f"Memory or disk ran out while working in {out}: {error} "
-                "Free some space there and run the same command again."
+                f"Memory or disk ran out while working in {out}: {why}. "
+                "Free some of it and run the same command again."
             ) from error
 
 
