@@ -10,11 +10,12 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow.parquet as pq
 import pytest
 
 from recsys.cli import main
 from recsys.errors import BadLogError
-from recsys.listens import list_log
+from recsys.listens import CleanedDay, list_log, read_again
 from recsys.settings import ListensSettings
 
 if TYPE_CHECKING:
@@ -80,3 +81,38 @@ def test_a_listener_whose_name_is_not_utf8_is_not_told(tmp_path: Path) -> None:
     with pytest.raises(BadLogError, match="the name of a file or a folder is not UTF-8") as error:
         list_log(ListensSettings(source=str(tmp_path / "log"), format="spotify"))
     assert "jos" not in str(error.value)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize(
+    ("format_", "row", "names"),
+    [
+        (
+            "jsonl",
+            '{{"user_id": "u", "track_id": "{}", "listened_at": "2026-11-16T12:00:00Z"}}',
+            ["a.jsonl", "a.jsonl", "a.jsonl (2)", "a.jsonl"],
+        ),
+        (
+            "spotify",
+            '[{{"spotify_track_uri": "{}", "ts": "2026-11-16T12:00:00Z"}}]',
+            ["ann/endsong_1.json", "bob/endsong_1.json", "endsong_1.json"],
+        ),
+    ],
+)
+def test_rows_of_members_of_one_name_are_told_apart_and_come_back(
+    lab: Lab, format_: str, row: str, names: list[str]
+) -> None:
+    path = lab.partition() / "a.zip"
+    path.write_bytes(zip_of(*((name, "[1]") for name in names)))
+    day = lab.clean(format_, user="me")
+    files = [refused["file"].split("!")[1] for refused in day.quarantine]
+    assert len(set(files)) == len(names)
+    assert not any(listener in repr(files) for listener in ("ann", "bob"))
+    path.write_bytes(zip_of(*((name, row.format(n)) for n, name in enumerate(names))))
+    settings = lab.settings(format_, user="me")
+    then = CleanedDay(day.path, day.path.with_name("quarantine.parquet"))
+    files_now = list_log(settings).days[lab.DAY]
+    out = lab.root / "again.parquet"
+    again = read_again(settings, lab.DAY, files_now, then, [day.path], [], out)
+    assert (again.returned, again.known) == ({"unreadable": len(names)}, 0)
+    assert pq.read_metadata(out).num_rows == len(names)
