@@ -10,13 +10,19 @@ from pathlib import Path
 from typing import Any, Final
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow import types
 
 from recsys._threads import cores, machine_cores
 from recsys.errors import ResourceError
 
 ROW_GROUP: Final = 122_880  # DuckDB's own; each is read by one thread
+#: Bytes of text, beside lists, that end a row group before it has so many rows.
+ROW_GROUP_TEXT: Final = 256 << 20
 _STREAM_ROWS: Final = 1 << 16
 #: Errors of the system that say that memory or disk ran out.
 RAN_OUT: Final = frozenset({errno.ENOMEM, errno.ENOSPC, errno.EDQUOT})
@@ -147,6 +153,7 @@ class TableWriter:
         self._writer = pq.ParquetWriter(path, schema, compression="zstd", compression_level=1)
         self._waiting: list[pa.Table] = []
         self._count = 0
+        self._bytes = 0
         self.rows = 0
 
     def __enter__(self) -> TableWriter:
@@ -164,9 +171,18 @@ class TableWriter:
         table = rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows])
         self._waiting.append(table)
         self._count += len(rows)
+        self._bytes += table.nbytes
         self.rows += len(rows)
-        if self._count >= ROW_GROUP:
-            self._flush(self._count - self._count % ROW_GROUP)
+        while ready := self._ready():
+            self._flush(ready)
+
+    def _ready(self) -> int:
+        """Rows that fill row groups: 122,880 each, or fewer where their text is very long."""
+        if self._bytes < ROW_GROUP_TEXT:
+            return self._count - self._count % ROW_GROUP
+        group = pa.concat_tables(self._waiting).slice(0, ROW_GROUP)
+        enough = int(np.searchsorted(np.cumsum(_text_bytes(group)), ROW_GROUP_TEXT)) + 1
+        return enough if enough <= len(group) else ROW_GROUP * (len(group) == ROW_GROUP)
 
     def _flush(self, rows: int) -> None:
         if not rows:
@@ -175,4 +191,14 @@ class TableWriter:
         ready = table.slice(0, rows).cast(self._schema).combine_chunks()
         self._writer.write_table(ready, row_group_size=ROW_GROUP)
         self._waiting = [table.slice(rows)]
+        self._bytes = self._waiting[0].nbytes
         self._count -= rows
+
+
+def _text_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
+    """How long the text of each row is, that of lists left aside."""
+    size = np.zeros(len(table), np.int64)
+    for column in table.columns:
+        if types.is_string(column.type):
+            size += pc.fill_null(pc.binary_length(column), 0).to_numpy()
+    return size
