@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from recsys import _gate_spares
 from recsys._slices import UserRange
-from recsys._tables import file_list, part_files
+from recsys._tables import part_files, read_parquet
 from recsys.settings import PlaylistsSettings
 
 
@@ -47,23 +47,23 @@ def load(
     database.register("blocked_id", pa.table({"track_id": pa.array(blocked, pa.string())}))
     database.execute(
         f"""
-        CREATE VIEW taste AS FROM read_parquet({_users_of(taste, users)}) WHERE {users.sql};
-        CREATE VIEW catalogue AS FROM read_parquet({file_list([catalogue])});
+        CREATE VIEW taste AS FROM {_users_of(taste, users)} WHERE {users.sql};
+        CREATE VIEW catalogue AS FROM {read_parquet([catalogue])};
         CREATE VIEW stored AS {_stored(default, playlists, refused)};
         """
     )
     for statement in (_TRACKS, _LISTS, _gate_spares.SPARES):
         database.execute(statement)
     for path in cooling:
-        database.execute(_RECENT.format(files=file_list([path])))
+        database.execute(_RECENT.format(editions=read_parquet([path])))
     database.execute(_SHORT.format(length=settings.length))
     database.execute(_BROKEN.format(per_artist=settings.per_artist))
     database.execute(_gate_spares.MISFITS.format(per_artist=settings.per_artist))
 
 
 def _users_of(table: Path, users: UserRange) -> str:
-    """The files with the users; any one where there are none, for its columns."""
-    return file_list(users.files_of(table) or part_files(table)[:1])
+    """The rows of the files with the users; of any one where there are none, for its columns."""
+    return read_parquet(users.files_of(table) or part_files(table)[:1])
 
 
 def _stored(default: Path | None, playlists: Sequence[Path], refused: Sequence[Path]) -> str:
@@ -78,7 +78,7 @@ def _stored(default: Path | None, playlists: Sequence[Path], refused: Sequence[P
         parts.append(
             f"SELECT '{role}' AS role, ({rows} + file_row_number)::INTEGER AS no, "
             f"* EXCLUDE (file_row_number) "
-            f"FROM read_parquet({file_list([file])}, file_row_number = true)"
+            f"FROM {read_parquet([file], file_row_number=True)}"
         )
         rows += pq.read_metadata(file).num_rows
     return " UNION ALL BY NAME ".join(parts)
@@ -132,7 +132,7 @@ _LISTS: Final = """
 _RECENT: Final = """
     INSERT INTO recent
         WITH entry AS (
-            SELECT user_id, unnest(tracks).track_id AS track_id FROM read_parquet({files})
+            SELECT user_id, unnest(tracks).track_id AS track_id FROM {editions}
         )
         SELECT DISTINCT no, song
         FROM entry JOIN track USING (track_id)

@@ -10,14 +10,22 @@ from pathlib import Path
 from typing import Any, Final
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow import types
 
 from recsys._threads import cores, machine_cores
 from recsys.errors import ResourceError
 
 ROW_GROUP: Final = 122_880  # DuckDB's own; each is read by one thread
+#: Bytes of text, beside lists, that end a row group before it has so many rows.
+ROW_GROUP_TEXT: Final = 256 << 20
 _STREAM_ROWS: Final = 1 << 16
+#: Errors of the system that say that memory or disk ran out.
+RAN_OUT: Final = frozenset({errno.ENOMEM, errno.ENOSPC, errno.EDQUOT})
 
 
 @contextlib.contextmanager
@@ -44,14 +52,15 @@ def database(out: Path, memory: str | None = None) -> Iterator[duckdb.DuckDBPyCo
             ) as connection:
                 connection.execute("SET TimeZone = 'UTC'")
                 yield connection
-        except (duckdb.OutOfMemoryException, duckdb.IOException, OSError) as error:
+        except (duckdb.OutOfMemoryException, duckdb.IOException, MemoryError, OSError) as error:
             if isinstance(error, duckdb.IOException) and "No space left" not in str(error):
                 raise
-            if isinstance(error, OSError) and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if isinstance(error, OSError) and error.errno not in RAN_OUT:
                 raise
+            why = str(error).rstrip(".") or "no memory is left"
             raise ResourceError(
-                f"Memory or disk ran out while working in {out}: {error} "
-                "Free some space there and run the same command again."
+                f"Memory or disk ran out while working in {out}: {why}. "
+                "Free some of it and run the same command again."
             ) from error
 
 
@@ -87,13 +96,26 @@ def batches_of(table: Path, rows: int = 1 << 16, **options: Any) -> Iterator[pa.
 
 
 def file_list(tables: Sequence[Path]) -> str:
-    """A SQL list of the files of tables, for ``read_parquet``.
+    """A SQL list of the files of tables.
 
     >>> file_list([Path("it's.parquet")])
     "['it''s.parquet']"
     """
     files = (str(part).replace("'", "''") for table in tables for part in part_files(table))
     return "[" + ", ".join(f"'{file}'" for file in files) + "]"
+
+
+def read_parquet(tables: Sequence[Path], **options: bool) -> str:
+    """SQL of the rows of tables; ``options`` are those of DuckDB's function of that name.
+
+    A folder ``user_id=42`` above a table, as partitions of Hive are named, is no column of it.
+
+    >>> read_parquet([Path("plays.parquet")], filename=True)
+    "read_parquet(['plays.parquet'], hive_partitioning = false, filename = true)"
+    """
+    given = {"hive_partitioning": False} | options
+    said = ", ".join(f"{name} = {str(value).lower()}" for name, value in given.items())
+    return f"read_parquet({file_list(tables)}, {said})"
 
 
 def arrow(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
@@ -131,6 +153,7 @@ class TableWriter:
         self._writer = pq.ParquetWriter(path, schema, compression="zstd", compression_level=1)
         self._waiting: list[pa.Table] = []
         self._count = 0
+        self._bytes = 0
         self.rows = 0
 
     def __enter__(self) -> TableWriter:
@@ -148,9 +171,18 @@ class TableWriter:
         table = rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows])
         self._waiting.append(table)
         self._count += len(rows)
+        self._bytes += table.nbytes
         self.rows += len(rows)
-        if self._count >= ROW_GROUP:
-            self._flush(self._count - self._count % ROW_GROUP)
+        while ready := self._ready():
+            self._flush(ready)
+
+    def _ready(self) -> int:
+        """Rows that fill row groups: 122,880 each, or fewer where their text is very long."""
+        if self._bytes < ROW_GROUP_TEXT:
+            return self._count - self._count % ROW_GROUP
+        group = pa.concat_tables(self._waiting).slice(0, ROW_GROUP)
+        enough = int(np.searchsorted(np.cumsum(_text_bytes(group)), ROW_GROUP_TEXT)) + 1
+        return enough if enough <= len(group) else ROW_GROUP * (len(group) == ROW_GROUP)
 
     def _flush(self, rows: int) -> None:
         if not rows:
@@ -159,4 +191,14 @@ class TableWriter:
         ready = table.slice(0, rows).cast(self._schema).combine_chunks()
         self._writer.write_table(ready, row_group_size=ROW_GROUP)
         self._waiting = [table.slice(rows)]
+        self._bytes = self._waiting[0].nbytes
         self._count -= rows
+
+
+def _text_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
+    """How long the text of each row is, that of lists left aside."""
+    size = np.zeros(len(table), np.int64)
+    for column in table.columns:
+        if types.is_string(column.type):
+            size += pc.fill_null(pc.binary_length(column), 0).to_numpy()
+    return size

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recsys import schemas
-from recsys._tables import ROW_GROUP, arrow, database, file_list, rows_of
+from recsys._tables import ROW_GROUP, arrow, database, file_list, read_parquet, rows_of
 from recsys.listens import LogFile, read_catalogue
 from recsys.plays import DAILY_TRACKS
 from recsys.songs import song_keys
@@ -79,13 +79,12 @@ def roll_catalogue(previous: Path | None, days: Sequence[Path], out: Path) -> di
         sources = [f"SELECT {columns}, -1 AS age FROM nothing"]
         if previous is not None:
             sources.append(
-                f"SELECT {columns}, -1 AS age "
-                f"FROM (SELECT {_OWN} FROM read_parquet({file_list([previous])}))"
+                f"SELECT {columns}, -1 AS age FROM (SELECT {_OWN} FROM {read_parquet([previous])})"
             )
         if days:
             sources.append(
                 f"SELECT {columns}, list_position({file_list(days)}, filename) AS age "
-                f"FROM read_parquet({file_list(days)}, filename = true)"
+                f"FROM {read_parquet(days, filename=True)}"
             )
         connection.execute("CREATE VIEW told AS " + " UNION ALL ".join(sources))
         tracks = arrow(connection, _CATALOGUE.format(newest=_newest()))
@@ -145,8 +144,8 @@ def join_catalogue(told: Path, given: Path, out: Path, *, explicit: bool) -> dic
     with database(out.parent) as connection:
         connection.execute(
             f"""
-            CREATE VIEW log AS SELECT {_OWN} FROM read_parquet({file_list([told])});
-            CREATE VIEW every AS FROM read_parquet({file_list([given])});
+            CREATE VIEW log AS SELECT {_OWN} FROM {read_parquet([told])};
+            CREATE VIEW every AS FROM {read_parquet([given])};
             CREATE TABLE offer AS
                 SELECT * FROM every
                 SEMI JOIN (

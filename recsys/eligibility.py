@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.sparse import csr_matrix
 
-from recsys._tables import arrow, database, file_list
+from recsys._tables import arrow, database, read_parquet
 from recsys.matrix import TasteMatrix
 
 
@@ -63,7 +63,7 @@ def cooling_songs(
             f"""
             SELECT DISTINCT listener, song
             FROM (SELECT user_id, unnest(tracks).track_id AS track_id
-                  FROM read_parquet({file_list(editions)}))
+                  FROM {read_parquet(editions)})
             JOIN listener USING (user_id) JOIN track USING (track_id)
             ORDER BY listener, song
             """,

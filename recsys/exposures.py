@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys import columns as c
-from recsys._tables import file_list
+from recsys._tables import file_list, read_parquet
 from recsys.errors import BadLogError, MissingDataError
 
 _PARQUET: Final = (".parquet",)
@@ -79,7 +79,7 @@ def exposure_rows(files: list[Path]) -> str:
                 f'"{next(name for name in names if name in there)}"::VARCHAR AS {ours}'
                 for ours, names in _NAMES.items()
             )
-            parts.append(f"SELECT {chosen} FROM read_parquet({file_list([file])})")
+            parts.append(f"SELECT {chosen} FROM {read_parquet([file])}")
     if lines := [file for file in files if not file.name.endswith(_PARQUET)]:
         every = ", ".join(f"'{name}': 'VARCHAR'" for names in _NAMES.values() for name in names)
         chosen = ", ".join(
@@ -88,7 +88,7 @@ def exposure_rows(files: list[Path]) -> str:
         )
         parts.append(
             f"SELECT {chosen} FROM read_json({file_list(lines)}, columns = {{{every}}}, "
-            "format = 'newline_delimited', ignore_errors = true)"
+            "format = 'newline_delimited', ignore_errors = true, hive_partitioning = false)"
         )
     return f"SELECT * REPLACE ({_TIME} AS {c.SHOWN_AT}) FROM ({' UNION ALL '.join(parts)})"
 

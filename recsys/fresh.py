@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from recsys._tables import database, file_list
+from recsys._tables import database, read_parquet
 from recsys.artefact import Artefact
 from recsys.home import Home
 from recsys.matrix import TasteMatrix
@@ -57,7 +57,7 @@ def new_songs(matrix: TasteMatrix, older: Sequence[Path], *, spill: Path) -> npt
             connection.register("track", matrix.tracks)
             known = connection.execute(
                 f"""SELECT DISTINCT song FROM track
-                    SEMI JOIN read_parquet({file_list(older)}) USING (track_id)"""
+                    SEMI JOIN {read_parquet(older)} USING (track_id)"""
             ).fetchnumpy()
         new[np.asarray(known["song"])] = False
     return new

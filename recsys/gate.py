@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from recsys import _gate_scores, _gate_spares, _gate_tables
 from recsys._gate_scores import Factors
 from recsys._slices import UserRange
-from recsys._tables import database, file_list, part_files
+from recsys._tables import database, part_files, read_parquet
 from recsys.schemas import PLAYLISTS
 from recsys.settings import PlaylistsSettings
 from recsys.verdict import MOST_SAMPLES, Check, Verdict
@@ -82,7 +82,7 @@ def check_playlists(
         )
         connection.execute(
             "CREATE TABLE eligible AS SELECT DISTINCT user_id "
-            f"FROM read_parquet({file_list([eligible])}) WHERE {users.sql}"
+            f"FROM {read_parquet([eligible])} WHERE {users.sql}"
         )
         edition = {
             "edition": str(week),

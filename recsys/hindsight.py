@@ -21,7 +21,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys._tables import database, file_list, part_files
+from recsys._tables import database, part_files, read_parquet
 from recsys.artefact import Artefact
 from recsys.errors import ArtefactError, BadLogError, PlanError
 from recsys.exposures import exposure_rows
@@ -58,7 +58,7 @@ def look_back(
         connection.register(
             "forgotten", pa.table({"user_id": pa.array(sorted(plan.forgotten), pa.string())})
         )
-        connection.execute(_SONGS.format(catalogue=file_list([catalogue])))
+        connection.execute(_SONGS.format(catalogue=read_parquet([catalogue])))
         _read_exposures(connection, exposures, plan)
         carried = _settled(plan, home)
         for one in plan.past:
@@ -144,7 +144,7 @@ def _look_at(
     connection.execute(_LISTENERS.format(edition=week))
     connection.execute(
         _HEARD.format(
-            plays=file_list([_plays(plan, home, day) for day in arrivals]),
+            plays=read_parquet([_plays(plan, home, day) for day in arrivals]),
             monday=monday,
             end=end,
         )
@@ -229,7 +229,7 @@ def _discoveries(
         taste = state.file("taste.parquet")
     except ArtefactError:
         return {"reason": "the edition's taste state is no longer there"}
-    rows = _rows(connection, _DISCOVERIES.format(taste=file_list([taste])))
+    rows = _rows(connection, _DISCOVERIES.format(taste=read_parquet([taste])))
     counted = {row.pop("place"): row for row in rows}
     nothing = dict.fromkeys(("songs", "finished", "saved", "kept", "skipped"), 0)
     return {place: counted.get(place, nothing) for place in ("from_playlist", "elsewhere")}
@@ -305,7 +305,7 @@ _ROWS_USED: Final = """
 _SONGS: Final = """
     CREATE TABLE song AS
         SELECT track_id, dense_rank() OVER (ORDER BY song_key)::INTEGER AS song
-        FROM read_parquet({catalogue})
+        FROM {catalogue}
 """
 
 _LISTENERS: Final = """
@@ -331,7 +331,7 @@ _HEARD: Final = """
             SELECT no, song, listened_on < DATE '{monday}' AS before,
                 plays + part_plays + skips AS begun, plays, skips, saves + likes AS saves,
                 dislikes
-            FROM read_parquet({plays}) JOIN list USING (user_id) LEFT JOIN song USING (track_id)
+            FROM {plays} JOIN list USING (user_id) LEFT JOIN song USING (track_id)
             WHERE listened_on < DATE '{end}'
         ), week AS (
             SELECT no, song, bool_or(before AND begun > 0) AS before, bool_or(NOT before) AS active,
@@ -370,7 +370,7 @@ _DISCOVERIES: Final = f"""
         SELECT heard.*, (no, song) IN (SELECT no, song FROM slot) AS listed FROM heard
         WHERE played AND NOT before AND song IS NOT NULL
     ), known AS (
-        SELECT no, song FROM read_parquet({{taste}}) JOIN list USING (user_id)
+        SELECT no, song FROM {{taste}} JOIN list USING (user_id)
         JOIN song USING (track_id) WHERE heard
     )
     SELECT CASE WHEN listed THEN 'from_playlist' ELSE 'elsewhere' END AS place,

@@ -16,7 +16,7 @@ from scipy.sparse import csr_matrix
 
 from recsys import _slices
 from recsys._entries import entries
-from recsys._tables import arrow, database, file_list, part_files
+from recsys._tables import arrow, database, part_files, read_parquet
 from recsys.settings import ListensSettings
 
 _FIXED_POINT: Final = 2**20
@@ -136,12 +136,12 @@ def build_matrix(
         )
         connection.execute(
             f"""
-            CREATE VIEW taste AS SELECT * FROM read_parquet({file_list([taste])})
+            CREATE VIEW taste AS SELECT * FROM {read_parquet([taste])}
             ANTI JOIN forgotten USING (user_id);
             CREATE TABLE track AS
                 SELECT *, dense_rank() OVER (ORDER BY song_key) - 1 AS song,
                     row_number() OVER (ORDER BY track_id) - 1 AS code
-                FROM read_parquet({file_list([catalogue])});
+                FROM {read_parquet([catalogue])};
             CREATE TABLE listener AS
                 SELECT user_id, max(last_heard) AS last_heard,
                     row_number() OVER (ORDER BY user_id) - 1 AS code

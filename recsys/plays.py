@@ -8,7 +8,7 @@ from typing import Final
 import pyarrow as pa
 
 from recsys import columns as c
-from recsys._tables import database, file_list, write_query
+from recsys._tables import database, read_parquet, write_query
 
 #: Sorted by user, track and listening day (UTC). Counts are integers, so sums are exact.
 DAILY_PLAYS: Final = pa.schema(
@@ -43,7 +43,7 @@ _COMPLETE = """
 _PLAYS = f"""
     WITH listen AS (
         SELECT *, {_COMPLETE} AS complete, coalesce(skipped, false) AS left_early
-        FROM read_parquet({{listens}})
+        FROM {{listens}}
     ), judged AS (
         SELECT *,
             event = 'play' AND complete AND NOT left_early AS play,
@@ -68,7 +68,7 @@ _TRACKS = """
     WITH told AS (
         SELECT track_id, track_name, artist_name, album_name, artist_ids, duration_ms,
             count(*) AS times
-        FROM read_parquet({listens})
+        FROM {listens}
         GROUP BY ALL
     )
     SELECT * EXCLUDE (times) FROM told
@@ -95,7 +95,7 @@ def daily_plays(listens: Path, out: Path) -> dict[str, int]:
         Rows written, by table.
     """
     with database(out) as connection:
-        source = file_list([listens])
+        source = read_parquet([listens])
         return {
             "plays": write_query(
                 connection, _PLAYS.format(listens=source), out / "plays.parquet", DAILY_PLAYS

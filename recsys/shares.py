@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from recsys._tables import database, file_list
+from recsys._tables import database, read_parquet
 from recsys.settings import GatesSettings, PlaylistsSettings
 from recsys.verdict import ENOUGH_LISTENERS, MOST_SAMPLES, SOFT, Check, Verdict
 
@@ -51,7 +51,7 @@ def check_shares(
     tables = {"playlist": playlists, "eligible": eligible, "track": catalogue}
     with database(spill) as connection:
         for name, table in (tables | ({"earlier": previous} if previous else {})).items():
-            connection.execute(f"CREATE VIEW {name} AS FROM read_parquet({file_list([table])})")
+            connection.execute(f"CREATE VIEW {name} AS FROM {read_parquet([table])}")
         for name, query in views("unnest(tracks).track_id", "len(relaxed) > 0", previous).items():
             connection.execute(f"CREATE TABLE {name} AS {query}")
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from recsys import columns as c
 from recsys import schemas
-from recsys._tables import arrow, database, file_list, write_query
+from recsys._tables import arrow, database, read_parquet, write_query
 from recsys.plays import DAILY_PLAYS
 
 #: One listen, undecayed.
@@ -44,9 +44,7 @@ def roll_taste(
     """
     with database(out.parent) as connection:
         if days:
-            connection.execute(
-                f"CREATE VIEW day_plays AS SELECT * FROM read_parquet({file_list(days)})"
-            )
+            connection.execute(f"CREATE VIEW day_plays AS SELECT * FROM {read_parquet(days)}")
         else:
             connection.register("day_plays", DAILY_PLAYS.empty_table())
         found = arrow(connection, "SELECT DISTINCT listened_on FROM day_plays ORDER BY 1")
@@ -57,9 +55,7 @@ def roll_taste(
             connection.register("previous", schemas.TASTE.empty_table())
         else:
             path, then = previous
-            connection.execute(
-                f"CREATE VIEW previous AS SELECT * FROM read_parquet({file_list([path])})"
-            )
+            connection.execute(f"CREATE VIEW previous AS SELECT * FROM {read_parquet([path])}")
             factor = aged(then, cutoff, half_life_days)
         return write_query(connection, _roll(factor, cutoff), out, schemas.TASTE)
 

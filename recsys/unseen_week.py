@@ -29,7 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys import models
-from recsys._tables import arrow, database, file_list
+from recsys._tables import arrow, database, read_parquet
 from recsys.artefact import Artefact
 from recsys.choice import Evidence, needs_challenger
 from recsys.eligibility import cooling_songs
@@ -189,7 +189,7 @@ def plays_of(days: Sequence[Path], begin: date, end: date, spill: Path) -> pa.Ta
             connection,
             f"""SELECT user_id, track_id,
                     bool_or(plays + part_plays > 0 AND listened_on < DATE '{end}') AS played
-                FROM read_parquet({file_list(days)})
+                FROM {read_parquet(days)}
                 WHERE plays + part_plays + skips > 0
                 GROUP BY user_id, track_id
                 HAVING min(listened_on) BETWEEN DATE '{begin}' AND DATE '{end}' - 1
@@ -214,7 +214,7 @@ def recent_listeners(
         counts = arrow(
             connection,
             f"""SELECT song, count(DISTINCT user_id) AS listeners
-                FROM read_parquet({file_list([taste])})
+                FROM {read_parquet([taste])}
                 JOIN listener USING (user_id) JOIN track USING (track_id)
                 WHERE last_heard >= DATE '{cutoff - timedelta(days=RECENT_DAYS)}'
                 GROUP BY song""",

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
-from recsys._tables import database, file_list
+from recsys._tables import database, read_parquet
 from recsys.settings import GatesSettings
 from recsys.verdict import ENOUGH_LISTENERS, SOFT, Check, Verdict
 
@@ -49,7 +49,7 @@ def weekly_volumes(days: Mapping[date, Path], end: date, spill: Path) -> list[We
                 files
                 and connection.execute(
                     "SELECT coalesce(sum(plays + part_plays + skips), 0)::BIGINT, "
-                    f"count(DISTINCT user_id) FROM read_parquet({file_list(files)}) "
+                    f"count(DISTINCT user_id) FROM {read_parquet(files)} "
                     "WHERE plays + part_plays + skips > 0"
                 ).fetchone()
             )

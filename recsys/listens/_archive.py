@@ -19,6 +19,8 @@ from typing import Any, Final
 
 import zstandard
 
+from recsys.listens._inventory import escaped, is_utf8
+
 _CHUNK: Final = 1 << 20
 _PIECE: Final = 1 << 12
 #: Beyond the first 256 MiB, text may be so many times as large as what it was compressed to.
@@ -158,6 +160,8 @@ def _tar_members(
     with tarfile.open(fileobj=_Source(read), mode="r|", bufsize=_CHUNK) as archive:
         for info in archive:
             if info.isfile() and wanted(info.name):
+                if not is_utf8(info.name):
+                    raise DamagedFileError(f"the name of {escaped(info.name)} in it is not UTF-8")
                 if info.issparse():  # a few bytes that stand for any number of zeros
                     raise DamagedFileError(
                         "a file in it is stored sparse: pack it without --sparse"

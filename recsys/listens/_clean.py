@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from recsys import columns as c
 from recsys import schemas
-from recsys._tables import TableWriter, arrow, file_list, write_query
+from recsys._tables import TableWriter, arrow, read_parquet, write_query
 from recsys._tables import database as database_in
 from recsys.listens._inventory import LogFile
 from recsys.listens._judge import JUDGED, Judge, Window
@@ -148,7 +148,7 @@ def _add_known(
     # what cannot be meant.
     found = write_query(
         database,
-        f"""SELECT {key} FROM read_parquet({file_list(earlier)})
+        f"""SELECT {key} FROM {read_parquet(earlier)}
             SEMI JOIN (
                 SELECT {key} FROM (SELECT * REPLACE (make_timestamptz({at}) AS {at}) FROM listen
                 WHERE {at} <= {_newest(earlier)})
@@ -173,10 +173,7 @@ def _newest(earlier: Sequence[Path]) -> int:
 
 def in_microseconds(files: Sequence[Path]) -> str:
     """SQL of the rows of cleaned listens, their times as in `JUDGED`."""
-    return (
-        "(SELECT * REPLACE (epoch_us(listened_at) AS listened_at) "
-        f"FROM read_parquet({file_list(files)}))"
-    )
+    return f"(SELECT * REPLACE (epoch_us(listened_at) AS listened_at) FROM {read_parquet(files)})"
 
 
 def _one_of_each(database: duckdb.DuckDBPyConnection, rows: pa.Table) -> pa.Table:

@@ -152,7 +152,7 @@ def find_files(source: str, setting: str, *, names_listeners: bool = False) -> t
     Raises:
         SettingsError: the URL's protocol is unknown or needs a package that is not installed.
         MissingDataError: nothing is there.
-        BadLogError: it cannot be listed.
+        BadLogError: it cannot be listed, or the name of a file is not UTF-8.
     """
     try:
         fs, path = url_to_fs(source)
@@ -184,7 +184,31 @@ def find_files(source: str, setting: str, *, names_listeners: bool = False) -> t
         for at, info in found.items()
         if not _hidden(name := str(PurePosixPath(at).relative_to(root)))
     ]
+    if odd := next((file.name for file in files if not is_utf8(file.name)), None):
+        which = "of a file or a folder" if names_listeners else f"of {escaped(odd)}"
+        raise BadLogError(
+            f"{setting} = {source}: the name {which} is not UTF-8. Rename it; "
+            "`LC_ALL=C ls -b` shows such names."
+        )
     return tuple(sorted(files, key=lambda file: file.name))
+
+
+def is_utf8(name: str) -> bool:
+    """Whether the name of a file, as the file system or an archive gives it, is UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def escaped(name: str) -> str:
+    r"""A name that is not UTF-8 as text that is.
+
+    >>> print(escaped("caf\udce9.jsonl"))
+    caf\xe9.jsonl
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _expand(fs: Any, path: str) -> tuple[str, dict[str, dict[str, Any]]]:

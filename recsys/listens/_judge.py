@@ -181,14 +181,13 @@ def _rules(kinds: Mapping[str, Kind], window: Window, names: Mapping[str, str]) 
             return "NULL"
         label = literal(f"{names[column]}: ")
         text = f"CAST(raw_{column} AS VARCHAR)"
-        # What an object holds is nobody's column: it may be a device, or an address.
-        shown = f"CASE WHEN {text}[1] IN ('{{', '[') AND contains({text}, '{{') THEN 'an object' "
-        if column in _MEASURED and kinds[column] in (Kind.TEXT, Kind.JSON):
-            # Text in such a column came from another one, as an address or a user agent may.
-            shown += f"WHEN {text}[1] = '[' THEN 'a list' WHEN NOT regexp_full_match({text}, "
-            shown += f"'{_HARMLESS}') THEN 'a text of ' || length({text}) || ' characters' "
-        shown += f"ELSE left({text}, {_DETAIL_LENGTH}){unit} END"
-        return f"{label} || {shown}"
+        # What is refused may have come from another column, as an id, an address or a device.
+        return f"""{label} || CASE
+            WHEN regexp_full_match({text}, '{_HARMLESS}')
+            THEN left({text}, {_DETAIL_LENGTH}){unit}
+            WHEN {text}[1] IN ('{{', '[') AND contains({text}, '{{') THEN 'an object'
+            WHEN {text}[1] = '[' THEN 'a list'
+            ELSE 'a text of ' || length({text}) || ' characters' END"""
 
     def unusable(column: str) -> str:
         return f"(raw_{column} IS NOT NULL AND {column} IS NULL)" if column in kinds else "false"
@@ -218,12 +217,17 @@ def _rules(kinds: Mapping[str, Kind], window: Window, names: Mapping[str, str]) 
 
 
 _UNITS: Final = (Kind.SECONDS, Kind.MILLISECONDS, Kind.MICROSECONDS, Kind.NANOSECONDS)
-_MEASURED: Final = (c.LISTENED_AT, c.MS_PLAYED, c.DURATION_MS, c.SKIPPED, c.PRIVATE)
-_DAY: Final = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}"
+_DAY: Final = r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})"
 _HOUR: Final = r"\d{1,2}:\d{2}(:\d{2}([.,]\d*)?)?"
-#: A number, true or false, or a day and perhaps a time in whatever order; an address is neither.
+#: What a service may call an event, or a flag.
+_WORDS: Final = (
+    "true|false|yes|no|on|off|none|null|maybe|play|playback|listen|stream|scrobble|song|track|"
+    "start|stop|pause|resume|seek|skip|next|finish|complete|end|save|add|remove|delete|unsave|like|"
+    "dislike|unlike|love|unlove|hate|ban|block|favou?rite|thumbs_?(up|down)|rate|share|download"
+)
+#: A number, a day and perhaps a time in whatever order, or one of the words; an address is neither.
 _HARMLESS: Final = (
-    r"[-+]?\d+([.,]\d*)?([eE][-+]?\d+)?|(?i:true|false)|"
+    rf"[-+]?\d+([.,]\d*)?([eE][-+]?\d+)?|-?inf|nan|(?i:({_WORDS})(s|d|p?ed|p?ing)?)|"
     rf"[-+]?{_DAY}([Tt ]?{_HOUR})? ?([Zz]|[-+]\d{{2}}:?\d{{0,2}})?"
 )
 _TYPES: Final = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import io
 import lzma
@@ -21,6 +20,7 @@ import zstandard
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from recsys._tables import RAN_OUT
 from recsys.errors import BadLogError, RecsysError
 from recsys.listens._archive import (
     DamagedFileError,
@@ -38,6 +38,7 @@ _UNREADABLE: Final = (
     EOFError,
     NotImplementedError,  # a zip's compression that nobody knows
     OSError,
+    UnicodeError,
     lzma.LZMAError,
     pa.ArrowException,
     tarfile.TarError,
@@ -80,16 +81,19 @@ class HashingReader(io.RawIOBase):
 
 @contextlib.contextmanager
 def reading(file: LogFile, expected: str = "[listens] format") -> Iterator[None]:
-    """Turn whatever goes wrong while reading ``file`` into a `BadLogError` that names it."""
+    """Turn whatever is wrong with ``file`` into a `BadLogError` that names it.
+
+    Memory or disk that runs out is no fault of the file, and goes on as it is.
+    """
     try:
         yield
-    except RecsysError:
+    except (RecsysError, MemoryError):  # pyarrow's is one of these
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in RAN_OUT:
+            raise
         # A remote file system has errors of its own library besides.
         if file.url.startswith(("file:", "/")) and not isinstance(error, _UNREADABLE):
-            raise
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
         LOG.debug("%s is %s, and cannot be read: %s", file.name, file.url, error)
         where = "" if file.listener else f" ({file.url})"
@@ -102,6 +106,8 @@ def reading(file: LogFile, expected: str = "[listens] format") -> Iterator[None]
 
 def _why(error: Exception, file: LogFile) -> str:
     """What an error says; of a listener's file only in words of ours, since others name folders."""
+    if isinstance(error, UnicodeError):  # text is looked at line by line, and value by value
+        return "the name of a column, or of a file in it, is not UTF-8"
     if file.listener and not isinstance(error, DamagedFileError):
         return (isinstance(error, OSError) and error.strerror) or type(error).__name__
     return str(error) or type(error).__name__

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from recsys import columns as c
 from recsys import schemas
-from recsys._tables import TableWriter, file_list, write_query
+from recsys._tables import TableWriter, read_parquet, write_query
 from recsys._tables import database as database_in
 from recsys.listens._clean import KEY, in_microseconds, judged_rows
 from recsys.listens._inventory import LogFile
@@ -92,13 +92,12 @@ def read_again(
         database_in(out.parent, MEMORY) as database,
         tempfile.TemporaryDirectory(dir=out.parent, prefix=".scratch-") as scratch,
     ):
+        judged = Path(scratch) / "judged.parquet"
         judge = Judge(database, settings, Window.of_arrival(day), Path(scratch))
-        with TableWriter(Path(scratch) / "judged.parquet", JUDGED) as writer:
+        with TableWriter(judged, JUDGED) as writer:
             for rows in judged_rows(database, judge, source):
                 writer.write(rows)
-        database.execute(
-            f"CREATE VIEW judged AS FROM {literal(str(Path(scratch) / 'judged.parquet'))}"
-        )
+        database.execute(f"CREATE VIEW judged AS FROM {read_parquet([judged])}")
         names = ", ".join(f"({literal(user)})" for user in sorted(forgotten))
         database.execute("CREATE TABLE forgotten (user_id VARCHAR)")
         if names:
@@ -146,7 +145,7 @@ def _find_fresh(database: duckdb.DuckDBPyConnection, known: Sequence[Path]) -> N
 def _counted(database: duckdb.DuckDBPyConnection, quarantine: Path) -> tuple[dict[str, int], int]:
     """Rows that came back, by why they were refused, and those that need not come back."""
     place = f"{c.ORIGIN_FILE}, {c.ORIGIN_ROW}"
-    then = f"read_parquet({file_list([quarantine])})"
+    then = read_parquet([quarantine])
     returned = database.execute(
         f"""SELECT coalesce(t.reason, '{ADDED}'), count(*)
             FROM fresh LEFT JOIN {then} t USING ({place}) GROUP BY 1 ORDER BY 1"""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
 import re
 import tempfile
@@ -20,7 +19,7 @@ import pyarrow.parquet as pq
 from recsys import columns as c
 from recsys._tables import database
 from recsys.errors import BadLogError
-from recsys.listens._block import COLUMNS, REQUIRED
+from recsys.listens._block import COLUMNS
 from recsys.listens._formats import text_head
 from recsys.listens._inventory import LogFile, list_log
 from recsys.listens._judge import Judge, Window
@@ -30,17 +29,30 @@ from recsys.settings import FIXED_FORMATS, ListensSettings
 _ROWS: Final = 20_000
 _FILES: Final = 5
 _EXAMPLES: Final = 3
-#: How else logs name our columns, without case and punctuation.
+#: How else logs name our columns, without case and punctuation. Nothing else is proposed:
+#: a name that only resembles one may be that of an address or a device.
 _OTHER_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
-    c.USER_ID: ("user", "uid", "userid", "username", "listener", "account", "accountid", "profile"),
-    c.TRACK_ID: ("track", "trackid", "song", "songid", "recordingmbid", "isrc", "trackuri", "item"),
-    c.LISTENED_AT: ("ts", "time", "timestamp", "datetime", "playedat", "listened", "starttime"),
-    c.ARTIST_IDS: ("artistid", "artist", "artists", "artistmbid", "artistmbids", "artisturi"),
+    c.USER_ID: (
+        *("user", "uid", "userid", "userkey", "username", "listener", "listenerid", "account"),
+        *("accountid", "member", "memberid", "customerid", "subscriberid", "profile", "profileid"),
+    ),
+    c.TRACK_ID: (
+        *("track", "trackid", "song", "songid", "recordingid", "recordingmbid", "trackmbid"),
+        *("isrc", "trackuri", "songuri", "item", "itemid"),
+    ),
+    c.LISTENED_AT: (
+        *("ts", "time", "timestamp", "datetime", "playedat", "listenedat", "listened"),
+        *("starttime", "startedat"),
+    ),
+    c.ARTIST_IDS: (
+        *("artistids", "artistid", "artist", "artists", "artistmbid", "artistmbids"),
+        *("artisturi", "artisturis"),
+    ),
     c.MS_PLAYED: ("msplayed", "playedms", "playms", "listenms", "played"),
     c.DURATION_MS: ("duration", "durationms", "lengthms", "trackms", "trackduration"),
-    c.SKIPPED: ("skip", "isskipped", "wasskipped"),
-    c.EVENT: ("eventtype", "action", "type"),
-    c.PRIVATE: ("incognito", "incognitomode", "privatesession", "isprivate"),
+    c.SKIPPED: ("skipped", "skip", "isskipped", "wasskipped"),
+    c.EVENT: ("event", "eventtype", "action", "type"),
+    c.PRIVATE: ("private", "incognito", "incognitomode", "privatesession", "isprivate"),
     c.TRACK_NAME: ("trackname", "title", "songname", "tracktitle"),
     c.ARTIST_NAME: ("artistname",),
     c.ALBUM_NAME: ("albumname", "album", "release", "releasename"),
@@ -164,8 +176,6 @@ def suggest_mapping(names: Iterable[str]) -> dict[str, str]:
         if column in found:
             continue
         known = [other for other in _OTHER_NAMES[column] if other in plain]
-        if not known and column in REQUIRED:
-            known = difflib.get_close_matches(_plain(column), list(plain), n=1, cutoff=0.75)
         taken = {*mapping}
         free = [plain[name] for name in known if plain[name] not in taken]
         if free and free[0] not in COLUMNS:

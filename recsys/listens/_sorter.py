@@ -16,11 +16,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import types
 
-from recsys._tables import file_list
+from recsys._tables import read_parquet
 
 #: Rows are sorted in memory up to so many bytes; more of them become a run on disk.
 RUN_BYTES: Final = 64 << 20
-#: Bytes of a run that are in memory, once or twice, while it is merged with others.
+#: Bytes of a run's row groups; half of them up to one and a half are in memory while it is merged.
 STRETCH_BYTES: Final = 512 << 10
 #: More runs than these are merged in turns.
 MERGED_AT_ONCE: Final = 64
@@ -66,7 +66,7 @@ class Sorter:
             database.register(name, self._waiting[0])
             return
         self._spill()
-        files = f"SELECT * FROM read_parquet({file_list(self._runs)})"
+        files = f"SELECT * FROM {read_parquet(self._runs)}"
         database.execute(f"CREATE OR REPLACE VIEW {name} AS {files}")
 
     def sorted(self) -> Iterator[pa.Table]:
@@ -95,8 +95,8 @@ class Sorter:
         run = self._scratch / f"run-{id(self)}-{self._written}.parquet"
         with pq.ParquetWriter(run, self._schema, compression="lz4") as writer:
             for rows in tables:
-                stretches = rows.nbytes // STRETCH_BYTES + 1
-                writer.write_table(rows, row_group_size=max(1, len(rows) // stretches))
+                for stretch in _stretches(rows.combine_chunks()):
+                    writer.write_table(stretch)
         self._runs.append(run)
         self._written += 1
 
@@ -109,6 +109,17 @@ class Sorter:
                 yield self._order(pa.concat_tables([run.take(complete) for run in runs]))
 
 
+def _stretches(rows: pa.Table) -> Iterator[pa.Table]:
+    """Cut rows into stretches of at most `STRETCH_BYTES`, or of one row."""
+    start = 0
+    while start < len(rows):
+        rest = range(1, len(rows) - start + 1)
+        fit = bisect.bisect_right(rest, STRETCH_BYTES, key=lambda n: rows.slice(start, n).nbytes)
+        stretch = rows.slice(start, max(1, fit))
+        yield stretch
+        start += len(stretch)
+
+
 class _Run:
     """The rest of a sorted file, and its next rows."""
 
@@ -116,12 +127,11 @@ class _Run:
         self._file = file
         self._key = key
         self._groups = list(range(file.num_row_groups))[::-1]
-        self._height = file.metadata.row_group(0).num_rows if self._groups else 0
         self._rows = file.schema_arrow.empty_table()
 
     def fill(self) -> bool:
         """Have the next rows in memory; whether there are any."""
-        while self._groups and len(self._rows) < self._height:
+        while self._groups and self._rows.nbytes < STRETCH_BYTES // 2:
             more = self._file.read_row_group(self._groups.pop())
             self._rows = pa.concat_tables([self._rows, more])
         return len(self._rows) > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,22 @@ from recsys.settings import ListensSettings
 
 #: Where the JSON type of a value tells an identifier or a name from something else.
 _TYPED: Final = (c.USER_ID, c.TRACK_ID, c.ARTIST_IDS, c.TRACK_NAME, c.ARTIST_NAME, c.ALBUM_NAME)
+
+
+class _Labels:
+    """Names by which rows are traced, each for one member of an archive."""
+
+    def __init__(self) -> None:
+        self._seen = Counter[str]()
+
+    def unique(self, name: str) -> str:
+        """The name, with a number behind it where it was there before."""
+        label = name
+        while label in self._seen:
+            self._seen[name] += 1
+            label = f"{name} ({self._seen[name]})"
+        self._seen[label] = 1
+        return label
 
 
 class TextReader(abc.ABC):
@@ -41,9 +58,11 @@ class TextReader(abc.ABC):
 
     def blocks(self) -> Iterator[Block]:
         """The rows of the file, in bounded memory."""
+        labels = _Labels()
         for name, stream in self._opened.members():
+            label = labels.unique(self._label(name))
             for rows in self._rows(stream):
-                named = rows.append_column("file", repeated(self._label(name), len(rows)))
+                named = rows.append_column("file", repeated(label, len(rows)))
                 yield Block(self._extended(named), self._select(), self._kinds(), self._columns())
 
     def _wanted(self, member: str) -> bool:

@@ -12,7 +12,7 @@ import duckdb
 import numpy as np
 import pyarrow.parquet as pq
 
-from recsys._tables import arrow, database, file_list
+from recsys._tables import arrow, database, read_parquet
 from recsys.artefact import Artefact
 from recsys.errors import ArtefactError
 
@@ -33,18 +33,18 @@ def describe(playlists: Artefact, matrix: Artefact) -> dict[str, Any]:
         ``lengths`` and ``positions`` as rows, and ``popularity``: how often songs are recommended
         against how popular they are.
     """
-    file = file_list([playlists.file("playlists.parquet")])
+    rows = read_parquet([playlists.file("playlists.parquet")])
     with TemporaryDirectory() as spill, database(Path(spill)) as connection:
         connection.execute(
             f"""CREATE TABLE slot AS
                 SELECT track.position, track.track_id, track.score, track.source FROM (
-                    SELECT unnest(tracks) AS track FROM read_parquet({file}))"""
+                    SELECT unnest(tracks) AS track FROM {rows})"""
         )
         return {
             "lengths": _rows(
                 connection,
                 f"""SELECT len(tracks) AS tracks, count(*) AS playlists
-                FROM read_parquet({file}) GROUP BY ALL ORDER BY 1 DESC""",
+                FROM {rows} GROUP BY ALL ORDER BY 1 DESC""",
             ),
             "positions": _rows(
                 connection,
@@ -62,7 +62,7 @@ def _by_popularity(connection: duckdb.DuckDBPyConnection, matrix: Artefact) -> d
     counted = arrow(
         connection,
         f"""SELECT song, count(*) AS n FROM slot
-            JOIN read_parquet({file_list([matrix.file("tracks.parquet")])}) USING (track_id)
+            JOIN {read_parquet([matrix.file("tracks.parquet")])} USING (track_id)
             GROUP BY song ORDER BY song""",
     )
     recommended = np.zeros(len(songs), np.int64)
@@ -104,7 +104,7 @@ def samples(playlists: Artefact, catalogue: Artefact | None) -> list[dict[str, A
     with TemporaryDirectory() as spill, database(Path(spill)) as connection:
         drawn = _rows(
             connection,
-            f"""SELECT user_id, kind FROM read_parquet({file_list([file])})
+            f"""SELECT user_id, kind FROM {read_parquet([file])}
             QUALIFY row_number() OVER (
                 PARTITION BY kind ORDER BY md5(user_id || edition), user_id) <= 2
             ORDER BY md5(user_id || edition)""",

@@ -16,7 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 from recsys import catalogue as local
 from recsys import columns as c
 from recsys import schemas
-from recsys._tables import database, file_list, rows_of, write_query
+from recsys._tables import database, read_parquet, rows_of, write_query
 from recsys.listens import LogFile, read_catalogue
 from recsys.listens._catalogue import GIVEN
 from recsys.spark._catalogue import BY_NAME, COUNTS, FIELDS, KEYED, OWN, keyed, named
@@ -93,7 +93,7 @@ def _ordered(given: Path) -> Path:
     out = given.with_name("ordered.parquet")
     with database(given.parent) as connection:
         query = f"""SELECT *, to_json(every)::VARCHAR AS as_json
-            FROM (FROM read_parquet({file_list([given])})) AS every"""
+            FROM (FROM {read_parquet([given])}) AS every"""
         write_query(connection, query, out, _GIVEN)
     return out
 

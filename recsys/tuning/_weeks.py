@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from recsys import models
-from recsys._tables import database, file_list, write_query
+from recsys._tables import database, read_parquet, write_query
 from recsys.artefact import Artefact
 from recsys.catalogue import edition_catalogue, roll_catalogue
 from recsys.errors import MissingDataError
@@ -182,11 +182,11 @@ class HeldOutWeek:
     def _known(self) -> Path:
         """The plays before the week, of the sample alone."""
         out = self.folder / f"known-{self.share}.parquet"
-        source = file_list(self._plays(None, self.begin))
+        source = read_parquet(self._plays(None, self.begin))
         with database(self.folder) as connection:
             write_query(
                 connection,
-                f"""SELECT * FROM read_parquet({source}) WHERE {self._drawn}
+                f"""SELECT * FROM {source} WHERE {self._drawn}
                     ORDER BY user_id, track_id, listened_on""",
                 out,
                 DAILY_PLAYS,

@@ -88,6 +88,54 @@ def test_other_names_are_suggested_as_a_mapping_that_works(
     assert sample_log(ListensSettings(source="log", format=format_, columns=mapping)).kept == 1
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "user_ip",
+            "userIp",
+            "user_ipv6",
+            "user_addr",
+            "user_device",
+            "user_agent",
+            "user_dev_id",
+        ),
+        *(
+            "users_ip",
+            "usr_ip",
+            "track_ip",
+            "track_ids_ip",
+            "listened_ip",
+            "listened_at_ip",
+            "uid_ip",
+        ),
+        *("device_id", "user_email", "user_phone", "useragent", "account_ip", "mac", "session_id"),
+    ],
+)
+def test_an_address_or_a_device_is_proposed_for_nothing(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put("a.jsonl", json.dumps({name: "203.0.113.7", "song": "t", "ts": "2026-11-16 12:00"}) + "\n")
+    assert main(["check-log", "log"]) == 30
+    said = capsys.readouterr().out
+    mapping = json.loads(said.split("\n  columns = ")[1].splitlines()[0])
+    assert mapping == {"song": "track_id", "ts": "listened_at"}
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [("userId", "user_id"), ("TRACK-ID", "track_id"), ("listenedAt", "listened_at")],
+)
+def test_a_name_of_ours_in_another_spelling_is_proposed(
+    name: str, ours: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"user_id": "u", "track_id": "t", "listened_at": "2026-11-16 12:00"}
+    row[name] = row.pop(ours)
+    put("a.jsonl", json.dumps(row) + "\n")
+    main(["check-log", "log"])
+    assert f'columns = {{"{name}": "{ours}"}}' in capsys.readouterr().out
+
+
 def test_a_log_in_no_known_format_is_an_error_that_names_the_file(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -25,7 +25,7 @@ ROWS = 20_000
 #: Of the small one, which fills every buffer, and the large one.
 TIMES = (25, 100)
 #: MiB that the large one may take beyond the small one: row groups of its runs, while they merge.
-MORE = 200
+MORE = 250
 
 MEASURE = """
 import resource, sys

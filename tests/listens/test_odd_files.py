@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pytest
 import zstandard
 
-from recsys.errors import BadLogError
+from recsys.errors import BadLogError, ResourceError
 from recsys.listens import clean_day, list_log
 from recsys.listens._open import HashingReader
 from recsys.listens._parquet import ParquetReader
@@ -219,4 +220,27 @@ def test_a_long_value_that_is_stored_once_is_read_a_few_rows_at_a_time(
     assert max(len(block) for block in blocks) * 20_000 < 3 << 20
     monkeypatch.setattr("recsys.listens._archive._FREE_SWELLING", 1 << 20)
     with pytest.raises(BadLogError, match=r"a\.parquet cannot be read: it is over 250 times"):
+        lab.clean("parquet")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        pa.ArrowMemoryError("malloc of size 64 failed"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        OSError(errno.ENOSPC, "No space left on device"),
+    ],
+)
+@pytest.mark.parametrize("place", ["_parquet._plain", "_clean.by_key", "_open.HashingReader.drain"])
+def test_memory_or_disk_that_runs_out_is_no_fault_of_the_file(
+    lab: Lab, error: Exception, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.parquet({name: [value] for name, value in lab.listen().items()})
+
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(f"recsys.listens.{place}", fail)
+    with pytest.raises(ResourceError, match="Memory or disk ran out while working in"):
         lab.clean("parquet")
