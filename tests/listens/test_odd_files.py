@@ -248,7 +248,7 @@ def test_memory_or_disk_that_runs_out_is_no_fault_of_the_file(
         lab.clean("parquet")
 
 
-#: Sets each byte of a footer to 0 and counts the files that are refused, each as it should be.
+#: Turns a bit of each byte of a footer and counts the files that are refused, each as it should be.
 DAMAGE = """
 import sys
 from pathlib import Path
@@ -263,7 +263,7 @@ settings = ListensSettings(source="-")
 file = LogFile(path.name, path.as_uri(), len(content), None)
 footer = int.from_bytes(content[-8:-4], "little") + 8
 for at in range(len(content) - footer, len(content)):
-    path.write_bytes(content[:at] + bytes(1) + content[at + 1:])
+    path.write_bytes(content[:at] + bytes([content[at] ^ 16]) + content[at + 1:])
     names = {name: name for name in ("user_id", "track_id", "listened_at", "artist_ids")}
     reader = ParquetReader(file, names, settings, path.parent)
     try:
