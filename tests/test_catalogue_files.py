@@ -96,7 +96,7 @@ def test_ids_and_artists_are_read_as_in_a_log(source: Path) -> None:
         {"track_id": "c", "artist_ids": [None, "z"]},
         {"track_id": "d", "artist_ids": ["", None]},
         {"track_id": "e", "artist_ids": ["x", "y"], "unknown": {"deep": []}},
-        {"track_id": "f", "artist_ids": None, "track_name": ""},
+        {"track_id": "f", "artist_ids": None, "track_name": "", "duration_ms": 0},
     ]
     (source / "a.jsonl").write_bytes(lines(*rows))
     counts, found = read(source)
@@ -105,7 +105,7 @@ def test_ids_and_artists_are_read_as_in_a_log(source: Path) -> None:
         "7": ["9"], "b": ["one"], "c": ["z"], "d": None, "e": ["x", "y"], "f": None,
     }  # fmt: skip
     assert (found[0]["available"], found[0]["duration_ms"]) == (True, 1000)
-    assert found[5]["track_name"] is None
+    assert (found[5]["track_name"], found[5]["duration_ms"]) == (None, None)
 
 
 def test_each_row_is_read_once_however_late_the_artists_come(source: Path) -> None:

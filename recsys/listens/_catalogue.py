@@ -176,6 +176,8 @@ def _typed(select: str, kinds: Mapping[str, Kind]) -> str:
         bad.append(f"WHEN {field.name} IS NOT NULL AND ({typed}) IS NULL THEN '{field.name}'")
         if field.name == c.ARTIST_IDS:
             typed = f"nullif(list_filter({typed}, lambda x: x <> ''), [])"
+        elif field.name == c.DURATION_MS:
+            typed = f"nullif({typed}, 0)"
         elif pa.types.is_string(field.type):
             typed = f"nullif({typed}, '')"
         fields.append(f"{typed} AS {field.name}")

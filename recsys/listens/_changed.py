@@ -6,9 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import fsspec
-
-from recsys.listens._inventory import LogFile
+from recsys.listens._inventory import LogFile, file_system
 
 
 def changed_files(
@@ -37,5 +35,6 @@ def _differs(file: LogFile, read: Mapping[str, Any], read_at: str) -> bool:
         return True
     if file.modified is None or file.modified < read_at:
         return False
-    with fsspec.open(file.url, "rb") as stream:
+    fs, path = file_system(file)
+    with fs.open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest() != str(read["sha256"])

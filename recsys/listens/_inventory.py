@@ -193,6 +193,14 @@ def find_files(source: str, setting: str, *, names_listeners: bool = False) -> t
     return tuple(sorted(files, key=lambda file: file.name))
 
 
+def file_system(file: LogFile) -> tuple[Any, str]:
+    """The file system that a file is in, and its path there."""
+    # To fsspec two colons join the URLs of an archive and what is in it; here they are of a name.
+    if file.url.startswith("file://"):
+        return LocalFileSystem(), file.url.removeprefix("file://")
+    return url_to_fs(file.url)  # type: ignore[no-any-return]
+
+
 def is_utf8(name: str) -> bool:
     """Whether the name of a file, as the file system or an archive gives it, is UTF-8."""
     try:

@@ -21,6 +21,8 @@ from recsys.listens._text import TextReader, json_values
 _ABOUT: Final = "track_metadata"
 _INFO: Final = (_ABOUT, "additional_info")
 _MAPPED: Final = (_ABOUT, "mbid_mapping")
+#: A JSON array without an id.
+_NO_IDS: Final = r"\[(\s|,|null|\"\")*\]"
 
 #: What is read as JSON, by the name it gets below; nothing else of a line is ever looked at.
 _TYPED: Final[Mapping[str, tuple[str, ...]]] = {
@@ -63,6 +65,9 @@ class ListenBrainzReader(TextReader):
         def text(name: str) -> str:
             return f"json_extract_string({name}, '$')"
 
+        def some(ids: str) -> str:
+            return f"CASE WHEN NOT regexp_full_match({ids}, '{_NO_IDS}') THEN {ids} END"
+
         artist_name = f"coalesce({text('artist')}, '')"
         track_name = f"coalesce({text('track')}, '')"
         made_artist = (
@@ -80,7 +85,7 @@ class ListenBrainzReader(TextReader):
                         THEN '"msid:' || coalesce(msid, told_msid)[2:] END,
                     CAST(to_json({made_track}) AS VARCHAR)) AS {c.TRACK_ID},
                 coalesce(listened_at, dumped_at) AS {c.LISTENED_AT},
-                coalesce(nullif(mapped_artists, '[]'), nullif(told_artists, '[]'),
+                coalesce({some("mapped_artists")}, {some("told_artists")},
                     CAST(to_json({made_artist}) AS VARCHAR)) AS {c.ARTIST_IDS},
                 {_milliseconds("played")} AS {c.MS_PLAYED},
                 coalesce(duration_ms, {_milliseconds("duration")}) AS {c.DURATION_MS},

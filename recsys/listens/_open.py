@@ -14,10 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import fsspec
 import pyarrow as pa
 import zstandard
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from recsys._tables import RAN_OUT
@@ -30,7 +28,7 @@ from recsys.listens._archive import (
     stream_members,
     zip_members,
 )
-from recsys.listens._inventory import LOG, LogFile
+from recsys.listens._inventory import LOG, LogFile, file_system
 
 _CHUNK: Final = 1 << 20
 _UNREADABLE: Final = (
@@ -134,7 +132,8 @@ class Opened:
             with unchanging(file, self._scratch) as (path, self.hashing), path.open("rb") as stored:
                 yield from zip_members(stored, file.name, self._wanted)
             return
-        with fsspec.open(file.url, "rb") as stored:
+        fs, at = file_system(file)
+        with fs.open(at, "rb") as stored:
             self.hashing = hashing = HashingReader(stored)
             if file.size == 0 and is_compressed(file.name):
                 raise DamagedFileError("it is empty")
@@ -144,7 +143,7 @@ class Opened:
 
 def local_copy(file: LogFile, scratch: Path) -> tuple[Path, HashingReader]:
     """A path to ``file`` on this machine, fetched into ``scratch`` if it is not here yet."""
-    fs, path = url_to_fs(file.url)
+    fs, path = file_system(file)
     with fs.open(path, "rb") as stored:
         hashing = HashingReader(stored)
         if isinstance(fs, LocalFileSystem):
@@ -179,7 +178,7 @@ def changed(file: LogFile, how: str) -> BadLogError:
 
 def _version(file: LogFile) -> tuple[int, ...]:
     """Tells a file on this machine from the next one of that name; of others a copy is read."""
-    fs, path = url_to_fs(file.url)
+    fs, path = file_system(file)
     if not isinstance(fs, LocalFileSystem):
         return ()
     found = Path(path).stat()

@@ -155,24 +155,27 @@ def _batches(parquet: pq.ParquetFile, path: Path, names: Sequence[str]) -> Itera
     rows of one text of 60 kB lie in 80 kB. So each row group's dictionaries are looked at first.
     """
     meta = parquet.metadata
-    texts = [
-        column.path
-        for column in map(parquet.schema.column, range(meta.num_columns))
+    columns = map(parquet.schema.column, range(meta.num_columns))
+    texts = {
+        at: column.path
+        for at, column in enumerate(columns)
         if column.physical_type == "BYTE_ARRAY" and column.path.split(".")[0] in names
-    ]
+    }
+    paths = list(texts.values())
     with pq.ParquetFile(
-        path, metadata=meta, read_dictionary=texts, buffer_size=_PAGE_BYTES
+        path, metadata=meta, read_dictionary=paths, buffer_size=_PAGE_BYTES
     ) as dictionaries:
         for group in range(meta.num_row_groups):
             stored = meta.row_group(group)
             if stored.num_rows == 0:
                 continue
-            chunks = [stored.column(at) for at in range(meta.num_columns)]
-            plain = sum(c.total_uncompressed_size for c in chunks if c.path_in_schema in texts)
-            longest = plain / stored.num_rows
-            for batch in dictionaries.iter_batches(1, row_groups=[group], columns=texts):
+            longest = 0.0
+            for batch in dictionaries.iter_batches(1, row_groups=[group], columns=paths):
                 longest += sum(map(_longest, batch.columns))
                 break
+            # Only of columns that were just read: a damaged chunk ends the process here, in C++.
+            plain = sum(stored.column(at).total_uncompressed_size for at in texts)
+            longest += plain / stored.num_rows
             rows = min(_BATCH_ROWS, max(1, int(_BLOCK_BYTES / max(longest, 1))))
             yield from parquet.iter_batches(rows, row_groups=[group], columns=names)
 

@@ -84,6 +84,18 @@ def test_what_the_player_told_counts_where_nothing_is_mapped(lab: Lab) -> None:
     assert (row["ms_played"], row["duration_ms"]) == (None, 304_999)
 
 
+@pytest.mark.parametrize("ids", [None, [], [None], [None, ""], ""])
+def test_a_list_without_an_id_of_an_artist_counts_as_none(lab: Lab, ids: object) -> None:
+    told = {"artist_mbids": ["told-art"]}
+    mapped = {"recording_mbid": "r", "artist_mbids": ids}
+    lab.jsonl(
+        fetched(mbid_mapping=mapped, additional_info=told),
+        fetched(mbid_mapping=mapped | {"recording_mbid": "s"}, additional_info=mapped),
+    )
+    found = [row["artist_ids"] for row in lab.clean("listenbrainz").listens]
+    assert found == [["told-art"], ["listenbrainz:" + "d7bb728b6e04d4cb502cfda6cd7affe7"]]
+
+
 def test_an_unmapped_listen_goes_by_its_messybrainz_id_and_its_artist_by_name(lab: Lab) -> None:
     lab.jsonl(fetched())
     (row,) = lab.clean("listenbrainz").listens

@@ -6,6 +6,8 @@ import errno
 import io
 import json
 import os
+import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -244,3 +246,37 @@ def test_memory_or_disk_that_runs_out_is_no_fault_of_the_file(
     monkeypatch.setattr(f"recsys.listens.{place}", fail)
     with pytest.raises(ResourceError, match="Memory or disk ran out while working in"):
         lab.clean("parquet")
+
+
+#: Turns a bit of each byte of a footer and counts the files that are refused, each as it should be.
+DAMAGE = """
+import sys
+from pathlib import Path
+from recsys.errors import BadLogError
+from recsys.listens._inventory import LogFile
+from recsys.listens._judge import _read
+from recsys.listens._parquet import ParquetReader
+from recsys.settings import ListensSettings
+path = Path(sys.argv[1])
+content, refused = path.read_bytes(), 0
+settings = ListensSettings(source="-")
+file = LogFile(path.name, path.as_uri(), len(content), None)
+footer = int.from_bytes(content[-8:-4], "little") + 8
+for at in range(len(content) - footer, len(content)):
+    path.write_bytes(content[:at] + bytes([content[at] ^ 16]) + content[at + 1:])
+    names = {name: name for name in ("user_id", "track_id", "listened_at", "artist_ids")}
+    reader = ParquetReader(file, names, settings, path.parent)
+    try:
+        list(_read(file, reader))
+    except BadLogError:
+        refused += 1
+print(refused)
+"""
+
+
+def test_a_damaged_footer_is_an_error_and_does_not_end_the_process(lab: Lab) -> None:
+    path = lab.parquet({k: [v] * 50 for k, v in lab.listen(artist_ids=["a"]).items()})
+    command = [sys.executable, "-c", DAMAGE, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-500:]
+    assert int(done.stdout) > 100

@@ -7,6 +7,7 @@ import json
 import os
 import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ import pytest
 
 from recsys.cli import main
 from recsys.errors import BadLogError
-from recsys.listens import CleanedDay, list_log, read_again
+from recsys.listens import CleanedDay, changed_files, list_log, read_again
 from recsys.settings import ListensSettings
 
 if TYPE_CHECKING:
@@ -81,6 +82,16 @@ def test_a_listener_whose_name_is_not_utf8_is_not_told(tmp_path: Path) -> None:
     with pytest.raises(BadLogError, match="the name of a file or a folder is not UTF-8") as error:
         list_log(ListensSettings(source=str(tmp_path / "log"), format="spotify"))
     assert "jos" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["::x", "file::a", "a::b", "zip::a", "a%20b#c?d", "a[1]*", "~"])
+def test_a_local_name_is_no_url_and_no_pattern(lab: Lab, name: str) -> None:
+    lab.jsonl(lab.listen(), name=f"{name}.jsonl")
+    day = lab.clean("jsonl")
+    assert day.report.kept == 1
+    read = [source | {"name": name} for source in day.report.sources]
+    files = list_log(lab.settings("jsonl")).days[lab.DAY]
+    assert changed_files([replace(files[0], name=name)], read, "1970-01-01T00:00:00") == []
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")

@@ -205,7 +205,7 @@ def test_an_error_names_the_file_and_not_its_listener(
         def refuse(*_: Any, **__: Any) -> None:
             raise PermissionError(13, "Permission denied", str(path))
 
-        monkeypatch.setattr("recsys.listens._open.fsspec.open", refuse)
+        monkeypatch.setattr("recsys.listens._open.file_system", refuse)
     with pytest.raises(BadLogError, match=r"date=2026-11-16/listener-1/1-") as error:
         clean_day(settings, day, files, [], tmp_path / "out")
     chain = "".join(str(one) for one in (error.value, error.value.__cause__))
