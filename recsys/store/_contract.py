@@ -114,7 +114,10 @@ class History:
 
 
 class Store(ABC):
-    """A playlist store. One object serves any number of threads, and forked processes.
+    """A playlist store. One object serves any number of threads.
+
+    It also serves a child that is forked while no other thread uses it; where one may, the child
+    opens its own.
 
     Every method raises :class:`~recsys.errors.StoreError` when the store is closed, damaged, of
     a newer version, or cannot be reached, and says what to do about it.

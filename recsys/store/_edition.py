@@ -70,7 +70,7 @@ def attach(connection: sqlite3.Connection, folder: Path, shards: int) -> None:
 
 
 class EditionReader:
-    """Reads the playlists of one folder; safe for threads and after a fork.
+    """Reads the playlists of one folder; safe for threads.
 
     The names of tracks are read once, when a playlist first needs them.
     """

@@ -51,7 +51,7 @@ class Found(NamedTuple):
 
 
 class Reader:
-    """Reads the playlists of one store; safe for threads and after a fork."""
+    """Reads the playlists of one store; safe for threads."""
 
     def __init__(self, server: Server) -> None:
         self._server = server

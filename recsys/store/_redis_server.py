@@ -28,7 +28,7 @@ _DEFAULT_NAMESPACE: Final = "recsys"
 
 
 class Server:
-    """A pool of connections; safe for threads, and after a fork.
+    """A pool of connections; safe for threads.
 
     Attributes:
         name: what messages call it: host, port and database, never credentials.

@@ -103,14 +103,15 @@ def activate(
         )
     _require_rows(new)
     served, is_later = _served(history.editions), new.revision > known.revision
-    if served is not None and served.digest == digest and not is_later:
-        return Moves()
-    _refuse_twin(history.editions, new)
     if served is not None and served.digest == digest:
+        if not is_later:
+            return Moves()
+        _refuse_twin(history.editions, new)
         note = f"the same rows as revision {served.revision}"
         return Moves((new,), (_entry(Action.ACTIVATED, new, note),))
     activated = replace(new, state=State.ACTIVATED, activated_at=new.activated_at or now)
     if served is None or new.order > served.order:
+        _refuse_twin(history.editions, new)
         newest = replace(activated, served=True, replaced=served.digest if served else None)
         entry = _entry(Action.ACTIVATED, newest)
         if served is None:
@@ -125,6 +126,7 @@ def activate(
         )
     if new.state is not State.STAGED and not is_later:
         return Moves()
+    _refuse_twin(history.editions, new)
     note = f"a backfill; {served.name} stays served"
     return Moves((activated,), (_entry(Action.ACTIVATED, activated, note),))
 
