@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import signal
 import subprocess
 import sys
-import time
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -73,8 +73,9 @@ def run_and_kill(deployment: Deployment, stage: Path) -> None:
             cwd=deployment.folder, env=deployment.environment(), stdout=log, stderr=log,
         )  # fmt: skip
         while not exists(stage):
-            assert running.poll() is None, (deployment.folder / "killed.log").read_text()
-            time.sleep(0.02)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = running.wait(0.02)
+                pytest.fail(f"{code}: {(deployment.folder / 'killed.log').read_text()}")
         running.send_signal(signal.SIGKILL)
         running.wait()
 
