@@ -136,7 +136,7 @@ def test_the_content_of_a_day_is_its_rows_whatever_their_order(lab: Lab, tmp_pat
     different = {
         content("joined", lab.listen(artist_ids=["ab"]), two),
         content("swapped", lab.listen(artist_ids=["b", "a"]), two),
-        content("refused otherwise", one, lab.listen(event="!")),
+        content("refused otherwise", one, lab.listen(user_id="")),
         content("one more", one, two, two),
         content("moved", one | {"artist_ids": None, "track_name": "a"}, two),
         content("moved on", one | {"artist_ids": None, "album_name": "a"}, two),
