@@ -20,11 +20,11 @@ from recsys.settings import Settings
 from recsys.weeks import Week
 
 #: Raised by hand when a stage's result changes meaning, so that old and new never mix.
-DAYS_VERSION: Final = 2  # says less of the values of refused rows
+DAYS_VERSION: Final = 3  # 2 and 3 say less of the values of refused rows
 STATES_VERSION: Final = 1
 #: The same for the days of one format. Spotify: 2 names files without their listeners, 3 without
-#: what people add to their names, and its times keep their unit, 4 is as 2 of the others.
-_FORMAT_VERSIONS: Final = {"spotify": 4}
+#: what people add to their names, and its times keep their unit, 4 and 5 are 2 and 3 of the others.
+_FORMAT_VERSIONS: Final = {"spotify": 5}
 
 #: Folders that hold artefacts, each three levels down.
 _KINDS: Final = ("days", "states", "editions")

@@ -43,7 +43,8 @@ class LogFile:
     size: int
     #: When it changed (ISO 8601, UTC), else its ETag, if the file system knows.
     modified: str | None
-    #: Whose listens it holds, where its folder says so; in no message and no manifest.
+    #: Whose listens it holds, where folders say so, empty in none of them; in no message and no
+    #: manifest, and neither is its path.
     listener: str | None = None
 
 
@@ -137,7 +138,7 @@ def _by_listener(files: Sequence[LogFile]) -> list[LogFile]:
             path = PurePosixPath(file.name)
             days = [part for part in path.parts[:-1] if is_day(part)]
             name = "/".join((*days, f"listener-{number}", f"{at}-{history_name(file.name)}"))
-            named.append(replace(file, name=name, listener=listener or None))
+            named.append(replace(file, name=name, listener=listener))
     return named
 
 

@@ -53,7 +53,6 @@ EVENTS: Final = ("play", "save", "like", "dislike")
 
 _EARLIEST: Final = date(2002, 10, 1)
 _DUMP_END: Final = date(2100, 1, 1)
-_DETAIL_LENGTH: Final = 80
 _NAMES_SHOWN: Final = 40
 
 
@@ -176,15 +175,19 @@ def _rules(kinds: Mapping[str, Kind], window: Window, names: Mapping[str, str]) 
     """Every rule in the order of `Reason`, as SQL."""
 
     def said(column: str) -> str:
-        unit = f" || ' {kind} since 1970'" if (kind := kinds.get(column)) in _UNITS else ""
-        if column not in kinds:
+        if (kind := kinds.get(column)) is None:
             return "NULL"
         label = literal(f"{names[column]}: ")
         text = f"CAST(raw_{column} AS VARCHAR)"
+        if kind in _UNITS:
+            return f"{label} || {text} || ' {kind} since 1970'"
         # What is refused may have come from another column, as an id, an address or a device.
         return f"""{label} || CASE
-            WHEN regexp_full_match({text}, '{_HARMLESS}')
-            THEN left({text}, {_DETAIL_LENGTH}){unit}
+            WHEN regexp_full_match({text}, '{_HARMLESS}') THEN {text}
+            WHEN regexp_full_match({text}, '[-+]?\\d+')
+            THEN if({text}[1] = '-', 'a negative ', 'a ') || length(ltrim({text}, '+-'))
+                || '-digit number'
+            WHEN regexp_full_match({text}, '{_NO_INTEGER}') THEN 'a number that is not whole'
             WHEN {text}[1] IN ('{{', '[') AND contains({text}, '{{') THEN 'an object'
             WHEN {text}[1] = '[' THEN 'a list'
             ELSE 'a text of ' || length({text}) || ' characters' END"""
@@ -218,18 +221,18 @@ def _rules(kinds: Mapping[str, Kind], window: Window, names: Mapping[str, str]) 
 
 _UNITS: Final = (Kind.SECONDS, Kind.MILLISECONDS, Kind.MICROSECONDS, Kind.NANOSECONDS)
 _DAY: Final = r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})"
-_HOUR: Final = r"\d{1,2}:\d{2}(:\d{2}([.,]\d*)?)?"
+_HOUR: Final = r"\d{1,2}:\d{2}(:\d{2}([.,]\d{0,9})?)?"
 #: What a service may call an event, or a flag.
 _WORDS: Final = (
     "true|false|yes|no|on|off|none|null|maybe|play|playback|listen|stream|scrobble|song|track|"
     "start|stop|pause|resume|seek|skip|next|finish|complete|end|save|add|remove|delete|unsave|like|"
     "dislike|unlike|love|unlove|hate|ban|block|favou?rite|thumbs_?(up|down)|rate|share|download"
 )
-#: A number, a day and perhaps a time in whatever order, or one of the words; an address is neither.
+#: A day and perhaps a time in whatever order, or one of the words; no id and no address is either.
 _HARMLESS: Final = (
-    rf"[-+]?\d+([.,]\d*)?([eE][-+]?\d+)?|-?inf|nan|(?i:({_WORDS})(s|d|p?ed|p?ing)?)|"
-    rf"[-+]?{_DAY}([Tt ]?{_HOUR})? ?([Zz]|[-+]\d{{2}}:?\d{{0,2}})?"
+    rf"(?i:({_WORDS})(s|d|p?ed|p?ing)?)|[-+]?{_DAY}([Tt ]?{_HOUR})? ?([Zz]|[-+]\d{{2}}:?\d{{0,2}})?"
 )
+_NO_INTEGER: Final = r"[-+]?\d+([.,]\d*)?([eE][-+]?\d+)?|-?inf|nan"
 _TYPES: Final = {
     c.LISTENED_AT: "BIGINT",
     c.ARTIST_IDS: "VARCHAR[]",

@@ -94,19 +94,20 @@ def reading(file: LogFile, expected: str = "[listens] format") -> Iterator[None]
         if file.url.startswith(("file:", "/")) and not isinstance(error, _UNREADABLE):
             raise
         LOG.debug("%s is %s, and cannot be read: %s", file.name, file.url, error)
-        where = "" if file.listener else f" ({file.url})"
+        private = file.listener is not None
+        where = "" if private else f" ({file.url})"
         raise BadLogError(
             f"{file.name} cannot be read: {_why(error, file).rstrip('.')}. "
             f"The file may be cut short, damaged, or of another format than {expected}: "
             f"deliver it again, or remove it{where}."
-        ) from (None if file.listener else error)
+        ) from (None if private else error)
 
 
 def _why(error: Exception, file: LogFile) -> str:
     """What an error says; of a listener's file only in words of ours, since others name folders."""
     if isinstance(error, UnicodeError):  # text is looked at line by line, and value by value
         return "the name of a column, or of a file in it, is not UTF-8"
-    if file.listener and not isinstance(error, DamagedFileError):
+    if file.listener is not None and not isinstance(error, DamagedFileError):
         return (isinstance(error, OSError) and error.strerror) or type(error).__name__
     return str(error) or type(error).__name__
 

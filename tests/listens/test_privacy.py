@@ -186,15 +186,20 @@ def export(listener: str, content: bytes) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", ["endsong_0.json", f"{LISTENER}.zip", "gone", "grown", "closed"])
+@pytest.mark.parametrize("in_folder", [True, False])
 def test_an_error_names_the_file_and_not_its_listener(
-    tmp_path: Path, name: str, said: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    name: str,
+    in_folder: bool,
+    said: Callable[[], str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     broken = {"endsong_0.json": b'{"ip": 1}', f"{LISTENER}.zip": b"PK damaged " + SECRET.encode()}
-    folder = tmp_path / "log" / "date=2026-11-16" / LISTENER
+    folder = tmp_path / "log" / "date=2026-11-16" / (LISTENER if in_folder else "")
     folder.mkdir(parents=True)
-    path = folder / (name if name in broken else "endsong_0.json")
+    path = folder / (name if name in broken else f"endsong_{LISTENER}.json")
     path.write_bytes(broken.get(name, b"[]"))
-    settings = ListensSettings(source=str(tmp_path / "log"), format="spotify")
+    settings = ListensSettings(source=str(tmp_path / "log"), format="spotify", user="me")
     ((day, files),) = list_log(settings).days.items()
     if name == "gone":
         path.unlink()
@@ -257,3 +262,29 @@ def test_a_listener_in_the_name_of_a_file_is_left_out(lab: Lab) -> None:
         "2-endsong.json",
         "3-export.zip!endsong.json",
     ]
+
+
+#: Ids of a service that numbers its listeners, as text and as a number of any type.
+NUMBERED = ["7041776000000000042", "41", "-41", "00041", "41.0", "4.1e1"]
+
+
+@pytest.mark.parametrize("format_", ["jsonl", "parquet", "lastfm", "listenbrainz", "spotify"])
+@pytest.mark.parametrize("listener", NUMBERED)
+def test_a_listeners_number_in_another_column_reaches_no_detail(
+    lab: Lab, format_: str, listener: str
+) -> None:
+    if format_ == "jsonl":
+        columns = ("listened_at", "event", "ms_played", "duration_ms", "skipped", "private")
+        lab.jsonl(*(lab.listen(**{name: listener}) for name in columns))
+    elif format_ == "parquet":
+        lab.parquet({name: [value] for name, value in lab.listen(listened_at=listener).items()})
+    elif format_ == "lastfm":
+        (lab.partition() / "a.tsv").write_text(f"u\t{listener}\ta\tA\tt\tT\n")
+    elif format_ == "listenbrainz":
+        lab.jsonl({"user_name": "u", "listened_at": listener, "recording_msid": "m"})
+    else:
+        stream = {"ts": listener, "ms_played": 1, "spotify_track_uri": "spotify:track:1"}
+        (lab.partition() / "endsong_0.json").write_text(json.dumps([stream]))
+    day = lab.clean(format_, user="u")
+    assert day.quarantine
+    assert not [row for row in day.quarantine if listener.strip("-") in str(row["detail"])]
