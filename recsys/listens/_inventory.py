@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import PurePosixPath
@@ -20,6 +20,8 @@ from recsys.settings import FIXED_FORMATS, ListensSettings
 
 LOG: Final = logging.getLogger(__name__)
 _PARTITION: Final = re.compile(r"(?:date|day)=(\d{4}-\d{2}-\d{2})")
+_IN_PARTITION: Final = re.compile(rf"(?<=/){_PARTITION.pattern}(?=/)")
+_HIDDEN: Final = re.compile(r"(?:^|/)[._]")
 _ONLY: Final = {"spotify": ", and all but Streaming_History_Audio_*.json, endsong*.json and *.zip"}
 _HISTORY: Final = re.compile(
     r"(Streaming_History_Audio_|endsong).*\.json(\.(gz|bz2|xz|zst))?|.*\.zip", re.IGNORECASE
@@ -164,7 +166,13 @@ def find_files(source: str, setting: str, *, names_listeners: bool = False) -> t
         ) from error
     try:
         root, found = _expand(fs, path)
-        there = bool(found) or fs.exists(path)
+        named = ((at.removeprefix(root).lstrip("/"), at, info) for at, info in found)
+        files = [
+            LogFile(name, _url(fs, at), int(info.get("size") or 0), _modified(info))
+            for name, at, info in named
+            if not _HIDDEN.search(name)
+        ]
+        there = bool(files) or fs.exists(path)
     except Exception as error:
         if isinstance(fs, LocalFileSystem) and not isinstance(error, OSError):
             raise
@@ -180,11 +188,6 @@ def find_files(source: str, setting: str, *, names_listeners: bool = False) -> t
             f"{setting} = {source} does not exist or matches nothing. Expected a "
             "directory, a glob, a file, or a URL: check the setting, and that the log is there."
         )
-    files = [
-        LogFile(name, fs.unstrip_protocol(at), int(info.get("size") or 0), _modified(info))
-        for at, info in found.items()
-        if not _hidden(name := str(PurePosixPath(at).relative_to(root)))
-    ]
     if odd := next((file.name for file in files if not is_utf8(file.name)), None):
         which = "of a file or a folder" if names_listeners else f"of {escaped(odd)}"
         raise BadLogError(
@@ -220,30 +223,34 @@ def escaped(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _expand(fs: Any, path: str) -> tuple[str, dict[str, dict[str, Any]]]:
-    """The folder that names are relative to, and every file's information by its path."""
+def _expand(fs: Any, path: str) -> tuple[str, Iterable[tuple[str, Mapping[str, Any]]]]:
+    """The folder that names are relative to, and every file's path and information."""
     if fs.isdir(path):
         return path, _files_under(fs, path)
     if fs.exists(path):
-        return fs._parent(path), {path: fs.info(path)}  # noqa: SLF001 - fsspec has no public one
+        return fs._parent(path), [(path, fs.info(path))]  # noqa: SLF001 - fsspec has no public one
     fixed = []
     for part in PurePosixPath(path).parts:
         if _MAGIC.search(part):
             break
         fixed.append(part)
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Mapping[str, Any]] = {}
     for at, info in fs.glob(path, detail=True).items():
         found |= _files_under(fs, at) if info["type"] == "directory" else {at: info}
-    return str(PurePosixPath(*fixed)), found
+    return os.path.join("", *fixed), found.items()  # noqa: PTH118 - not "." where there is none
 
 
-def _files_under(fs: Any, path: str) -> dict[str, dict[str, Any]]:
+def _files_under(fs: Any, path: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
     if not isinstance(fs, LocalFileSystem):
-        return dict(fs.find(path, detail=True))
+        return fs.find(path, detail=True).items()  # type: ignore[no-any-return]
     # On local disks find() follows no links, and passes over folders that it may not read.
     walk = os.walk(path, onerror=_raise, followlinks=True)
     paths = (os.path.join(folder, name) for folder, _, names in walk for name in names)  # noqa: PTH118 - a million of them
-    return {path: _about(os.stat(path)) for path in paths}  # noqa: PTH116
+    return ((path, _about(os.stat(path))) for path in paths)  # noqa: PTH116
+
+
+def _url(fs: Any, path: str) -> str:
+    return f"file://{path}" if isinstance(fs, LocalFileSystem) else fs.unstrip_protocol(path)
 
 
 def _about(found: os.stat_result) -> dict[str, Any]:
@@ -252,10 +259,6 @@ def _about(found: os.stat_result) -> dict[str, Any]:
 
 def _raise(error: OSError) -> None:
     raise error
-
-
-def _hidden(name: str) -> bool:
-    return any(part[0] in "._" for part in PurePosixPath(name).parts)
 
 
 def _modified(info: Mapping[str, Any]) -> str | None:
@@ -271,13 +274,11 @@ def _modified(info: Mapping[str, Any]) -> str | None:
 
 
 def _arrival(file: LogFile) -> date | None:
-    for part in reversed(PurePosixPath(file.url).parts[:-1]):
-        if found := _PARTITION.fullmatch(part):
-            try:
-                return date.fromisoformat(found[1])
-            except ValueError:
-                raise BadLogError(
-                    f"The log has a folder {part}, which is no day of the calendar. "
-                    "Rename the folder to the day that its files arrived, or remove it."
-                ) from None
-    return None
+    *_, found = None, *_IN_PARTITION.finditer(file.url)
+    try:
+        return found and date.fromisoformat(found[1])
+    except ValueError:
+        raise BadLogError(
+            f"The log has a folder {found[0]}, which is no day of the calendar. "
+            "Rename the folder to the day that its files arrived, or remove it."
+        ) from None
