@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 _REMASTER: Final = (
-    r"(?:re-?master(?:ed|isee?|izad[oa]|isad[oa]|izzat[oa])?|ремастер(?:инг)?"
+    r"(?:r[ei]-?master(?:ed|isee?|izad[oa]|isad[oa]|izzat[oa])?|ремастер(?:инг)?"
     r"|リマスター(?:版|盤)?|리마스터(?:링|드)?(?:\s*버전)?|重[制製]版)"
 )
 _YEAR: Final = r"(?:\d{4}年?)"
@@ -22,14 +22,15 @@ _PRESSING: Final = (
     rf"(?:\s*(?:in|en|/)?\s*{_YEAR})?"
     r"|bonus\s+track(?:\s+version)?|bonus\s+version"
     rf"|(?:(?:super\s+)?deluxe|{_ANNIVERSARY}|expanded|special)\s+(?:edition|version)"
-    rf"|(?:original\s+|full\s+|{_YEAR}\s+)?{_KIND}\s+(?:version|mix|edit)"
+    rf"|(?:original\s+|full\s+|{_YEAR}\s+)?{_KIND}\s+(?:version|mix|edit)(?:\s*/\s*(?:mono|stereo))?"
     r"|radio\s+(?:edit|version|mix)"
     r'|from\s+"[^"]*"(?:\s+soundtrack)?'
     r")"
 )
 #: Words that name a pressing only where nothing else can be meant.
 _PRESSING_WORD: Final = (
-    rf"(?:bonus|(?:super\s+)?deluxe|{_ANNIVERSARY}|expanded|mono|stereo|explicit|clean|original)"
+    rf"(?:bonus|(?:super\s+)?deluxe|{_ANNIVERSARY}|expanded|mono|stereo|explicit|clean|edited"
+    r"|original)"
 )
 _OPEN, _SHUT = r"(?:\(|\s[-–—]|[-–—,;/])\s*", r"\s*(?:$|[)\-–—,;/])"
 _WORD_OPEN, _WORD_SHUT = r"(?:\(|\s[-–—]\s)\s*", r"\s*(?:$|\)|\s[-–—]\s)"
@@ -101,16 +102,21 @@ _PRESSINGS: Final = (
     (r"\(\s*\)", ""),
     (r"[\s\-–—,;/]+$", ""),
 )
+_UNSPACED: Final = r"[\p{Han}\p{Hiragana}\p{Katakana}ー]"
 _PUNCTUATION: Final = (
     # Two spellings of one word.
     (r"\bpt\.?\s*(\d+|[ivx]+)\b", r"part \1"),
     (r"&", " and "),
-    # The marks that make another title: C#, A+.
+    # The marks that make another title: C#, B♭, A+.
     (r"([a-z0-9])[#♯]([\s)]|$)", r"\1 sharp\2"),
+    (r"([a-z])♭", r"\1 flat "),
     (r"([a-z0-9])\+([\s)]|$)", r"\1 plus\2"),
+    (r"([a-z0-9])\+\+([\s)]|$)", r"\1 plus plus\2"),
     # Apostrophes are left out ("dont"); other punctuation and spacing differ between pressings.
     (r"['’‘ʼ`´]", ""),
     (r"[^\p{L}\p{M}\p{N}]+", " "),
+    # Chinese and Japanese set no spaces between words; twice, for a letter between two spaces.
+    *((rf"({_UNSPACED}) ({_UNSPACED})", r"\1\2"),) * 2,
 )
 
 

@@ -170,6 +170,36 @@ La Bohème (From “Chansons”)
 La Bohème (Ремастер)
 La Bohème (リマスター)
 La Bohème (리마스터)
+La Bohème - Rimasterizzato 2007
+La Bohème - Single Version / Mono
+La Bohème (Edited)
+La Bohème - Album Version (Edited)
+
+津軽海峡・冬景色
+津軽海峡冬景色
+津軽海峡 冬 景 色 (2007リマスター版)
+
+Nocturne in B♭ Minor
+Nocturne in B-Flat Minor
+Nocturne in B flat minor (Remastered)
+
+Tum Hi Ho
+Tum Hi Ho (From "Aashiqui 2")
+
+İstanbul
+ISTANBUL
+
+Не плачь
+НЕ ПЛАЧЬ (Deluxe Edition)
+
+Đừng Làm Trái Tim Anh Đau
+Dung lam trai tim anh dau
+
+รักคุณเท่าฟ้า
+รักคุณเท่าฟ้า (Remastered)
+
+கண்ணே கலைமானே
+கண்ணே கலைமானே (From "Moondram Pirai")
 
 ❤
 ❤ (Remastered)
@@ -320,6 +350,60 @@ C#
 
 A+
 A-
+A++
+
+Nocturne in B♭ Minor
+Nocturne in B Minor
+Nocturne in B♯ Minor
+
+Red
+Red (Taylor's Version)
+Red (Taylor's Version) [Acoustic]
+
+Piano Sonata No. 14 in C-Sharp Minor
+Piano Sonata No. 14 in C Minor
+Piano Sonata No. 15 in C Minor
+
+Superstition
+Superstition - Single Version / Live
+
+हम
+हमें
+
+தமிழ்
+தமிழ
+
+ก่อน
+กอน
+
+歌
+歌 (Live版)
+歌（伴奏）
+歌 (Acoustic ver.)
+
+노래
+노래 (Inst.)
+노래 (MR)
+
+קול
+קול (הופעה חיה)
+
+Ода
+Ода (акустика)
+Ода - концерт
+
+Ⅱ
+Ⅲ
+
+4'33"
+4'33" (Live)
+
+Song
+Song - 8D Audio
+Song - Spanish Version
+Song (10 Minute Version)
+Song - 1985 12" Mix (2015 Remastered)
+Song - Radio Session
 """)
 
 #: What follows the song's title is no credit of guests alone.
