@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -21,28 +21,32 @@ _CHART_DAYS: Final = 28
 #: Of the newest week's files, so many are named, and of its sources.
 _FILES: Final = 20
 _SOURCES: Final = 8
-#: So many reasons have a colour of their own in the chart.
+#: So many reasons, or sources, have a colour of their own in a chart.
 _DRAWN: Final = 5
 
 
 def log(home: Home, plan: Plan) -> dict[str, Any]:
-    """Rows by arrival day and reason, the last four weeks; the newest week also by source."""
+    """Rows by arrival day, reason and source, the last four weeks; the newest week in figures."""
     days, files, sources = [], Counter[str](), list[dict[str, Any]]()
     for day in plan.days_between(plan.cutoff - timedelta(days=_CHART_DAYS), plan.cutoff):
         if not artefact.exists(home.clean(day)):
             continue
         clean = Artefact.open(home.clean(day))
         new = day >= plan.base_cutoff
-        if new:
-            for source in clean.facts["sources"]:
+        delivered = Counter[str]()
+        for source in clean.facts["sources"]:
+            delivered[source_of(source["name"])] += source["rows"]
+            if new:
                 files[source["name"]] += source["rows"]
-            sources += _by_source(day, clean)
+        if new:
+            sources += _by_source(day, clean, delivered)
         days.append(
             {
                 "day": day,
                 "requeued": 0,
                 **clean.manifest["rows"],
                 "reasons": clean.facts["quarantined"],
+                "delivered": delivered,
                 "new": new,
             }
         )
@@ -53,6 +57,7 @@ def log(home: Home, plan: Plan) -> dict[str, Any]:
         "days": days,
         "reasons": sorted(reasons),
         "drawn": [reason for reason, _ in _ranked(reasons)[:_DRAWN]],
+        "drawn_sources": _recurring([one["delivered"] for one in days]),
         "sources": _longest(sources),
         "files": _ranked(files)[:_FILES],
         "other_files": {
@@ -79,11 +84,19 @@ def source_of(file: str) -> str:
     return parts[0]
 
 
-def _by_source(day: date, clean: Artefact) -> list[dict[str, Any]]:
+def _recurring(days: Sequence[Mapping[str, int]]) -> list[str]:
+    """The sources with most rows among those of more than a day; none where there is but one."""
+    total, seen = Counter[str](), Counter[str]()
+    for delivered in days:
+        total.update(delivered)
+        seen.update(delivered.keys())
+    recurring = [name for name, _ in _ranked(total) if seen[name] > 1]
+    return recurring[:_DRAWN] if len(total) > 1 else []
+
+
+def _by_source(day: date, clean: Artefact, read: Mapping[str, int]) -> list[dict[str, Any]]:
     """Rows read and refused by reason, of each source of a day."""
-    read, refused = Counter[str](), defaultdict[str, Counter[str]](Counter)
-    for source in clean.facts["sources"]:
-        read[source_of(source["name"])] += source["rows"]
+    refused = defaultdict[str, Counter[str]](Counter)
     if read and clean.parts("quarantine.parquet"):
         counted = pq.read_table(
             clean.file("quarantine.parquet"), columns=[c.ORIGIN_FILE, c.REASON]

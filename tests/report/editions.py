@@ -95,7 +95,7 @@ class Made:
         )
         for n, day in enumerate(self._days()):
             with artefact.write(self.home.clean(day), stage="clean_listens", version=1) as draft:
-                draft.rows = {"read": 100 + n, "kept": 90, "duplicates": 7, "quarantined": 3 + n}
+                draft.rows = {"read": 2530 + n, "kept": 90, "duplicates": 7, "quarantined": 3 + n}
                 refused = [
                     {"file": f"part-{22 * (row == 0):02d}.jsonl", "row": row, "reason": "no_user"}
                     for row in range(3 + n)

@@ -102,13 +102,19 @@ def test_recommendations_are_held_against_popularity(page: Page) -> None:
 
 def test_the_newest_days_show_their_quarantine(page: Page) -> None:
     text = page.text
-    assert re.search(r"2026-11-14\s+108\s+90\s+7\s+11\s+11\b", text)
+    assert re.search(r"2026-11-14\s+2,538\s+90\s+7\s+11\s+11\b", text)
     # A day of the week before has its figures among all days.
-    assert re.search(r"2026-11-07\s+101\s+0\s+90\s+7\s+4\s+4\s+2026-11-08", text)
+    assert re.search(r"2026-11-07\s+2,531\s+0\s+90\s+7\s+4\s+4\s+2026-11-08", text)
 
 
-def test_refused_rows_are_drawn_by_day_and_counted_by_source(page: Page) -> None:
-    drawn = re.findall(r'class="part-1" style="height: ([0-9.]+)%"', page.source)
+def test_rows_are_drawn_by_day_and_source_and_refused_ones_by_reason(page: Page) -> None:
+    by_source, by_reason = re.findall(
+        r'<figure>\s<div class="columns"[^>]*by.*?</figure>', page.source, re.DOTALL
+    )
+    assert "part-22.jsonl" in by_source
+    drawn = re.findall(r'class="part-1" style="height: ([0-9.]+)%"', by_source)
+    assert [float(one) for one in drawn] == [round(100 * 220 / 2538, 1)] * 9
+    drawn = re.findall(r'class="part-1" style="height: ([0-9.]+)%"', by_reason)
     # Nine days of 3, 4, ... 11 rows, against the most.
     assert [float(one) for one in drawn] == [round(100 * n / 11, 1) for n in range(3, 12)]
     assert re.search(r"2026-11-14\s+part-22\.jsonl\s+220\s+1\s", page.text)
