@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -14,13 +15,13 @@ import pyarrow as pa
 
 from recsys import columns as c
 from recsys import schemas
-from recsys._tables import TableWriter, read_parquet, write_query
+from recsys._tables import TableWriter, read_parquet, stream
 from recsys._tables import database as database_in
 from recsys.listens._clean import KEY, in_microseconds, judged_rows
 from recsys.listens._inventory import LogFile
 from recsys.listens._judge import JUDGED, Judge, Window
 from recsys.listens._reasons import Reason
-from recsys.listens._sql import literal
+from recsys.listens._sorter import Sorter
 from recsys.listens._tables import MEMORY, count
 from recsys.settings import ListensSettings
 
@@ -28,11 +29,13 @@ from recsys.settings import ListensSettings
 ADDED: Final = "added"
 #: Reasons that are no faults: rows refused for them are not waiting to be read again.
 SETTLED: Final = frozenset({Reason.PRIVATE, Reason.NOT_MUSIC})
+_PLACE: Final = (c.ORIGIN_FILE, c.ORIGIN_ROW)
 #: A listen that came back from quarantine, and where it stands in the log.
 RETURNED: Final = pa.schema(
-    [schemas.QUARANTINE.field(name) for name in (c.ORIGIN_FILE, c.ORIGIN_ROW)]
-    + list(schemas.LISTENS)
+    [schemas.QUARANTINE.field(name) for name in _PLACE] + list(schemas.LISTENS)
 )
+#: So many rows are held against what is known at once; those of one key are in one part.
+PART_ROWS: Final = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -97,62 +100,70 @@ def read_again(
         with TableWriter(judged, JUDGED) as writer:
             for rows in judged_rows(database, judge, source):
                 writer.write(rows)
-        database.execute(f"CREATE VIEW judged AS FROM {read_parquet([judged])}")
-        names = ", ".join(f"({literal(user)})" for user in sorted(forgotten))
-        database.execute("CREATE TABLE forgotten (user_id VARCHAR)")
-        if names:
-            database.execute(f"INSERT INTO forgotten VALUES {names}")
-        lost = _lost(database, then)
-        _find_fresh(database, known)
-        order = f"ORDER BY {c.ORIGIN_FILE}, {c.ORIGIN_ROW}"
-        write_query(database, f"FROM fresh {order}", out, RETURNED)
+        users = pa.array(sorted(forgotten), pa.string())
+        database.register("forgotten", pa.table({c.USER_ID: users}))
+        fresh = Sorter(Path(scratch), pa.schema(map(JUDGED.field, RETURNED.names)), _PLACE)
+        lost, usable, returned = 0, 0, Counter[str]()
+        parts = 1 + writer.rows // PART_ROWS
+        for part in range(parts):
+            within = f"hash(user_id, track_id, listened_at) % {parts} = {part}"
+            database.execute(
+                f"CREATE OR REPLACE VIEW judged AS FROM {read_parquet([judged])} "
+                f"WHERE reason IS NULL AND {within}"
+            )
+            lost += _lost(database, then, within)
+            _find_fresh(database, known, within)
+            for batch in stream(database, "FROM fresh"):
+                fresh.add(pa.Table.from_batches([batch]))
+            back, readable = _counted(database, then.quarantine)
+            returned.update(back)
+            usable += readable
+        with TableWriter(out, RETURNED) as again:
+            for rows in fresh.sorted():
+                again.write(rows)
         refused = dict(
             database.execute(
-                "SELECT reason, count(*) FROM judged WHERE reason IS NOT NULL GROUP BY 1 ORDER BY 1"
+                f"SELECT reason, count(*) FROM {read_parquet([judged])} "
+                "WHERE reason IS NOT NULL GROUP BY 1 ORDER BY 1"
             ).fetchall()
         )
-        returned, again = _counted(database, then.quarantine)
-    return Again(lost, returned, again, refused, judge.sources)
+    mended = returned.total() - returned[ADDED]
+    return Again(lost, dict(sorted(returned.items())), usable - mended, refused, judge.sources)
 
 
-def _lost(database: duckdb.DuckDBPyConnection, then: CleanedDay) -> int:
+def _lost(database: duckdb.DuckDBPyConnection, then: CleanedDay, within: str) -> int:
     columns = ", ".join(schemas.LISTENS.names)
-    brought = (
-        f"EXCEPT SELECT {columns} FROM {in_microseconds(then.requeued)}" if then.requeued else ""
-    )
+
+    def those_of(files: Sequence[Path]) -> str:
+        return f"SELECT {columns} FROM {in_microseconds(files)} WHERE {within}"
+
+    brought = f"EXCEPT {those_of(then.requeued)}" if then.requeued else ""
     return count(
         database,
-        f"""(SELECT {columns} FROM {in_microseconds([then.listens])}
-                ANTI JOIN forgotten USING (user_id)
-            {brought} EXCEPT SELECT {columns} FROM judged WHERE reason IS NULL)""",
+        f"""((FROM ({those_of([then.listens])}) ANTI JOIN forgotten USING (user_id))
+            {brought} EXCEPT SELECT {columns} FROM judged)""",
     )
 
 
-def _find_fresh(database: duckdb.DuckDBPyConnection, known: Sequence[Path]) -> None:
-    """Fill ``fresh`` with one row for each listen that no day holds."""
+def _find_fresh(database: duckdb.DuckDBPyConnection, known: Sequence[Path], within: str) -> None:
+    """Fill ``fresh`` with one row for each listen of a part that no day holds."""
     key = ", ".join(KEY)
     order = ", ".join(f"{name} NULLS LAST" for name in schemas.LISTENS.names)
     database.execute(
-        f"""CREATE TABLE fresh AS SELECT * FROM judged
+        f"""CREATE OR REPLACE TABLE fresh AS SELECT {", ".join(RETURNED.names)} FROM judged
             ANTI JOIN forgotten USING (user_id)
-            ANTI JOIN {in_microseconds(known)} USING ({key})
-            WHERE reason IS NULL
+            ANTI JOIN (FROM {in_microseconds(known)} WHERE {within}) USING ({key})
             QUALIFY row_number() OVER (
-                PARTITION BY {key} ORDER BY {order}, {c.ORIGIN_FILE}, {c.ORIGIN_ROW}) = 1"""
+                PARTITION BY {key} ORDER BY {order}, {", ".join(_PLACE)}) = 1"""
     )
 
 
 def _counted(database: duckdb.DuckDBPyConnection, quarantine: Path) -> tuple[dict[str, int], int]:
-    """Rows that came back, by why they were refused, and those that need not come back."""
-    place = f"{c.ORIGIN_FILE}, {c.ORIGIN_ROW}"
+    """Rows of a part that came back, by why they were refused, and all that can be read now."""
+    place = ", ".join(_PLACE)
     then = read_parquet([quarantine])
     returned = database.execute(
         f"""SELECT coalesce(t.reason, '{ADDED}'), count(*)
-            FROM fresh LEFT JOIN {then} t USING ({place}) GROUP BY 1 ORDER BY 1"""
+            FROM fresh LEFT JOIN {then} t USING ({place}) GROUP BY 1"""
     ).fetchall()
-    usable = count(
-        database,
-        f"(FROM judged SEMI JOIN {then} USING ({place}) WHERE judged.reason IS NULL)",
-    )
-    mended = sum(rows for reason, rows in returned if reason != ADDED)
-    return dict(returned), usable - mended
+    return dict(returned), count(database, f"(FROM judged SEMI JOIN {then} USING ({place}))")
