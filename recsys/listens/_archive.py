@@ -28,6 +28,10 @@ MOST_SWELLING: Final = 250
 _FREE_SWELLING: Final = 256 << 20
 _NO_MEMBER: Final = "none of the files in it is called as a part of such a log is"
 
+#: The record that ends a zip archive, but for the comment behind it (APPNOTE.TXT, 4.3.16).
+_ZIP_END: Final = b"PK\x05\x06"
+_ZIP_END_BYTES: Final = 22
+
 Member = tuple[str, io.BufferedReader]
 
 
@@ -107,6 +111,7 @@ def zip_members(stored: Any, name: str, wanted: Callable[[str], bool]) -> Iterat
     none = True
     guard = Guard(partial(int, stored.seek(0, io.SEEK_END)))
     with zipfile.ZipFile(stored) as archive:
+        _check_ends(stored, archive)
         for info in archive.infolist():
             if info.is_dir() or not wanted(info.filename):
                 continue
@@ -117,6 +122,18 @@ def zip_members(stored: Any, name: str, wanted: Callable[[str], bool]) -> Iterat
                 yield f"{name}!{info.filename}", guard.stream(member.read)
     if none:
         raise DamagedFileError(_NO_MEMBER)
+
+
+def _check_ends(stored: Any, archive: zipfile.ZipFile) -> None:
+    """See that nothing lies before the first member or behind the directory.
+
+    Of two archives in one file `zipfile` reads the last, or the one that is not cut short.
+    """
+    begin = min((info.header_offset for info in archive.infolist()), default=0)
+    stored.seek(-_ZIP_END_BYTES - len(archive.comment), io.SEEK_END)
+    if begin or not stored.read(_ZIP_END_BYTES).startswith(_ZIP_END):
+        where = f"before byte {begin:,}" if begin else "at its end"
+        raise DamagedFileError(f"{where} it holds something that is no part of the archive")
 
 
 def stream_members(

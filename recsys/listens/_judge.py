@@ -187,7 +187,7 @@ def _rules(kinds: Mapping[str, Kind], window: Window, names: Mapping[str, str]) 
             WHEN regexp_full_match({text}, '[-+]?\\d+')
             THEN if({text}[1] = '-', 'a negative ', 'a ') || length(ltrim({text}, '+-'))
                 || '-digit number'
-            WHEN regexp_full_match({text}, '{_NO_INTEGER}') THEN 'a number that is not whole'
+            WHEN regexp_full_match({text}, '{_DECIMAL}') THEN 'a decimal number'
             WHEN {text}[1] IN ('{{', '[') AND contains({text}, '{{') THEN 'an object'
             WHEN {text}[1] = '[' THEN 'a list'
             ELSE 'a text of ' || length({text}) || ' characters' END"""
@@ -232,7 +232,7 @@ _WORDS: Final = (
 _HARMLESS: Final = (
     rf"(?i:({_WORDS})(s|d|p?ed|p?ing)?)|[-+]?{_DAY}([Tt ]?{_HOUR})? ?([Zz]|[-+]\d{{2}}:?\d{{0,2}})?"
 )
-_NO_INTEGER: Final = r"[-+]?\d+([.,]\d*)?([eE][-+]?\d+)?|-?inf|nan"
+_DECIMAL: Final = r"[-+]?\d+([.,]\d*)?([eE][-+]?\d+)?|-?inf|nan"
 _TYPES: Final = {
     c.LISTENED_AT: "BIGINT",
     c.ARTIST_IDS: "VARCHAR[]",

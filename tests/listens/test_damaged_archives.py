@@ -107,3 +107,24 @@ def test_a_zip_may_not_swell_in_many_small_members(
             archive.writestr(f"{n}.jsonl", b" " * 999_999 + b"\n")
     with pytest.raises(BadLogError, match=r"a\.zip cannot be read: it is over 250 times"):
         lab.clean("jsonl")
+
+
+def zipped(*members: tuple[str, str], comment: bytes = b"") -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.comment = comment
+        for name, content in members:
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def test_a_zip_is_all_that_is_in_its_file(lab: Lab) -> None:
+    row = json.dumps(lab.listen())
+    first, second = (zipped((f"{n}.jsonl", row), comment=b"of 2026") for n in "ab")
+    path = lab.partition() / "a.zip"
+    path.write_bytes(first)
+    assert lab.clean("jsonl").report.kept == 1
+    for content in (first + second, b"more" + first, first + second[:-30], first + b"more"):
+        path.write_bytes(content)
+        with pytest.raises(BadLogError, match=r"a\.zip cannot be read: (before byte|at its end)"):
+            lab.clean("jsonl")
