@@ -57,7 +57,8 @@ def log(home: Home, plan: Plan) -> dict[str, Any]:
         "days": days,
         "reasons": sorted(reasons),
         "drawn": [reason for reason, _ in _ranked(reasons)[:_DRAWN]],
-        "drawn_sources": _recurring([one["delivered"] for one in days]),
+        "drawn_sources": (drawn := _recurring([one["delivered"] for one in days])),
+        "other_sources": any(one["delivered"].keys() - set(drawn) for one in days),
         "sources": _longest(sources),
         "files": _ranked(files)[:_FILES],
         "other_files": {
