@@ -72,7 +72,7 @@ class Rows(NamedTuple):
 #: What :class:`Codes` knows of a track: its name, how many artists (−1: not listed yet), where they
 #: begin in ``artists``, the first of them, and the row that listed it last.
 NAME, ARTISTS, BEGIN, FIRST, ROW = range(5)
-#: Three more that mean nothing: a track has half a line of the processor's cache, never parts of two.
+#: Three more that mean nothing: a track has half a line of the processor's cache, not parts of two.
 FACTS: Final = 8
 
 
