@@ -206,12 +206,14 @@ def pack_rows(rows: Rows, codes: Codes, starts: Ints, out: Ints) -> tuple[int, i
 @_compiled
 def renumber(indices: Ints, numbers: Ints, out: Ints) -> bool:
     """Look indices up in ``numbers``, the last of which is for null; False if one is not there."""
-    count, strange = np.uint32(len(numbers)), False
+    highest = np.uint32(0)
+    for index in indices:
+        highest = max(highest, np.uint32(index))  # one below 0 counts from no end
+    if highest >= np.uint32(len(numbers)):
+        return False
     for n in range(len(indices)):
-        index = np.uint32(indices[n])  # an index below 0 counts from no end
-        strange |= index >= count
-        out[n] = numbers[min(index, count - np.uint32(1))]
-    return not strange
+        out[n] = numbers[np.uint32(indices[n])]
+    return True
 
 
 @_compiled

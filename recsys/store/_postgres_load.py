@@ -184,6 +184,19 @@ def read_rows(
                 yield unpacker.batch(*zip(*rows, strict=True))
 
 
+def read_default(connection: Connection, schema: str, place: Place, week: Week) -> pa.RecordBatch:
+    """The default playlist of an edition as ``schemas.PLAYLISTS``.
+
+    Raises:
+        StoreError: it is missing or damaged.
+    """
+    with _explained(place, week):
+        unpacker = Unpacker(week, _tracks(connection, schema, place), place.names)
+        query = f"SELECT playlist FROM {{schema}}.playlist_{place.tables} WHERE user_id = ''"
+        ((value,),) = run(connection, query, schema, binary=True)
+        return unpacker.batch([b""], [value])
+
+
 @contextlib.contextmanager
 def _explained(place: Place, week: Week) -> Iterator[None]:
     try:

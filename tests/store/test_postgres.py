@@ -23,6 +23,7 @@ from recsys.errors import NoEditionError, NoSuchUserError, StoreError
 from recsys.store import Store, _postgres_load, _postgres_server, open_store
 from recsys.store._frames import Frames
 from recsys.store._postgres_server import Connection, Server
+from recsys.store._postgres_sql import SHOWN
 from tests.store.deployment import UnavailableError
 from tests.store.making import Made, batch, make, make_default, playlist_row
 from tests.store.postgres import PASSWORD, PostgresDeployment
@@ -128,6 +129,22 @@ def test_plain_sql_answers_what_python_answers(
     )[0:1]
     bob = store.playlist("bob").to_dict()
     assert answer == (bob, None, bob, None, store.default_playlist().to_dict())
+
+
+def test_functions_of_an_older_recsys_are_replaced_by_a_staging(
+    store: Store, deployment: PostgresDeployment
+) -> None:
+    make("2026-W46").publish(store)
+    asks = f"SELECT {deployment.schema}.playlist('ada')"
+    older = "shown(listener bytea, week text, day date)"
+    deployment.run(
+        f"CREATE OR REPLACE FUNCTION {deployment.schema}.{older} RETURNS json LANGUAGE sql AS "
+        "$$ SELECT '\"from before\"'::json $$"
+    )
+    deployment.run(f"COMMENT ON FUNCTION {deployment.schema}.{SHOWN} IS NULL")
+    assert deployment.run(asks) == [("from before",)]
+    make("2026-W47").publish(store)
+    assert deployment.run(asks) == [(store.playlist("ada").to_dict(),)]
 
 
 def test_a_playlist_of_nothing_but_blocked_tracks_is_null_in_sql(

@@ -125,11 +125,17 @@ def test_codes_that_would_mean_something_else_are_not_kept(
         with pytest.raises(StoreError, match="otherwise than it was written"):
             made.stage(store)
         assert not any(":rows:" in key for key in deployment.names())
-        with pytest.raises(StoreError, match="are missing from the store"):
-            store.activate("2026-W47", made.digest)
+        assert (store.editions(), store.ledger()) == ((), ())
     monkeypatch.undo()
     made.publish(store)
     assert store.playlist("ada").tracks[0].source == "personal"
+    deployment.lose_rows(made.digest)
+    monkeypatch.setattr(Rows, "plain", lambda rows: plain(rows) | {"sources": ["a", "b"]})
+    with pytest.raises(StoreError, match="otherwise than it was written"):
+        made.stage(store)
+    current = store.current()
+    assert current is not None
+    assert (current.digest, current.present) == (made.digest, False)
 
 
 def test_pruned_rows_are_gone_at_once(deployment: RedisDeployment, store: Store) -> None:
