@@ -81,6 +81,15 @@ class PostgresServer:
             autocommit=True,
         )
 
+    def speak_tls(self, key: Path, certificate: Path) -> None:
+        """From the next start on."""
+        for file, name in ((key, "server.key"), (certificate, "server.crt")):
+            copied = Path(shutil.copy(file, Path(self._data, name)))
+            copied.chmod(0o600)
+            if os.geteuid() == 0:
+                shutil.chown(copied, self._user)
+        self._options += " -c ssl=on"
+
     def start(self) -> None:
         options = f"{self._options} -k {self.folder} -p {self.port}"
         self._run("pg_ctl", "-w", "-l", str(self.folder / "log"), "-o", options, "start")

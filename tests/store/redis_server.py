@@ -176,10 +176,8 @@ class RedisDeployment(Deployment):
                 connection.socket_timeout = _redis_server._SECONDS_TO_WAIT
 
     def dump(self, place: Path) -> None:
-        place.write_text(
-            "".join(f"{json.dumps([name, *self._content(name)])}\n" for name in sorted(self.names()))
-            .replace(self.namespace, _ANY_NAME)
-        )
+        lines = [json.dumps([name, *self._content(name)]) for name in sorted(self.names())]
+        place.write_text("\n".join([*lines, ""]).replace(self.namespace, _ANY_NAME))
 
     def load(self, place: Path) -> None:
         for line in place.read_text().replace(_ANY_NAME, self.namespace).splitlines():

@@ -279,6 +279,16 @@ def test_pruning_waits_for_who_reads_for_long_and_lets_others_read(
         store.playlist("ada", edition="2026-W45")
 
 
+def test_a_store_of_an_older_version_is_refused(
+    store: Store, deployment: PostgresDeployment
+) -> None:
+    make("2026-W47").publish(store)
+    deployment.set_version(-1)
+    for call in (lambda: store.playlist("ada"), lambda: store.forget("ada")):
+        with pytest.raises(StoreError, match=r"has format 0.*Install the recsys that wrote it"):
+            call()
+
+
 def test_tables_of_others_are_left_alone(store: Store, deployment: PostgresDeployment) -> None:
     deployment.run(f"CREATE SCHEMA {deployment.schema}")
     deployment.run(f"CREATE TABLE {deployment.schema}.store (goods text)")
