@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import date
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from recsys.errors import NoEditionError, NoSuchUserError, StoreError
-from recsys.store import Store, _postgres_load, _postgres_server, open_store
+from recsys.store import Store, _postgres_load, _postgres_server, _rows, open_store
 from recsys.store._frames import Frames
 from recsys.store._postgres_server import Connection, Server
 from recsys.store._postgres_sql import SHOWN
@@ -87,6 +88,29 @@ def test_what_nobody_handed_over_is_never_staged(
     assert store.editions() == ()
     monkeypatch.undo()
     assert make("2026-W47").stage(store) == 3
+
+
+def test_every_part_is_read_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default playlist and four others alone, two parts a statement."""
+    monkeypatch.setattr(_rows, "CHUNK_ROWS", 1)
+    monkeypatch.setattr(_postgres_load, "_PARTS_AT_ONCE", 2)
+    made = make("2026-W47", ["ada", "bob", "cleo", "dora"])
+    for harmed in range(5):
+        parts = count()
+
+        def written(frames: Frames, harmed: int = harmed, parts: Iterator[int] = parts) -> bytes:
+            data = bytearray(frames.data)
+            data[-1] ^= next(parts) == harmed
+            return bytes(data)
+
+        monkeypatch.setattr(_postgres_load, "written", written)
+        with pytest.raises(StoreError, match="not those that were written"):
+            made.stage(store)
+        assert next(parts) == 5
+    assert store.editions() == ()
+    monkeypatch.undo()
+    made.publish(store)
+    assert store.playlist("dora").tracks[0].track_id == "2026-W47/dora/1"
 
 
 @pytest.mark.parametrize("codes", ["forms", "sources"])
