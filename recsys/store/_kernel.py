@@ -69,10 +69,10 @@ class Rows(NamedTuple):
     not_at: Ints
 
 
-#: What :class:`Codes` knows of a track: its code (0: none yet), its name, how many artists (−1: not
-#: listed yet), where they begin in ``artists``, the first of them, and the row that listed it last.
-CODE, NAME, ARTISTS, BEGIN, FIRST, ROW = range(6)
-#: Two more that mean nothing: a track has half a line of the processor's cache, never parts of two.
+#: What :class:`Codes` knows of a track: its name, how many artists (−1: not listed yet), where they
+#: begin in ``artists``, the first of them, and the row that listed it last.
+NAME, ARTISTS, BEGIN, FIRST, ROW = range(5)
+#: Three more that mean nothing: a track has half a line of the processor's cache, not parts of two.
 FACTS: Final = 8
 
 
@@ -80,6 +80,7 @@ class Codes(NamedTuple):
     """The codes given so far, in the order in which rows name tracks and sources.
 
     Attributes:
+        codes: by number of a track, its code; 0 before it has one.
         tracks: by number of a track, its facts.
         numbers: by code of a track, its number.
         artists: of all tracks listed.
@@ -87,6 +88,7 @@ class Codes(NamedTuple):
         used: how many tracks, artists and sources; and how many rows were packed.
     """
 
+    codes: Ints
     tracks: Ints
     numbers: Ints
     artists: Ints
@@ -124,7 +126,7 @@ def pack_rows(rows: Rows, codes: Codes, starts: Ints, out: Ints) -> tuple[int, i
     """
     user_ends, users, forms, track_ends, spare_ends, ids, because, names = rows[:8]
     artist_ends, artists, scores, sources, positions, not_at_ends, not_at = rows[8:]
-    known, number_of, credited, source_of, used = codes
+    code_of, known, number_of, credited, source_of, used = codes
     rows_before = used[3] + 1
     all_tracks = track_ends[-1]
     for row in range(len(starts) - 1):
@@ -151,11 +153,11 @@ def pack_rows(rows: Rows, codes: Codes, starts: Ints, out: Ints) -> tuple[int, i
             if place >= track_count:
                 entry = np.uint64(all_tracks + spare + place - track_count)
             number = np.uint64(ids[entry])
-            if known[number, CODE] == 0:
+            if code_of[number] == 0:
                 used[0] += 1
-                known[number, CODE], known[number, ARTISTS] = used[0], _UNLISTED
+                code_of[number], known[number, ARTISTS] = used[0], _UNLISTED
                 number_of[used[0]] = number
-            code = np.uint64(known[number, CODE])
+            code = np.uint64(code_of[number])
             if place >= track_count and known[number, ROW] == rows_before + row:
                 return row, BAD_SPARE
             known[number, ROW] = rows_before + row
@@ -178,11 +180,11 @@ def pack_rows(rows: Rows, codes: Codes, starts: Ints, out: Ints) -> tuple[int, i
             number = np.uint64(because[entry])
             cause = np.uint64(0)
             if number:
-                if known[number, CODE] == 0:
+                if code_of[number] == 0:
                     used[0] += 1
-                    known[number, CODE], known[number, ARTISTS] = used[0], _UNLISTED
+                    code_of[number], known[number, ARTISTS] = used[0], _UNLISTED
                     number_of[used[0]] = number
-                cause = np.uint64(known[number, CODE])
+                cause = np.uint64(code_of[number])
             number = np.uint64(sources[entry])
             if source_of[number] == 0:
                 used[2] += 1
@@ -204,11 +206,13 @@ def pack_rows(rows: Rows, codes: Codes, starts: Ints, out: Ints) -> tuple[int, i
 @_compiled
 def renumber(indices: Ints, numbers: Ints, out: Ints) -> bool:
     """Look indices up in ``numbers``, the last of which is for null; False if one is not there."""
+    highest = np.uint32(0)
+    for index in indices:
+        highest = max(highest, np.uint32(index))  # one below 0 counts from no end
+    if highest >= np.uint32(len(numbers)):
+        return False
     for n in range(len(indices)):
-        index = np.uint32(indices[n])  # an index below 0 counts from no end
-        if index >= np.uint32(len(numbers)):
-            return False
-        out[n] = numbers[index]
+        out[n] = numbers[np.uint32(indices[n])]
     return True
 
 

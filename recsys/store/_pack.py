@@ -57,7 +57,7 @@ class Packer:
         self._ids, self._texts, self._sources = Vocabulary(), Vocabulary(), Vocabulary()
         empty = np.zeros(1, np.int32)
         known = np.zeros((1, kernel.FACTS), np.int32)
-        self._codes = Codes(known, empty, empty, empty, np.zeros(4, int))
+        self._codes = Codes(empty, known, empty, empty, empty, np.zeros(4, int))
 
     def fork(self) -> Self:
         """Another packer that has packed what this one has."""
@@ -153,24 +153,26 @@ class Packer:
 
     def _form_codes(self, chunk: pa.RecordBatch) -> Ints:
         kinds = chunk.column(c.KIND).dictionary_encode()
-        relaxed = _listed(chunk.column(c.RELAXED)).dictionary_encode()
-        both = kinds.indices.to_numpy() * len(relaxed.dictionary) + relaxed.indices.to_numpy()
-        found, first, places = np.unique(both, return_index=True, return_inverse=True)
-        codes: Ints = np.empty(len(found), np.int64)
-        for n in np.argsort(first):  # as they come
-            kind, rules = divmod(int(found[n]), len(relaxed.dictionary))
-            form = f"[{json.dumps(kinds.dictionary[kind].as_py())}, {relaxed.dictionary[rules]}]"
-            codes[n] = self._forms.setdefault(form, len(self._forms))
+        rules, lists = _different(chunk.column(c.RELAXED))
+        both = kinds.indices.to_numpy() * len(lists) + rules
+        first = np.full(len(kinds.dictionary) * len(lists), len(both))
+        first[both[::-1]] = np.arange(len(both))[::-1]  # of equal ones the first is written last
+        codes: Ints = np.zeros(len(first), np.int64)
+        for form in np.argsort(first)[: np.count_nonzero(first < len(both))]:  # as they come
+            kind, rule = divmod(int(form), len(lists))
+            text = f"[{json.dumps(kinds.dictionary[kind].as_py())}, {lists[rule]}]"
+            codes[form] = self._forms.setdefault(text, len(self._forms))
         if len(self._forms) > _MOST_ENTRIES:
             raise StoreError(f"More than {_MOST_ENTRIES} kinds of playlists with relaxed rules.")
-        picked: Ints = codes[places]
+        picked: Ints = codes[both]
         return picked
 
     def _make_room(self, artists: int) -> None:
         """Room for all that a chunk can name."""
-        tracks, numbers, credited, sources, used = self._codes
+        codes, tracks, numbers, credited, sources, used = self._codes
         room = len(self._ids) + 1
         self._codes = Codes(
+            _longer(codes, room),
             _longer(tracks, room),
             _longer(numbers, room),
             _longer(credited, int(used[1]) + artists),
@@ -216,6 +218,15 @@ def _quoted(strings: pa.StringArray) -> pa.StringArray:
         ]
         quoted = pc.replace_with_mask(quoted, special, pa.array(texts, pa.string()))
     return pc.fill_null(quoted, "null")
+
+
+def _different(lists: pa.ListArray) -> tuple[Ints, list[str]]:
+    """Which of some lists of strings each is, and those as JSON; most are empty."""
+    which: Ints = np.zeros(len(lists), np.int64)
+    filled = np.diff(_ends(lists)) > 0
+    texts = _listed(lists.filter(pa.array(filled))).dictionary_encode()
+    which[filled] = texts.indices.to_numpy() + 1
+    return which, ["[]", *texts.dictionary.to_pylist()]
 
 
 def _listed(lists: pa.ListArray) -> pa.StringArray:

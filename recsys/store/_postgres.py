@@ -95,7 +95,7 @@ class PostgresStore(MovingStore):
         return self._write(change)
 
     def _prepare(self) -> None:
-        self._write(lambda _: None)
+        self._write(lambda connection: ledger.renew_functions(connection, self._schema))
 
     def _stage(self, staging: Staging, handed: Handed) -> int:
         from recsys.store._postgres_load import load
@@ -114,6 +114,15 @@ class PostgresStore(MovingStore):
                 ledger.write_moves(connection, self._schema, moves)
                 ledger.move_rows(connection, self._schema, digest, place)
         return handed.rows
+
+    def _stored_default(self, known: Edition) -> pa.RecordBatch:
+        from recsys.store._postgres_load import read_default
+
+        with self._server.read(load=True) as connection:
+            place = ledger.place_of(connection, self._schema, known.digest)
+            if place is None:
+                raise asking.lost(known.edition)
+            return read_default(connection, self._schema, place, Week.parse(known.edition))
 
     def _forget(self, user_id: str) -> None:
         self._write(lambda connection: ledger.forget(connection, self._schema, user_id))

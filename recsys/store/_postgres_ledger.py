@@ -5,6 +5,7 @@ Each function works within a transaction of its caller, and takes the schema quo
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -14,7 +15,7 @@ from psycopg import errors
 from recsys.errors import StoreError
 from recsys.store._contract import Action, Edition, History, LedgerEntry, State
 from recsys.store._postgres_server import Connection
-from recsys.store._postgres_sql import FUNCTIONS
+from recsys.store._postgres_sql import FUNCTIONS, SHOWN
 from recsys.store._rules import Entry, Moves
 from recsys.store._value import Names
 from recsys.weeks import Week
@@ -62,6 +63,7 @@ CREATE TABLE {schema}.block (         -- the ids as JSON text, as in track_…
 );
 INSERT INTO {schema}.store (format) VALUES ({format});
 """
+_FUNCTIONS_MARK: Final = f"recsys {hashlib.sha256(FUNCTIONS.encode()).hexdigest()}"
 _FIELDS: Final = (
     "edition, revision, digest, state, staged_at, activated_at, rows, left_out, replaced, pinned, "
     "pruned"
@@ -126,8 +128,20 @@ def lock(connection: Connection, schema: str) -> None:
             if there is None:
                 run(connection, "CREATE SCHEMA {schema}", schema)
             run(connection, _TABLES.replace("{format}", str(FORMAT)), schema)
-            run(connection, FUNCTIONS, schema)
+            _make_functions(connection, schema)
     run(connection, "SELECT FROM {schema}.store FOR UPDATE", schema)
+
+
+def renew_functions(connection: Connection, schema: str) -> None:
+    """Make the functions of a store those of this recsys, where another made them."""
+    query = "SELECT obj_description(to_regprocedure(%s), 'pg_proc')"
+    if run(connection, query, schema, f"{schema}.{SHOWN}") != [(_FUNCTIONS_MARK,)]:
+        _make_functions(connection, schema)
+
+
+def _make_functions(connection: Connection, schema: str) -> None:
+    run(connection, FUNCTIONS, schema)
+    run(connection, f"COMMENT ON FUNCTION {{schema}}.{SHOWN} IS '{_FUNCTIONS_MARK}'", schema)
 
 
 def run(

@@ -11,6 +11,7 @@ import struct
 import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, islice
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
@@ -47,7 +48,15 @@ _TRACK_FRAME: Final = (
     "'\\x000200000008'::bytea || int8send(code) "
     "|| int4send(octet_length(names::text)) || convert_to(names::text, 'UTF8')"
 )
-_TRACKS_AT_ONCE: Final = 65_536
+#: Through the index, as readers come, and by all cores that the server may use.
+_READING_BACK: Final = """
+SET LOCAL enable_sort = off;
+SET LOCAL parallel_setup_cost = 0;
+SET LOCAL parallel_tuple_cost = 0;
+SET LOCAL min_parallel_table_scan_size = 0
+"""
+_TRACKS_AT_ONCE: Final = 16_384
+_PARTS_AT_ONCE: Final = 32
 _HEADING: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END: Final = b"\xff\xff"
 
@@ -62,6 +71,20 @@ class Sent(NamedTuple):
 
     last: Any
     sha256: bytes
+
+
+class Stored(NamedTuple):
+    """Rows that are to be found one after another.
+
+    Attributes:
+        query: gives the SHA-256 of their frames.
+        bounds: its parameters.
+        sha256: what it is, None where there must be no row.
+    """
+
+    query: str
+    bounds: list[Any]
+    sha256: bytes | None
 
 
 def load(connection: Connection, schema: str, handed: Handed, digest: str) -> Place:
@@ -93,10 +116,10 @@ def load(connection: Connection, schema: str, handed: Handed, digest: str) -> Pl
             indexed.result()
         _copy_in(connection, f"{schema}.track_{tables}", [tracks.data])
         run(connection, _TRACK_KEY.replace("{tables}", tables), schema)
-        run(connection, "SET LOCAL enable_sort = off", schema)  # through the index, as readers come
-        whole = _holds(
-            connection, schema, f"playlist_{tables}", "user_id", _PLAYLIST_FRAME, playlists
-        ) and _holds(connection, schema, f"track_{tables}", "code", _TRACK_FRAME, _parts(tracks))
+        run(connection, _READING_BACK, schema)
+        playlist_parts = _stored(f"playlist_{tables}", "user_id", _PLAYLIST_FRAME, playlists)
+        track_parts = _stored(f"track_{tables}", "code", _TRACK_FRAME, _parts(tracks))
+        whole = _holds(connection, schema, chain(playlist_parts, track_parts))
     except errors.UniqueViolation:
         whole = False
     if not whole:
@@ -175,6 +198,19 @@ def read_rows(
                 yield unpacker.batch(*zip(*rows, strict=True))
 
 
+def read_default(connection: Connection, schema: str, place: Place, week: Week) -> pa.RecordBatch:
+    """The default playlist of an edition as ``schemas.PLAYLISTS``.
+
+    Raises:
+        StoreError: it is missing or damaged.
+    """
+    with _explained(place, week):
+        unpacker = Unpacker(week, _tracks(connection, schema, place), place.names)
+        query = f"SELECT playlist FROM {{schema}}.playlist_{place.tables} WHERE user_id = ''"
+        ((value,),) = run(connection, query, schema, binary=True)
+        return unpacker.batch([b""], [value])
+
+
 @contextlib.contextmanager
 def _explained(place: Place, week: Week) -> Iterator[None]:
     try:
@@ -224,24 +260,33 @@ def _parts(tracks: Frames) -> Iterator[Sent]:
         yield Sent(stop, hashlib.sha256(tracks.slice(start, stop).data).digest())
 
 
-def _holds(
-    connection: Connection, schema: str, table: str, key: str, frame: str, sent: Iterable[Sent]
-) -> bool:
-    """Whether a table holds these rows, each under its key, and no other.
+def _holds(connection: Connection, schema: str, stored: Iterable[Stored]) -> bool:
+    """Whether tables hold rows as they were sent, each under its key.
 
-    The server hashes what it finds by its index: sending all rows back would take three times as
-    long.
+    The server hashes what it finds by its index, some parts beside each other: sending all rows
+    back would take several times as long.
     """
-    rows, last = f"SELECT * FROM {{schema}}.{table} WHERE", None
-    for part in sent:
-        after = f"{key} > %s AND " if last is not None else ""
-        found = f"{rows} {after}{key} <= %s ORDER BY {key}"
-        query = f"SELECT sha256(string_agg({frame}, '')) FROM ({found}) t"
-        bounds = [part.last] if last is None else [last, part.last]
-        if run(connection, query, schema, *bounds) != [(part.sha256,)]:
+    parts = iter(stored)
+    while some := list(islice(parts, _PARTS_AT_ONCE)):
+        arms = [f"SELECT {n}, hash FROM ({part.query}) p" for n, part in enumerate(some)]
+        bounds = [bound for part in some for bound in part.bounds]
+        hashes = run(connection, " UNION ALL ".join(arms), schema, *bounds)
+        if dict(hashes) != {n: part.sha256 for n, part in enumerate(some)}:
             return False
-        last = part.last
-    return not run(connection, f"{rows} {key} > %s ORDER BY {key} LIMIT 1", schema, last)
+    return True
+
+
+def _stored(table: str, key: str, frame: str, sent: Iterable[Sent]) -> Iterator[Stored]:
+    """How the rows of a table are read back: what was sent, and nothing behind it."""
+    rows, last = f"SELECT * FROM {{schema}}.{table} WHERE", list[Any]()
+    for part in sent:
+        after = f"{key} > %s AND " if last else ""
+        found = f"{rows} {after}{key} <= %s ORDER BY {key}"
+        query = f"SELECT sha256(string_agg({frame}, '')) AS hash FROM ({found}) t"
+        yield Stored(query, [*last, part.last], part.sha256)
+        last = [part.last]
+    behind = f"SELECT sha256(int8send(nullif(count(*), 0))) AS hash FROM ({rows} {key} > %s) t"
+    yield Stored(behind, last, None)  # a LIMIT would keep workers away
 
 
 def _frames(handed: Handed) -> Iterator[Frames]:

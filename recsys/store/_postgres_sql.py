@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from typing import Final
 
+#: The function that the others are made for.
+SHOWN: Final = "shown(bytea, text, date)"
+
 FUNCTIONS: Final = """
-CREATE FUNCTION {schema}.little_endian(bytes bytea, start int, count int) RETURNS bigint
+CREATE OR REPLACE FUNCTION {schema}.little_endian(bytes bytea, start int, count int) RETURNS bigint
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     SELECT bit_or(get_byte(bytes, start + n)::bigint << (8 * n))
     FROM generate_series(0, count - 1) n
 $$;
 
-CREATE FUNCTION {schema}.float64(bits bigint) RETURNS double precision
+CREATE OR REPLACE FUNCTION {schema}.float64(bits bigint) RETURNS double precision
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     SELECT CASE WHEN bits < 0 THEN -1.0::float8 ELSE 1.0::float8 END * CASE
         WHEN bits & 9223372036854775807 = 0 THEN 0::float8
@@ -25,7 +28,7 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     END
 $$;
 
-CREATE FUNCTION {schema}.unpacked(tracks bytea)
+CREATE OR REPLACE FUNCTION {schema}.unpacked(tracks bytea)
 RETURNS TABLE (place int, track bigint, because bigint, score double precision, source int)
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     SELECT n + 1,
@@ -36,12 +39,12 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     FROM generate_series(0, length(tracks) / 17 - 1) n
 $$;
 
-CREATE FUNCTION {schema}.parts(names json) RETURNS json[]  -- as ->, which refuses U+0000
+CREATE OR REPLACE FUNCTION {schema}.parts(names json) RETURNS json[]  -- as ->, which refuses U+0000
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     SELECT ARRAY(SELECT json_array_elements(names))
 $$;
 
-CREATE FUNCTION {schema}.named(tables text, sources json, packed bytea)
+CREATE OR REPLACE FUNCTION {schema}.named(tables text, sources json, packed bytea)
 RETURNS TABLE (place int, track text, is_blocked boolean)
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -60,7 +63,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION {schema}.may_stand(not_at bytea, spare int, place int) RETURNS boolean
+CREATE OR REPLACE FUNCTION {schema}.may_stand(not_at bytea, spare int, place int) RETURNS boolean
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     SELECT NOT EXISTS (
         SELECT FROM generate_series(0, length(not_at) / 4 - 1) n
@@ -69,7 +72,7 @@ LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     )
 $$;
 
-CREATE FUNCTION {schema}.shown(listener bytea, week text, day date) RETURNS json
+CREATE OR REPLACE FUNCTION {schema}.shown(listener bytea, week text, day date) RETURNS json
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
     found_edition record;
@@ -131,12 +134,13 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION {schema}.playlist(listener text, week text DEFAULT NULL, day date DEFAULT NULL)
+CREATE OR REPLACE FUNCTION {schema}.playlist(
+    listener text, week text DEFAULT NULL, day date DEFAULT NULL)
 RETURNS json LANGUAGE sql STABLE AS $$
     SELECT CASE WHEN listener <> '' THEN {schema}.shown(convert_to(listener, 'UTF8'), week, day) END
 $$;
 
-CREATE FUNCTION {schema}.default_playlist(week text DEFAULT NULL)
+CREATE OR REPLACE FUNCTION {schema}.default_playlist(week text DEFAULT NULL)
 RETURNS json LANGUAGE sql STABLE AS $$
     SELECT {schema}.shown('', week, NULL)
 $$;

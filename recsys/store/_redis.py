@@ -10,7 +10,7 @@ from recsys.errors import StoreError
 from recsys.store import _asking as asking
 from recsys.store import _rules as rules
 from recsys.store._asking import Which
-from recsys.store._contract import History, LedgerEntry
+from recsys.store._contract import Edition, History, LedgerEntry
 from recsys.store._moving import MovingStore, Staging
 from recsys.store._playlist import Playlist
 from recsys.store._redis_ledger import Change, Ledger, Record
@@ -150,16 +150,16 @@ class RedisStore(MovingStore):
             kept: tuple[Command, ...] = tuple(("PERSIST", key) for key in rows.keys)
             return Change(staging.register(history, handed), {digest: rows}, kept)
 
-        self._ledger.change(register)
+        added = self._ledger.change(register)
         record = self._ledger.record(digest)
         stored = record.rows if record is not None else None
         if stored != rows:
             if stored is not None and stored.prefix == rows.prefix:
-                self._take_back(digest)
+                self._take_back(digest, rows, added)
             discard(self._server, rows)
         return handed.rows if record is None else record.edition.rows
 
-    def _take_back(self, digest: str) -> None:
+    def _take_back(self, digest: str, rows: Rows, added: Sequence[LedgerEntry]) -> None:
         """Let go of rows that are entered in the ledger otherwise than they were written.
 
         Raises:
@@ -167,15 +167,25 @@ class RedisStore(MovingStore):
         """
 
         def without(history: History) -> Change:
+            if [entry for entry in history.ledger if entry.digest == digest] == list(added):
+                return self._ledger.unstaged(digest, rows, added)
             editions = tuple(one for one in history.editions if one.digest == digest)
             return Change(Moves(editions), {digest: None})
 
         self._ledger.change(without)
         raise StoreError(
             f"What codes in the playlists of {digest[:12]} mean reads back from "
-            f"{self._server.name} otherwise than it was written: the rows are let go of, and count "
-            "as missing. The server may be failing."
+            f"{self._server.name} otherwise than it was written: nothing is staged. The server may "
+            "be failing."
         )
+
+    def _stored_default(self, known: Edition) -> pa.RecordBatch:
+        from recsys.store._redis_stage import read_default
+
+        record = self._ledger.record(known.digest)
+        if record is None or record.rows is None:
+            raise asking.lost(known.edition)
+        return read_default(self._server, Week.parse(known.edition), record.rows)
 
     def _forget(self, user_id: str) -> None:
         self._mark(self._ledger.tombstones, user_id)

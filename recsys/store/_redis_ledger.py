@@ -155,6 +155,12 @@ class Ledger:
             ),
         )
 
+    def unstaged(self, digest: str, rows: Rows, added: Iterable[LedgerEntry]) -> Change:
+        """As if a digest had never been staged; ``added`` is all that the ledger says of it."""
+        entries = (("LREM", self._entries, -1, _json(_plain_entry(entry))) for entry in added)
+        commands = (("HDEL", self._editions, digest), *entries, ("UNLINK", *rows.keys))
+        return Change(commands=commands)
+
     def _written(self, change: Change, before: Mapping[str, Rows | None]) -> Iterable[Command]:
         """The commands that write the editions, and let go of rows that nobody needs any more."""
         for edition in change.moves.editions:

@@ -94,6 +94,17 @@ def read_rows(server: Server, week: Week, rows: Rows) -> Iterator[pa.RecordBatch
             yield unpacker.batch(users, values)
 
 
+def read_default(server: Server, week: Week, rows: Rows) -> pa.RecordBatch:
+    """The default playlist of a staging, as ``schemas.PLAYLISTS``.
+
+    Raises:
+        StoreError: it is missing or damaged.
+    """
+    with _reading(server, week):
+        unpacker = Unpacker(week, _tracks(server, rows), rows.names)
+        return unpacker.batch([b""], server.ask(("GET", rows.default_key)))
+
+
 def _read_back(server: Server, week: Week, rows: Rows, count: int) -> str:
     """The digest of the rows as they are stored, if there are so many."""
 

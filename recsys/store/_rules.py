@@ -106,12 +106,12 @@ def activate(
     if served is not None and served.digest == digest:
         if not is_later:
             return Moves()
-        _refuse_twin(history.editions, new)
+        _refuse_twin(history, new)
         note = f"the same rows as revision {served.revision}"
         return Moves((new,), (_entry(Action.ACTIVATED, new, note),))
     activated = replace(new, state=State.ACTIVATED, activated_at=new.activated_at or now)
     if served is None or new.order > served.order:
-        _refuse_twin(history.editions, new)
+        _refuse_twin(history, new)
         newest = replace(activated, served=True, replaced=served.digest if served else None)
         entry = _entry(Action.ACTIVATED, newest)
         if served is None:
@@ -126,7 +126,7 @@ def activate(
         )
     if new.state is not State.STAGED and not is_later:
         return Moves()
-    _refuse_twin(history.editions, new)
+    _refuse_twin(history, new)
     note = f"a backfill; {served.name} stays served"
     return Moves((activated,), (_entry(Action.ACTIVATED, activated, note),))
 
@@ -210,12 +210,15 @@ def _entry(action: Action, edition: Edition, note: str = "") -> Entry:
     return Entry(action, edition.edition, edition.revision, edition.digest, note)
 
 
-def _refuse_twin(editions: Sequence[Edition], new: Edition) -> None:
-    for twin in editions:
-        if twin.order == new.order and twin.digest != new.digest and twin.readable:
+def _refuse_twin(history: History, new: Edition) -> None:
+    """One revision is one content: of what readers may see, and of what a rollback goes back to."""
+    seen = [(one.order, one.digest) for one in history.editions if one.readable]
+    seen += [((one.edition, one.revision), one.digest) for one in _served_before(history.ledger)]
+    for order, digest in seen:
+        if order == new.order and digest != new.digest:
             raise StoreError(
                 f"Readers know {new.edition} r{new.revision} with other content "
-                f"({twin.digest[:12]}). Make the week anew with --revision {new.revision + 1}."
+                f"({digest[:12]}). Make the week anew with --revision {new.revision + 1}."
             )
 
 

@@ -89,10 +89,7 @@ class SqliteStore(MovingStore):
         from recsys.store._unpack import read_rows
 
         self._check_open()
-        found = self._ledger.find("digest = ?", (digest,), "")
-        if found is None:
-            raise asking.not_staged(digest)
-        return read_rows(self._folder(found))
+        return read_rows(self._folder_of(digest))
 
     def history(self) -> History:
         self._check_open()
@@ -142,6 +139,11 @@ class SqliteStore(MovingStore):
             records.put_folder(connection, staging.digest, folder.name, folder.size)
         self._clear()
         return handed.rows
+
+    def _stored_default(self, known: Edition) -> pa.RecordBatch:
+        from recsys.store._unpack import read_default
+
+        return read_default(self._folder_of(known.digest))
 
     def _forget(self, user_id: str) -> None:
         with self._ledger.write() as connection:
@@ -203,6 +205,12 @@ class SqliteStore(MovingStore):
                 while len(self._readers) > _READERS_OPEN:
                     self._readers.pop(next(iter(self._readers))).close()
             return self._readers[key]
+
+    def _folder_of(self, digest: str) -> Path:
+        found = self._ledger.find("digest = ?", (digest,), "")
+        if found is None:
+            raise asking.not_staged(digest)
+        return self._folder(found)
 
     def _folder(self, found: Found) -> Path:
         if found.folder is None:

@@ -35,6 +35,16 @@ def read_rows(folder: Path) -> Iterator[pa.RecordBatch]:
         yield from opened.rows()
 
 
+def read_default(folder: Path) -> pa.RecordBatch:
+    """The default playlist in a folder, as ``schemas.PLAYLISTS``.
+
+    Raises:
+        StoreError: the folder is missing or damaged.
+    """
+    with Unpacked.open(folder) as opened:
+        return opened.default()
+
+
 def read_playlists(folder: Path, shards: int, digest: EditionDigest) -> None:
     """Hash the playlists in the shards of a folder of the newest format, each under its user.
 

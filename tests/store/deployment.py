@@ -117,6 +117,14 @@ class Deployment(ABC):
         """Within it no write ends; this process waits for it a fraction of a second."""
 
     @abstractmethod
+    def dump(self, place: Path) -> None:
+        """Write all of the store to a new file or folder."""
+
+    @abstractmethod
+    def load(self, place: Path) -> None:
+        """Fill the store, empty so far, with what :meth:`dump` wrote."""
+
+    @abstractmethod
     def leftovers(self) -> list[str]:
         """Names of what takes up room and belongs to no edition that has its rows."""
 
@@ -222,6 +230,12 @@ class SqliteDeployment(Deployment):
         with closing(writer), pytest.MonkeyPatch.context() as patch:
             patch.setattr(_files, "_SECONDS_TO_WAIT", 0.1)
             yield
+
+    def dump(self, place: Path) -> None:
+        shutil.copytree(self.directory, place)
+
+    def load(self, place: Path) -> None:
+        shutil.copytree(place, self.directory)
 
     def leftovers(self) -> list[str]:
         editions = self.directory / "editions"

@@ -25,6 +25,7 @@ from tests.store.deployment import Deployment, UnavailableError
 
 PASSWORD: Final = "s3cret/p@ss"
 
+_ANY_NAME: Final = "any_schema"
 _QUOTED: Final = "s3cret%2Fp%40ss"
 _STARTS: Final = 5
 _OPTIONS: Final = (
@@ -38,11 +39,12 @@ class PostgresServer:
 
     Attributes:
         port: where it listens on 127.0.0.1; there it asks for the password.
+        programs: the folder of initdb, pg_ctl, pg_dump and postgres.
     """
 
     def __init__(self, *, fsync: bool = False) -> None:
         self._options = f"{_OPTIONS} -c fsync={'on' if fsync else 'off'}"
-        self._bin = _programs()
+        self.programs = _programs()
         self._user = "postgres" if _has_user("postgres") else "nobody"
         self.folder = Path(tempfile.mkdtemp(prefix="postgres-"))
         if os.geteuid() == 0:  # which PostgreSQL refuses to be
@@ -79,6 +81,15 @@ class PostgresServer:
             autocommit=True,
         )
 
+    def speak_tls(self, key: Path, certificate: Path) -> None:
+        """From the next start on."""
+        for file, name in ((key, "server.key"), (certificate, "server.crt")):
+            copied = Path(shutil.copy(file, Path(self._data, name)))
+            copied.chmod(0o600)
+            if os.geteuid() == 0:
+                shutil.chown(copied, self._user)
+        self._options += " -c ssl=on"
+
     def start(self) -> None:
         options = f"{self._options} -k {self.folder} -p {self.port}"
         self._run("pg_ctl", "-w", "-l", str(self.folder / "log"), "-o", options, "start")
@@ -96,7 +107,7 @@ class PostgresServer:
 
     def _run(self, program: str, *options: str) -> None:
         subprocess.run(
-            [self._bin / program, "-D", self._data, *options],
+            [self.programs / program, "-D", self._data, *options],
             check=True,
             cwd=self.folder,
             user=self._user if os.geteuid() == 0 else None,
@@ -192,6 +203,27 @@ class PostgresDeployment(Deployment):
             patch.setattr(_postgres_server, "_SECONDS_TO_WAIT", 0.1)
             yield
 
+    def dump(self, place: Path) -> None:
+        server = self.server
+        done = subprocess.run(
+            [
+                *(server.programs / "pg_dump", "-h", server.folder, "-p", str(server.port)),
+                *("-U", "admin", "-d", "music", "-n", self.schema),
+                *("--inserts", "--no-owner", "--no-privileges"),
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        lines = done.stdout.replace(self.schema, _ANY_NAME).splitlines(keepends=True)
+        place.write_text("".join(line for line in lines if not line.startswith("\\")))
+
+    def load(self, place: Path) -> None:
+        statements = place.read_text().replace(_ANY_NAME, self.schema)
+        address = self.url.partition("?")[0]
+        with psycopg.connect(address, autocommit=True) as publisher:
+            publisher.execute(statements.encode())
+
     def leftovers(self) -> list[str]:
         rows = self.run(
             "SELECT tablename FROM pg_tables "
@@ -218,7 +250,7 @@ def _programs() -> Path:
     """The folder of initdb, pg_ctl and postgres; Debian keeps them off PATH."""
     on_path = shutil.which("initdb")
     if on_path is not None:
-        return Path(on_path).parent
+        return Path(on_path).resolve().parent
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not installed:
         raise UnavailableError("there is no PostgreSQL server on PATH or in /usr/lib/postgresql")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import shutil
 import signal
 import socket
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import pytest
 import redis
@@ -24,6 +25,8 @@ from recsys.store import _redis_ledger, _redis_server, _redis_stage
 from recsys.store._frames import Frames
 from recsys.store._redis_reader import Rows
 from tests.store.deployment import Deployment, UnavailableError
+
+_ANY_NAME: Final = "any-namespace"
 
 
 class RedisServer:
@@ -171,6 +174,27 @@ class RedisDeployment(Deployment):
             for connection in hurried:
                 connection.disconnect()
                 connection.socket_timeout = _redis_server._SECONDS_TO_WAIT
+
+    def dump(self, place: Path) -> None:
+        lines = [json.dumps([name, *self._content(name)]) for name in sorted(self.names())]
+        place.write_text("\n".join([*lines, ""]).replace(self.namespace, _ANY_NAME))
+
+    def load(self, place: Path) -> None:
+        for line in place.read_text().replace(_ANY_NAME, self.namespace).splitlines():
+            name, command, content = json.loads(line)
+            self.admin.execute_command(command, name, *(text.encode("latin-1") for text in content))
+
+    def _content(self, name: str) -> tuple[str, list[str]]:
+        """The command that makes a key, and what follows the key's name; a character a byte."""
+        kind = self.admin.type(name).decode()
+        if kind == "hash":
+            pairs = sorted(self.admin.hgetall(name).items())
+            command, parts = "HSET", [part for pair in pairs for part in pair]
+        elif kind == "list":
+            command, parts = "RPUSH", self.admin.lrange(name, 0, -1)
+        else:
+            command, parts = "SET", [self.admin.get(name)]
+        return command, [part.decode("latin-1") for part in parts]
 
     def leftovers(self) -> list[str]:
         """Keys that stay for good; those with an expiry go by themselves."""

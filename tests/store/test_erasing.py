@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from recsys.errors import NoSuchUserError, StoreError
 from recsys.store import Action, Store, open_store, playlists_digest
 from tests.store.deployment import Deployment
-from tests.store.making import Made, make, stored_rows
+from tests.store.making import Made, make, make_default, stored_rows
 
 
 def users(store: Store, made: Made) -> list[str]:
@@ -134,6 +136,7 @@ def test_rows_of_an_artefact_that_was_erased_can_be_staged(
 def test_what_is_left_of_an_artefact_is_compared_with_what_is_stored(store: Store) -> None:
     whole, left = make("2026-W47"), make("2026-W47", ["ada", "cleo"])
     other, without_ada = make("2026-W47", ["ada", "cleo"], salt="E"), make("2026-W47", ["cleo"])
+    other_default = replace(left, default=make_default("2026-W47", "E"))
     whole.publish(store)
     store.forget("bob")
 
@@ -143,7 +146,7 @@ def test_what_is_left_of_an_artefact_is_compared_with_what_is_stored(store: Stor
 
     for stored in (3, 2):
         assert stage(left, left.digest) == stored
-        for wrong in (other, without_ada):
+        for wrong in (other, without_ada, other_default):
             with pytest.raises(StoreError, match="other rows than these"):
                 stage(wrong, wrong.digest)
         with pytest.raises(StoreError, match="not those of digest"):

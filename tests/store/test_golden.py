@@ -1,29 +1,29 @@
 """A store written once, by an earlier version of this code, must stay readable.
 
-After a change of format, keep the old folder, write a new one beside it, and add it below::
+After a change of format, keep what is there, write one more beside it, and add it below::
 
-    python -m tests.store.test_golden tests/store/golden/v5
+    python -m tests.store.test_golden sqlite-v5
 """
 
 from __future__ import annotations
 
-import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from recsys.store import State, Store, open_store
-from recsys.store._sqlite import SqliteStore
+from tests.store.deployment import started
 from tests.store.making import make, stored_rows
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
-def write_golden(folder: Path) -> None:
-    """Two shards; a user forgotten, a track blocked, an edition pinned, another rolled back."""
-    with open_store(f"sqlite:///{folder}?shards=2") as store:
+def write_golden(name: str, folder: Path) -> None:
+    """A user forgotten, a track blocked, an edition pinned, another rolled back."""
+    with started(kind_of(name), folder) as deployed, open_store(deployed.url) as store:
         make("2026-W46").publish(store)
         store.pin("2026-W46")
         store.forget("cleo")
@@ -31,18 +31,31 @@ def write_golden(folder: Path) -> None:
         make("2026-W47").publish(store)
         make("2026-W48").publish(store)
         store.rollback()
+        deployed.dump(GOLDEN / name)
 
 
-@pytest.fixture(params=["v1", "v2", "v3", "v4"])
-def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    shutil.copytree(GOLDEN / request.param, tmp_path / "store")
-    with open_store(f"sqlite:///{tmp_path / 'store'}") as store:
+def kind_of(name: str) -> str:
+    """The store that a golden file is of."""
+    kind = name.partition("-v")[0]
+    return "sqlite-3-shards" if kind == "sqlite" else kind
+
+
+@pytest.fixture(params=sorted(path.name for path in GOLDEN.iterdir()))
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    with started(kind_of(request.param), tmp_path) as deployed:
+        deployed.load(GOLDEN / request.param)
+        yield deployed.url
+
+
+@pytest.fixture
+def golden(url: str) -> Iterator[Store]:
+    with open_store(url) as store:
         yield store
 
 
 @pytest.fixture
-def has_spares(request: pytest.FixtureRequest, golden: Store) -> bool:
-    return str(request.node.callspec.params["golden"]) != "v1"
+def has_spares(request: pytest.FixtureRequest, url: str) -> bool:
+    return str(request.node.callspec.params["url"]) != "sqlite-v1"
 
 
 def test_every_row_is_still_read(golden: Store, has_spares: bool) -> None:
@@ -70,8 +83,8 @@ def test_what_had_happened_is_still_known(golden: Store, has_spares: bool) -> No
     ]
 
 
-def test_it_is_still_written(golden: Store, has_spares: bool) -> None:
-    with open_store(golden_url(golden)) as reader:
+def test_it_is_still_written(golden: Store, url: str, has_spares: bool) -> None:
+    with open_store(url) as reader:
         assert reader.playlist("bob").tracks[0].track_id == "2026-W47/bob/1"
         golden.block("2026-W47/bob/1")
         first = "2026-W47/bob/spare 2" if has_spares else "2026-W47/bob/2"
@@ -86,10 +99,6 @@ def test_it_is_still_written(golden: Store, has_spares: bool) -> None:
     assert [one.edition for one in golden.prune(2)] == ([] if has_spares else ["2026-W46"])
 
 
-def golden_url(store: Store) -> str:
-    assert isinstance(store, SqliteStore)
-    return f"sqlite:///{store._editions.parent}"
-
-
 if __name__ == "__main__":
-    write_golden(Path(sys.argv[1]))
+    with tempfile.TemporaryDirectory() as scratch:
+        write_golden(sys.argv[1], Path(scratch))

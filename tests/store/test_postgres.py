@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import date
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from recsys.errors import NoEditionError, NoSuchUserError, StoreError
-from recsys.store import Store, _postgres_load, _postgres_server, open_store
+from recsys.store import Store, _postgres_load, _postgres_server, _rows, open_store
 from recsys.store._frames import Frames
 from recsys.store._postgres_server import Connection, Server
+from recsys.store._postgres_sql import SHOWN
 from tests.store.deployment import UnavailableError
 from tests.store.making import Made, batch, make, make_default, playlist_row
 from tests.store.postgres import PASSWORD, PostgresDeployment
@@ -88,6 +90,29 @@ def test_what_nobody_handed_over_is_never_staged(
     assert make("2026-W47").stage(store) == 3
 
 
+def test_every_part_is_read_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default playlist and four others alone, two parts a statement."""
+    monkeypatch.setattr(_rows, "CHUNK_ROWS", 1)
+    monkeypatch.setattr(_postgres_load, "_PARTS_AT_ONCE", 2)
+    made = make("2026-W47", ["ada", "bob", "cleo", "dora"])
+    for harmed in range(5):
+        parts = count()
+
+        def written(frames: Frames, harmed: int = harmed, parts: Iterator[int] = parts) -> bytes:
+            data = bytearray(frames.data)
+            data[-1] ^= next(parts) == harmed
+            return bytes(data)
+
+        monkeypatch.setattr(_postgres_load, "written", written)
+        with pytest.raises(StoreError, match="not those that were written"):
+            made.stage(store)
+        assert next(parts) == 5
+    assert store.editions() == ()
+    monkeypatch.undo()
+    made.publish(store)
+    assert store.playlist("dora").tracks[0].track_id == "2026-W47/dora/1"
+
+
 @pytest.mark.parametrize("codes", ["forms", "sources"])
 def test_codes_that_would_mean_something_else_are_never_staged(
     store: Store, deployment: PostgresDeployment, codes: str
@@ -128,6 +153,22 @@ def test_plain_sql_answers_what_python_answers(
     )[0:1]
     bob = store.playlist("bob").to_dict()
     assert answer == (bob, None, bob, None, store.default_playlist().to_dict())
+
+
+def test_functions_of_an_older_recsys_are_replaced_by_a_staging(
+    store: Store, deployment: PostgresDeployment
+) -> None:
+    make("2026-W46").publish(store)
+    asks = f"SELECT {deployment.schema}.playlist('ada')"
+    older = "shown(listener bytea, week text, day date)"
+    deployment.run(
+        f"CREATE OR REPLACE FUNCTION {deployment.schema}.{older} RETURNS json LANGUAGE sql AS "
+        "$$ SELECT '\"from before\"'::json $$"
+    )
+    deployment.run(f"COMMENT ON FUNCTION {deployment.schema}.{SHOWN} IS NULL")
+    assert deployment.run(asks) == [("from before",)]
+    make("2026-W47").publish(store)
+    assert deployment.run(asks) == [(store.playlist("ada").to_dict(),)]
 
 
 def test_a_playlist_of_nothing_but_blocked_tracks_is_null_in_sql(
@@ -260,6 +301,16 @@ def test_pruning_waits_for_who_reads_for_long_and_lets_others_read(
         assert [edition.edition for edition in pruning.result()] == ["2026-W45"]
     with pytest.raises(NoEditionError):
         store.playlist("ada", edition="2026-W45")
+
+
+def test_a_store_of_an_older_version_is_refused(
+    store: Store, deployment: PostgresDeployment
+) -> None:
+    make("2026-W47").publish(store)
+    deployment.set_version(-1)
+    for call in (lambda: store.playlist("ada"), lambda: store.forget("ada")):
+        with pytest.raises(StoreError, match=r"has format 0.*Install the recsys that wrote it"):
+            call()
 
 
 def test_tables_of_others_are_left_alone(store: Store, deployment: PostgresDeployment) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from recsys.store import Store, open_store
 from recsys.store._redis_reader import Rows
 from recsys.store._redis_server import Server
 from recsys.store._redis_stage import SECONDS_UNREGISTERED
+from tests.store.certificate import NEEDS_OPENSSL, self_signed
 from tests.store.deployment import UnavailableError
 from tests.store.making import make
 from tests.store.redis_server import RedisDeployment, RedisServer, free_port
@@ -125,11 +125,17 @@ def test_codes_that_would_mean_something_else_are_not_kept(
         with pytest.raises(StoreError, match="otherwise than it was written"):
             made.stage(store)
         assert not any(":rows:" in key for key in deployment.names())
-        with pytest.raises(StoreError, match="are missing from the store"):
-            store.activate("2026-W47", made.digest)
+        assert (store.editions(), store.ledger()) == ((), ())
     monkeypatch.undo()
     made.publish(store)
     assert store.playlist("ada").tracks[0].source == "personal"
+    deployment.lose_rows(made.digest)
+    monkeypatch.setattr(Rows, "plain", lambda rows: plain(rows) | {"sources": ["a", "b"]})
+    with pytest.raises(StoreError, match="otherwise than it was written"):
+        made.stage(store)
+    current = store.current()
+    assert current is not None
+    assert (current.digest, current.present) == (made.digest, False)
 
 
 def test_pruned_rows_are_gone_at_once(deployment: RedisDeployment, store: Store) -> None:
@@ -273,20 +279,19 @@ def test_reading_needs_neither_numpy_nor_arrow(deployment: RedisDeployment, stor
     assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_a_store_of_an_older_version_is_refused(deployment: RedisDeployment, store: Store) -> None:
+    make("2026-W47").publish(store)
+    deployment.set_version(-1)
+    for call in (lambda: store.playlist("ada"), lambda: store.forget("ada")):
+        with pytest.raises(StoreError, match=r"has format 0.*Install the recsys that wrote it"):
+            call()
+
+
+@NEEDS_OPENSSL
 def test_tls_is_spoken_and_certificates_are_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
-            *("-keyout", str(key), "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
-    )
+    key, certificate = self_signed(tmp_path)
     port = free_port()
     server = RedisServer(
         *("--tls-port", str(port), "--tls-auth-clients", "no"),

@@ -119,3 +119,16 @@ def test_lost_rows_that_come_back_as_it_can_be_activated(
         assert served(published) == (SECOND.digest, 2)
     published.activate(THIRD.edition, THIRD.digest)
     assert (served(published), seen(published)) == ((FIRST.digest, 3), tracks_of(FIRST))
+
+
+def test_what_a_rollback_may_go_back_to_keeps_its_number(store: Store) -> None:
+    """Served as the first revision, and backfilled as the third: it may be the first again."""
+    FIRST.publish(store)
+    make("2026-W48").publish(store)
+    THIRD.publish(store, backfill=True)
+    twin = replace(SECOND, revision=1)
+    twin.stage(store)
+    with pytest.raises(StoreError, match=r"Readers know 2026-W47 r1 with other content"):
+        store.activate(twin.edition, twin.digest, backfill=True)
+    store.rollback()
+    assert (served(store), seen(store)) == ((FIRST.digest, 1), tracks_of(FIRST))
