@@ -235,6 +235,14 @@ def _solve(lower, columns):  # type: ignore[no-untyped-def]  # pragma: no cover
     Rows are taken off four at a time, one after the other, so that a sum stays at hand. Places are
     counted without a sign, which spares the code for negative ones.
     """
+    _forward(lower, columns)
+    _backward(lower, columns)
+    return columns
+
+
+@numba.njit(cache=True, nogil=True)
+def _forward(lower, columns):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Overwrite ``columns`` with ``L^-1 columns``."""
     size, width = np.uintp(columns.shape[0]), np.uintp(columns.shape[1])
     row, one, four = np.empty(columns.shape[1]), np.uintp(1), np.uintp(4)
     for n in range(size):
@@ -255,6 +263,13 @@ def _solve(lower, columns):  # type: ignore[no-untyped-def]  # pragma: no cover
         p = lower[n, n]
         for k in range(width):
             columns[n, k] = row[k] / p
+
+
+@numba.njit(cache=True, nogil=True)
+def _backward(lower, columns):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Overwrite ``columns`` with ``(L')^-1 columns``."""
+    size, width = np.uintp(columns.shape[0]), np.uintp(columns.shape[1])
+    row, one, four = np.empty(columns.shape[1]), np.uintp(1), np.uintp(4)
     for back in range(size):
         n = size - one - back
         row[:] = columns[n]
@@ -274,7 +289,6 @@ def _solve(lower, columns):  # type: ignore[no-untyped-def]  # pragma: no cover
         p = lower[n, n]
         for k in range(width):
             columns[n, k] = row[k] / p
-    return columns
 
 
 @numba.njit(cache=True, nogil=True)
