@@ -10,7 +10,14 @@ from benchmarks._logs import Log
 from benchmarks._measure import Run, run
 
 
-def make_edition(log: Log, home: Path, week: str, settings: str = "", threads: int = 0) -> Run:
+def make_edition(
+    log: Log,
+    home: Path,
+    week: str,
+    settings: str = "",
+    threads: int = 0,
+    luigi: str = "luigi",
+) -> Run:
     """Make one week's edition in ``home``: everything from the log to the store.
 
     Args:
@@ -19,14 +26,15 @@ def make_edition(log: Log, home: Path, week: str, settings: str = "", threads: i
         week: the edition.
         settings: sections beside ``[recsys]`` and ``[listens]``.
         threads: cores that it may use; 0 for all.
+        luigi: the module that runs it, by Luigi's arguments.
     """
     config = home.parent / f"{home.name}.cfg"
     config.write_text(
         f"[recsys]\nhome = {home}\n[listens]\nsource = {log.source}\nformat = parquet\n{settings}"
     )
     pinned = ["taskset", "--cpu-list", f"0-{threads - 1}"] if threads else []
-    luigi = [*pinned, sys.executable, "-m", "luigi", "--module", "workflows", "WeeklyPlaylists"]
-    done = run([*luigi, "--local-scheduler", "--week", week], {"LUIGI_CONFIG_PATH": str(config)})
+    command = [*pinned, sys.executable, "-m", luigi, "--module", "workflows", "WeeklyPlaylists"]
+    done = run([*command, "--local-scheduler", "--week", week], {"LUIGI_CONFIG_PATH": str(config)})
     record = json.loads((_folder(home, week) / "record" / "record.json").read_text())
     done.said["steps"] = record["seconds"]
     return done

@@ -16,9 +16,10 @@ import math
 import os
 import shutil
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -72,15 +73,18 @@ GROWTHS: Final[dict[str, list[tuple[float, Point]]]] = {
 }
 
 
-def measured(point: Point, work: Path) -> Iterator[tuple[str, Run]]:
-    """The edition of a point, and that of the week after it."""
+@cache
+def measured(point: Point, work: Path) -> dict[str, Run]:
+    """The edition of a point, and that of the week after it; once for all that grow from it."""
     name = "-".join(str(value) for value in (point.listeners, point.tracks, point.days))
     log = world_log(f"growth-{name}-{point.listens_per_day:g}", point.world, CACHE)
     home = work / "home"
     shutil.rmtree(home, ignore_errors=True)
     more = f"[als]\nfactors = {point.factors}\n"
-    yield "first run", make_edition(log, home, WEEK, more, threads=point.threads)
-    yield "following week", make_edition(log, home, FOLLOWING, more, threads=point.threads)
+    return {
+        edition: make_edition(log, home, week, more, threads=point.threads)
+        for edition, week in (("first run", WEEK), ("following week", FOLLOWING))
+    }
 
 
 def grow(name: str, work: Path) -> Record:
@@ -88,7 +92,7 @@ def grow(name: str, work: Path) -> Record:
     runs: dict[str, list[Run]] = {}
     points = GROWTHS[name]
     for times, point in points:
-        for edition, run in measured(point, work):
+        for edition, run in measured(point, work).items():
             runs.setdefault(edition, []).append(run)
             print(f"{name} x{times:g}, {edition}: {run.seconds:.1f} s, {run.peak_mb:.0f} MB")
     sizes = [times for times, _ in points]

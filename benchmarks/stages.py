@@ -186,7 +186,7 @@ def catalogue(
     users, items = np.load(folder / "users.npy"), np.load(folder / "items.npy")
     strength = load_npz(folder / "strength.npz")
     held = np.flatnonzero(np.diff(strength.indptr))[:listeners]
-    if tracks == len(items):
+    if tracks in (0, len(items)):
         return users[held], items, strength[held]
     rng = np.random.default_rng(1)
     which = rng.integers(0, len(items), tracks)
@@ -208,7 +208,7 @@ def main() -> None:
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("contender")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--tracks", type=int, default=20_000)
+    parser.add_argument("--tracks", type=int, default=0, help="0 for the log's own")
     parser.add_argument("--listeners", type=int, default=20_000)
     parser.add_argument("--factors", type=int, default=64)
     given = parser.parse_args()

@@ -22,6 +22,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -175,7 +176,7 @@ def write(
             "inputs": draft.inputs,
             "facts": draft.facts,
             "seed": seed,
-            "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+            "packages": dict(_versions()),
         }
         finished = datetime.now(UTC)
         times = {
@@ -289,6 +290,11 @@ def _aside(path: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+@cache
+def _versions() -> Mapping[str, str]:
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
 def _link(old: Path, new: Path) -> None:

@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 
 from recsys._threads import over_blocks
 from recsys.errors import GateRefusedError
-from recsys.models._best import Hidden, best
+from recsys.models._best import Hidden, best, sampled_order
 from recsys.models._objective import index_arrays
 from recsys.progress import progress
 
@@ -71,8 +71,8 @@ def rank(
     _check_scale(user_factors, item_factors, 2.0 ** (62 - bits) / _DECIMALS)
     columns = np.flatnonzero(allowed).astype(np.int32)
     lengths = np.sqrt(np.einsum("ij,ij->i", item_factors, item_factors, dtype=np.float64)[columns])
-    longest_first = np.argsort(-lengths, kind="stable")
-    columns, lengths = columns[longest_first], lengths[longest_first]
+    order = sampled_order(lengths)
+    columns, lengths = columns[order], lengths[order]
     place = np.full(len(allowed), -1, np.int32)
     place[columns] = np.arange(len(columns), dtype=np.int32)
     exact = np.ascontiguousarray(item_factors[columns], np.float32)
@@ -98,14 +98,12 @@ def rank(
             return
         mine = user_factors[start:stop]
         wanted = np.where(width > 0, width + _MARGIN, 0)
-        own = hidden.of(np.arange(start, stop))
+        own = hidden.some(np.arange(start, stop))
         places, sizes = best(mine.astype(np.float32), exact, lengths, wanted, own)
         keys = np.full((stop - start, width.max() + _MARGIN), np.iinfo(np.int64).max)
         _rescore(places, sizes, mine, exact, columns, bits, keys)
         keys.sort(axis=1)
-        first = keys[:, : width.max()][np.arange(width.max()) < width[:, None]]
-        songs[room[start] : room[stop]] = first & ((1 << bits) - 1)
-        scores[room[start] : room[stop]] = -(first >> bits) / _DECIMALS
+        _unpack(keys, room[start : stop + 1], bits, songs, scores)
         taken[start:stop] = np.minimum(sizes, width)
 
     blocks = over_blocks(block, users, _USERS_AT_ONCE)
@@ -149,33 +147,38 @@ def _close_gaps(
 
 @numba.njit(cache=True, nogil=True)
 def _rescore(places, sizes, user_factors, item_factors, song, bits, keys):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Fill ``keys``: the score in steps, negated, above the song; ascending is best first."""
+    """Fill ``keys``: the score in steps, negated, above the song; ascending is best first.
+
+    A score is four sums side by side, then together: one order of additions.
+    """
+    factors = np.uintp(user_factors.shape[1])
+    whole = factors // np.uintp(4) * np.uintp(4)
+    products = np.empty((places.shape[1], user_factors.shape[1]))
     for user in range(len(sizes)):
-        left, size = user_factors[user], sizes[user]
-        for k in range(0, size, 2):  # two at a time: one waits while the other is added up
-            both = min(k + 1, size - 1)
-            scores = _dots(left, item_factors[places[user, k]], item_factors[places[user, both]])
-            for at, score in ((k, scores[0]), (both, scores[1])):
-                keys[user, at] = (-np.int64(np.rint(score * _DECIMALS)) << bits) + song[
-                    places[user, at]
-                ]
+        left, at, size = user_factors[user], places[user], np.uintp(sizes[user])
+        for n in range(size):
+            row, product = item_factors[np.uintp(at[n])], products[n]
+            for k in range(factors):
+                product[k] = left[k] * row[k]
+        for n in range(size):
+            product = products[n]
+            a = b = c = d = 0.0
+            for k in range(np.uintp(0), whole, np.uintp(4)):
+                a += product[k]
+                b += product[k + np.uintp(1)]
+                c += product[k + np.uintp(2)]
+                d += product[k + np.uintp(3)]
+            for k in range(whole, factors):
+                a += product[k]
+            steps = np.int64(np.rint(((a + b) + (c + d)) * _DECIMALS))
+            keys[user, n] = (-steps << bits) + song[np.uintp(at[n])]
 
 
 @numba.njit(cache=True, nogil=True)
-def _dots(left, one, other):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Two products, each as four sums side by side, then together: one order of additions."""
-    a = b = c = d = e = f = g = h = 0.0
-    whole = len(left) // 4 * 4
-    for k in range(0, whole, 4):
-        a += left[k] * one[k]
-        b += left[k + 1] * one[k + 1]
-        c += left[k + 2] * one[k + 2]
-        d += left[k + 3] * one[k + 3]
-        e += left[k] * other[k]
-        f += left[k + 1] * other[k + 1]
-        g += left[k + 2] * other[k + 2]
-        h += left[k + 3] * other[k + 3]
-    for k in range(whole, len(left)):
-        a += left[k] * one[k]
-        e += left[k] * other[k]
-    return (a + b) + (c + d), (e + f) + (g + h)
+def _unpack(keys, room, bits, songs, scores):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Songs and scores of the first keys of each user, as many as there is room for."""
+    for user in range(len(keys)):
+        for n in range(room[user + 1] - room[user]):
+            key = keys[user, n]
+            songs[room[user] + n] = key & ((1 << bits) - 1)
+            scores[room[user] + n] = -(key >> bits) / _DECIMALS
