@@ -47,14 +47,14 @@ class Cluster:
         alive = [psutil.Process(worker.pid) for worker in self.workers if worker.poll() is None]
         return [child for worker in alive for child in worker.children() if child.name() == "java"]
 
-    def kill_a_busy_executor(self) -> bool:
-        """Kill one that has Python at work; whether there was one."""
+    def busy(self) -> list[psutil.Process]:
+        """The executors that have started Python."""
+        found = []
         for executor in self.executors():
             with contextlib.suppress(psutil.NoSuchProcess):
-                if executor.children():
-                    executor.kill()
-                    return True
-        return False
+                if any(child.name().startswith("python") for child in executor.children()):
+                    found.append(executor)
+        return found
 
     def lose_a_worker(self) -> None:
         """For good, and its executor with it."""

@@ -134,9 +134,9 @@ def test_an_executor_dies_while_a_day_is_cleaned(weeks: Deployment, cluster: Clu
         weeks.configure(engine={"name": engine}, spark={"master": cluster.url})
         with running(weeks, "DailyPlays", "--day", str(day)) as driver:
             if engine == "spark":
-                wait_until(lambda: at_work(weeks, cluster), driver, weeks)
+                wait_until(lambda: bool(at_work(weeks, cluster)), driver, weeks)
                 left = psutil.Process(driver.pid).children(recursive=True)
-                assert cluster.kill_a_busy_executor()
+                at_work(weeks, cluster)[0].kill()
                 assert drafts(weeks.home)
             assert driver.wait(600) == 0, (weeks.folder / "run.log").read_text()
         rows.append(pq.read_table(Artefact.open(tables).file("plays.parquet")).to_pylist())
@@ -145,10 +145,10 @@ def test_an_executor_dies_while_a_day_is_cleaned(weeks: Deployment, cluster: Clu
     assert gone([*left, *cluster.executors()])
 
 
-def at_work(weeks: Deployment, cluster: Cluster) -> bool:
-    """Whether an executor works on an artefact: it was looked at before, and had Python then."""
-    looked_at = not list(weeks.home.glob(".seen-by-executors-*"))
-    return looked_at and any(one.children() for one in cluster.executors())
+def at_work(weeks: Deployment, cluster: Cluster) -> list[psutil.Process]:
+    """The executors that work on an artefact: that they can was looked at before."""
+    looking = any(weeks.home.glob(".seen-by-executors-*"))
+    return [] if looking else cluster.busy()
 
 
 @pytest.mark.soak
@@ -193,18 +193,17 @@ def strike(
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
             return driver.wait(0.02)
-        fresh = drafts(weeks.home) - struck
-        if not fresh or not at_work(weeks, cluster):
+        fresh, victims = drafts(weeks.home) - struck, at_work(weeks, cluster)
+        if not fresh or not victims:
             continue
         if fault == "driver":
             struck |= fresh
             return None
-        if fault == "worker":
-            if not struck:
-                cluster.lose_a_worker()
-            struck |= fresh
-        elif cluster.kill_a_busy_executor():
-            struck |= fresh
+        if fault == "executors":
+            victims[0].kill()
+        elif not struck:
+            cluster.lose_a_worker()
+        struck |= fresh
 
 
 def made(weeks: Deployment) -> dict[str, str]:
