@@ -126,7 +126,7 @@ def served(deployment: Deployment) -> str:
 
 
 def test_an_executor_dies_while_a_day_is_cleaned(weeks: Deployment, cluster: Cluster) -> None:
-    day = Week.parse(FIRST).last_day(24)
+    day = Week.parse(FIRST).last_day(24) - timedelta(weeks=HISTORY)  # before it there is none
     tables = Home.of(weeks.load()).plays(day)
     rows = []
     for engine in ("local", "spark"):
