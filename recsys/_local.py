@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from recsys.listens import CleanReport, LogFile
     from recsys.models import ALSModel, OnIteration
     from recsys.plan import Plan
+    from recsys.store import Store
     from recsys.verdict import Verdict
     from recsys.volume import WeekVolume
 
@@ -25,6 +26,8 @@ class LocalEngine:
 
     What does the work is imported where it is called: forked workers bear no threads of before.
     """
+
+    packages: tuple[str, ...] = ()
 
     def preflight(self) -> None:
         """There is nothing to look at."""
@@ -202,3 +205,9 @@ class LocalEngine:
         return verification.check_edition(home, edition, settings.playlists).also(
             verification.check_edition_shares(home, edition, settings, spill)
         )
+
+    def stage_edition(self, store: Store, edition: str, revision: int, playlists: Artefact) -> None:
+        """:func:`recsys.publishing.stage_edition`."""
+        from recsys.publishing import stage_edition
+
+        stage_edition(store, edition, revision, playlists)

@@ -19,7 +19,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -145,6 +145,7 @@ def write(
     version: int,
     seed: int | None = None,
     started: datetime | None = None,
+    packages: Sequence[str] = (),
 ) -> Iterator[Draft]:
     """Write an artefact to ``path``; an older one there is replaced in one step.
 
@@ -156,6 +157,7 @@ def write(
         version: of what the stage writes.
         seed: of the randomness in it.
         started: when the work on it began; by default, now.
+        packages: whose versions are noted, beside those that every artefact is made with.
 
     Raises:
         ResourceError: the disk is full, or the folder cannot be written.
@@ -176,7 +178,7 @@ def write(
             "inputs": draft.inputs,
             "facts": draft.facts,
             "seed": seed,
-            "packages": dict(_versions()),
+            "packages": {name: _version(name) for name in (*_PACKAGES, *packages)},
         }
         finished = datetime.now(UTC)
         times = {
@@ -293,8 +295,8 @@ def _aside(path: Path) -> Iterator[Path]:
 
 
 @cache
-def _versions() -> Mapping[str, str]:
-    return {name: importlib.metadata.version(name) for name in _PACKAGES}
+def _version(package: str) -> str:
+    return importlib.metadata.version(package)
 
 
 def _link(old: Path, new: Path) -> None:

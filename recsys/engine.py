@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from recsys.matrix import TasteMatrix
     from recsys.models import ALSModel, OnIteration
     from recsys.plan import Plan
+    from recsys.store import Store
     from recsys.verdict import Verdict
     from recsys.volume import WeekVolume
 
@@ -43,6 +44,9 @@ class Trained(NamedTuple):
 
 class Engine(Protocol):
     """The work of the stages, from a day of the log to an edition."""
+
+    #: Packages whose versions shape what it makes, beside those of the library.
+    packages: tuple[str, ...]
 
     def preflight(self) -> None:
         """Look, before any work, at what the engine needs.
@@ -168,6 +172,9 @@ class Engine(Protocol):
 
     def check_edition(self, home: Home, edition: Path, settings: Settings, spill: Path) -> Verdict:
         """Check every invariant on every playlist of an edition, and its shares as a whole."""
+
+    def stage_edition(self, store: Store, edition: str, revision: int, playlists: Artefact) -> None:
+        """:func:`recsys.publishing.stage_edition`."""
 
 
 def engine(settings: Settings) -> Engine:

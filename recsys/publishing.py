@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -68,8 +68,35 @@ def refresh_copy(store: Store, copy: Path) -> None:
     artefact.write_json(copy, copy_of(store))
 
 
+#: Stages the playlists of an artefact, as :func:`stage_edition` does.
+StageEdition = Callable[[Store, str, int, Artefact], None]
+
+
+def stage_edition(store: Store, edition: str, revision: int, playlists: Artefact) -> None:
+    """Stage the playlists of an artefact, a batch after another.
+
+    Raises:
+        StoreError: the store refuses.
+    """
+    store.stage(
+        edition,
+        revision,
+        playlists.facts["digest"],
+        encoded_batches(playlists.file("playlists.parquet")),
+        pq.read_table(playlists.file("default.parquet")),
+        remaining=playlists.erasure.get("facts", {}).get("digest"),
+    )
+
+
 def publish(
-    store: Store, copy: Path, week: Week, revision: int, playlists: Artefact, *, backfill: bool
+    store: Store,
+    copy: Path,
+    week: Week,
+    revision: int,
+    playlists: Artefact,
+    *,
+    backfill: bool,
+    stage: StageEdition = stage_edition,
 ) -> Edition:
     """Stage an edition, which reads every row back, and move the pointer to it.
 
@@ -80,6 +107,7 @@ def publish(
         revision: its revision.
         playlists: the artefact with ``playlists.parquet`` and ``default.parquet``.
         backfill: leave a newer edition served.
+        stage: stages the playlists.
 
     Raises:
         StoreError: the store refuses; what was served before stays.
@@ -87,7 +115,7 @@ def publish(
     refresh_copy(store, copy)
     digest = playlists.facts["digest"]
     known = store.state(digest)
-    _stage(store, str(week), revision, playlists)
+    stage(store, str(week), revision, playlists)
     refresh_copy(store, copy)
     was_lost = (
         known is not None
@@ -104,8 +132,13 @@ def publish(
     return published
 
 
-def restore_served(store: Store, home: Home) -> None:
+def restore_served(store: Store, home: Home, stage: StageEdition = stage_edition) -> None:
     """Give a store that was lost the rows of the edition that it serves, from home.
+
+    Args:
+        store: which may have been lost.
+        home: where its editions were made.
+        stage: stages the playlists.
 
     Raises:
         StoreError: home does not have them.
@@ -119,23 +152,12 @@ def restore_served(store: Store, home: Home) -> None:
         if artefact.exists(folder):
             playlists = Artefact.open(folder)
             if playlists.facts["digest"] == served.digest:
-                _stage(store, served.edition, served.revision, playlists)
+                stage(store, served.edition, served.revision, playlists)
                 return
     raise StoreError(
         f"The store has lost the rows of edition {week}, which it serves, and {home.root} does not "
         "have them either. Publish a newer edition, or make this one anew: --revision "
         f"{max(home.revisions(week), default=0) + 1}"
-    )
-
-
-def _stage(store: Store, edition: str, revision: int, playlists: Artefact) -> None:
-    store.stage(
-        edition,
-        revision,
-        playlists.facts["digest"],
-        encoded_batches(playlists.file("playlists.parquet")),
-        pq.read_table(playlists.file("default.parquet")),
-        remaining=playlists.erasure.get("facts", {}).get("digest"),
     )
 
 

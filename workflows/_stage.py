@@ -77,6 +77,7 @@ class Stage(luigi.Task):
             version=self.version,
             seed=self.settings.recsys.seed,
             started=self.__dict__.get("started"),
+            packages=_run.current().engine.packages,
         ) as draft:
             yield draft
 

@@ -46,17 +46,18 @@ class PublishedEdition(EditionStage):
         from recsys.store import open_store
         from recsys.tracking import make_champion
 
-        made = self.artefacts()
+        made, run = self.artefacts(), _run.current()
         with open_store(self.settings.store_url) as store:
             published = publish(
                 store,
-                _run.current().home.store_copy,
+                run.home.store_copy,
                 Week.parse(self.week),
                 self.revision,
                 made["playlists"],
                 backfill=self.backfill,
+                stage=run.engine.stage_edition,
             )
-            restore_served(store, _run.current().home)
+            restore_served(store, run.home, run.engine.stage_edition)
         purge(self.settings.serve.purge_url)
         with self.draft() as draft:
             draft.inputs = digests(made)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from recsys.home import Home
     from recsys.models import ALSModel, OnIteration
     from recsys.plan import Plan
+    from recsys.store import Store
     from recsys.verdict import Verdict
     from recsys.volume import WeekVolume
 
@@ -34,6 +35,8 @@ class SparkEngine:
 
     The session is opened at the first work, and there is one for the process.
     """
+
+    packages: tuple[str, ...] = ("pyspark",)
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -242,3 +245,16 @@ class SparkEngine:
         from recsys.spark._checks import check_edition
 
         return check_edition(self.session, home, edition, settings)
+
+    def stage_edition(self, store: Store, edition: str, revision: int, playlists: Artefact) -> None:
+        """:func:`recsys.publishing.stage_edition`; to a server, from the executors."""
+        from recsys.store import PartedStore
+
+        if isinstance(store, PartedStore):
+            from recsys.spark._publish import stage_edition
+
+            stage_edition(self.session, store, edition, revision, playlists)
+        else:
+            from recsys.publishing import stage_edition as stage_here
+
+            stage_here(store, edition, revision, playlists)

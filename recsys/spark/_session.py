@@ -114,7 +114,7 @@ def _alive(session: SparkSession) -> bool:
     from pyspark import SparkContext
 
     gateway: Any = SparkContext._gateway  # noqa: SLF001 - nothing public knows the process
-    if gateway is None or gateway.proc.poll() is not None:
+    if gateway is None or (gateway.proc is not None and gateway.proc.poll() is not None):
         return False
     return not session.sparkContext._jsc.sc().isStopped()  # noqa: SLF001 - nor whether it is stopped
 
@@ -134,8 +134,8 @@ def close() -> None:
     SparkSession._instantiatedSession = SparkSession._activeSession = None  # noqa: SLF001 - so is it
     # The package knows no other way to end the Java process before this one ends.
     gateway: Any = SparkContext._gateway  # noqa: SLF001
-    SparkContext._gateway = SparkContext._jvm = None  # noqa: SLF001
-    if gateway is not None:
+    if gateway is not None and gateway.proc is not None:  # spark-submit's own ends after this one
+        SparkContext._gateway = SparkContext._jvm = None  # noqa: SLF001
         with contextlib.suppress(Exception):
             gateway.shutdown()
         gateway.proc.stdin.close()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from recsys.store._contract import Action, Edition, LedgerEntry, State, Store
 from recsys.store._copy import copy_of, seed
 from recsys.store._open import open_store
+from recsys.store._parted import PartedStore, PartWriter
 from recsys.store._playlist import Playlist, PlaylistTrack
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ __all__ = [
     "Action",
     "Edition",
     "LedgerEntry",
+    "PartWriter",
+    "PartedStore",
     "Playlist",
     "PlaylistTrack",
     "State",

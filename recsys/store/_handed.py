@@ -120,6 +120,7 @@ class Handed:
         week: the edition's week.
         rows: playlists to be stored, so far.
         left_out: playlists of hidden users, so far.
+        hidden: users that are left out.
     """
 
     def __init__(
@@ -143,6 +144,7 @@ class Handed:
         """
         self.week = week
         self.rows = self.left_out = 0
+        self.hidden = frozenset(hidden)
         self._batches = batches
         self._default = default_row(default)
         check_rows(self._default, week, 0, None)
@@ -217,6 +219,10 @@ class Handed:
             return handed
         return self._stored.finish(self._stored_digest, self.rows)
 
+    def packer(self) -> Packer:
+        """After the last row: one that gives the same codes again."""
+        return self._stored.packer
+
     def tracks(self) -> pa.StringArray:
         """What is to be stored by the codes of tracks, from 1."""
         return self._stored.tracks
@@ -233,18 +239,18 @@ class _Packing:
         self.tracks = pa.array([], pa.string())
         self.names = Names()
         self._week = week
-        self._packer = packer
+        self.packer = packer
         self._random = np.random.default_rng(0)
         self._sampled: list[tuple[dict[str, Any], bytes]] = []
 
     def fork(self) -> Self:
         """Another one that has seen the same rows."""
-        return type(self)(self._week, self._packer.fork())
+        return type(self)(self._week, self.packer.fork())
 
     def pack(self, chunk: pa.RecordBatch, rows_before: int) -> Frames:
         """Pack the next rows."""
         try:
-            frames = self._packer.pack(chunk)
+            frames = self.packer.pack(chunk)
         except RefusedRowError as error:
             raise StoreError(f"Row {rows_before + error.row + 1} {error.what}.") from None
         except (pa.ArrowException, IndexError) as error:
@@ -257,7 +263,7 @@ class _Packing:
 
     def finish(self, digest: EditionDigest, rows: int) -> str:
         """After the last row: the digest."""
-        self.tracks, self.names = self._packer.tracks(), self._packer.names()
+        self.tracks, self.names = self.packer.tracks(), self.packer.names()
         values = Values(str(self._week), self.names)
         for row, value in self._sampled:
             if repr(_row(values, row[c.USER_ID], value, self.tracks)) != repr(row):

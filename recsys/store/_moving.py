@@ -85,6 +85,19 @@ class MovingStore(Store):
         *,
         remaining: str | None = None,
     ) -> int:
+        return self._stage_once(edition, revision, digest, batches, default, remaining, self._stage)
+
+    def _stage_once(
+        self,
+        edition: str,
+        revision: int,
+        digest: str,
+        batches: Iterable[pa.RecordBatch],
+        default: pa.RecordBatch | pa.Table,
+        remaining: str | None,
+        stage: Callable[[Staging, Handed], int],
+    ) -> int:
+        """:meth:`stage`, by ``stage`` where the rows are not there already."""
         from recsys.store._handed import Handed
 
         self._check_open()
@@ -99,7 +112,7 @@ class MovingStore(Store):
             self._move(lambda history: rules.renumber(history, digest, revision))
             return known.rows
         handed = Handed(batches, default, week=week, hidden=hidden)
-        return self._stage(Staging(edition, revision, digest, remaining or digest), handed)
+        return stage(Staging(edition, revision, digest, remaining or digest), handed)
 
     def activate(self, edition: str, digest: str, *, backfill: bool = False) -> None:
         now = datetime.now(UTC)

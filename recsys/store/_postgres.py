@@ -11,8 +11,10 @@ from recsys.store import _postgres_ledger as ledger
 from recsys.store import _rules as rules
 from recsys.store._asking import Which
 from recsys.store._contract import Edition, History, LedgerEntry
-from recsys.store._moving import MovingStore, Staging
+from recsys.store._moving import Staging
+from recsys.store._parted import PartedStore, PartWriter
 from recsys.store._playlist import Playlist
+from recsys.store._postgres_ledger import Place
 from recsys.store._postgres_reader import Found, Reader
 from recsys.store._postgres_server import Connection, MissingTableError, Server
 from recsys.store._rules import Moves
@@ -22,11 +24,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from recsys.store._handed import Handed
+    from recsys.store._parts import Noted
 
 _T = TypeVar("_T")
 
 
-class PostgresStore(MovingStore):
+class PostgresStore(PartedStore):
     """Tables ``store``, ``edition``, ``ledger``, ``tombstone`` and ``block``; two more an edition.
 
     An edition is loaded, indexed, read back and entered in the ledger within one transaction:
@@ -34,6 +37,7 @@ class PostgresStore(MovingStore):
     """
 
     def __init__(self, url: str) -> None:
+        self._url = url
         self._server = Server(url)
         self._schema = self._server.schema
         self._reader = Reader(self._server)
@@ -95,25 +99,51 @@ class PostgresStore(MovingStore):
         return self._write(change)
 
     def _prepare(self) -> None:
-        self._write(lambda connection: ledger.renew_functions(connection, self._schema))
+        from recsys.store._postgres_parts import drop_abandoned
+
+        def prepare(connection: Connection) -> None:
+            ledger.renew_functions(connection, self._schema)
+            drop_abandoned(connection, self._schema)
+
+        self._write(prepare)
 
     def _stage(self, staging: Staging, handed: Handed) -> int:
         from recsys.store._postgres_load import load
 
-        digest = staging.digest
         with self._server.write(load=True) as connection:
             place = load(connection, self._schema, handed, staging.expected)
-            ledger.lock(connection, self._schema)
-            history = ledger.history_in(connection, self._schema)
-            if any(one.digest == digest and one.present for one in history.editions):
-                moves = rules.renumber(history, digest, staging.revision)
-                ledger.write_moves(connection, self._schema, moves)
-                ledger.drop(connection, self._schema, place)
-            else:
-                moves = staging.register(history, handed)
-                ledger.write_moves(connection, self._schema, moves)
-                ledger.move_rows(connection, self._schema, digest, place)
+            self._enter(connection, staging, handed, place)
         return handed.rows
+
+    def _stage_parts(
+        self, staging: Staging, handed: Handed, noted: Noted, send: Callable[[PartWriter], None]
+    ) -> int:
+        from recsys.store._parts import PartPacker
+        from recsys.store._postgres_parts import Writer, load_parts
+        from recsys.store._postgres_parts import staging as tables_for
+
+        with tables_for(self._server) as (connection, tables):
+            writer = Writer(self._url, tables, PartPacker(handed.packer(), handed.hidden))
+            place = load_parts(
+                connection, self._server, tables, handed, noted, lambda: send(writer)
+            )
+            self._enter(connection, staging, handed, place)
+        return handed.rows
+
+    def _enter(
+        self, connection: Connection, staging: Staging, handed: Handed, place: Place
+    ) -> None:
+        """Enter rows that are in their place, or drop them where others were faster."""
+        ledger.lock(connection, self._schema)
+        history, digest = ledger.history_in(connection, self._schema), staging.digest
+        if any(one.digest == digest and one.present for one in history.editions):
+            moves = rules.renumber(history, digest, staging.revision)
+            ledger.write_moves(connection, self._schema, moves)
+            ledger.drop(connection, self._schema, place)
+        else:
+            moves = staging.register(history, handed)
+            ledger.write_moves(connection, self._schema, moves)
+            ledger.move_rows(connection, self._schema, digest, place)
 
     def _stored_default(self, known: Edition) -> pa.RecordBatch:
         from recsys.store._postgres_load import read_default

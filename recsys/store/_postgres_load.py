@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import struct
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from typing import Any, Final, NamedTuple
@@ -21,22 +21,26 @@ from recsys.errors import StoreError
 from recsys.store._arrow import Unpacker
 from recsys.store._frames import Data, Frames
 from recsys.store._handed import Handed
+from recsys.store._parts import Sent
 from recsys.store._pipelined import pipelined
 from recsys.store._postgres_ledger import Place, run
 from recsys.store._postgres_server import Connection
 from recsys.store._rows import CHUNK_ROWS
 from recsys.weeks import Week
 
-_TABLES: Final = """
+PLAYLIST_TABLE: Final = """
 CREATE TABLE {schema}.playlist_{tables} (  -- the default playlist is that of the empty user_id
     user_id bytea NOT NULL,                -- UTF-8
     playlist bytea NOT NULL                -- packed, see function shown
 );
+"""
+TRACK_TABLE: Final = """
 CREATE TABLE {schema}.track_{tables} (
     code bigint NOT NULL,
     names json NOT NULL                    -- id, name or null, names of the artists
 );
 """
+_TABLES: Final = PLAYLIST_TABLE + TRACK_TABLE
 _PLAYLIST_KEY: Final = "ALTER TABLE {schema}.playlist_{tables} ADD PRIMARY KEY (user_id)"
 _TRACK_KEY: Final = "ALTER TABLE {schema}.track_{tables} ADD PRIMARY KEY (code)"
 #: Rows as the server has them, as rows of binary COPY again.
@@ -59,18 +63,6 @@ _TRACKS_AT_ONCE: Final = 16_384
 _PARTS_AT_ONCE: Final = 32
 _HEADING: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END: Final = b"\xff\xff"
-
-
-class Sent(NamedTuple):
-    """Rows that were sent one after another.
-
-    Attributes:
-        last: the key of the last one.
-        sha256: of their frames.
-    """
-
-    last: Any
-    sha256: bytes
 
 
 class Stored(NamedTuple):
@@ -106,15 +98,43 @@ def load(connection: Connection, schema: str, handed: Handed, digest: str) -> Pl
     tables = uuid.uuid4().hex[:16]
     run(connection, _TABLES.replace("{tables}", tables), schema)
     playlists: list[Sent] = []
-    _copy_in(connection, f"{schema}.playlist_{tables}", _noted(_frames(handed), playlists))
+    copy_in(connection, f"{schema}.playlist_{tables}", _noted(_frames(handed), playlists))
+    with ThreadPoolExecutor(1) as beside:
+        indexed = beside.submit(add_key, connection, schema, tables)
+        handed.stored_digest(digest)  # or it refuses: these are not the rows
+        return finish(connection, schema, tables, handed, playlists, indexed.result)
+
+
+def add_key(connection: Connection, schema: str, tables: str) -> None:
+    """Let playlists be found by their users."""
+    run(connection, _PLAYLIST_KEY.replace("{tables}", tables), schema)
+
+
+def finish(
+    connection: Connection,
+    schema: str,
+    tables: str,
+    handed: Handed,
+    playlists: Sequence[Sent],
+    indexed: Callable[[], object],
+) -> Place:
+    """Write the tracks beside playlists that are written, and read both back.
+
+    Args:
+        connection: in the transaction that made the table of tracks.
+        schema: quoted for SQL.
+        tables: what their names end with.
+        handed: the rows.
+        playlists: what must be found of them, the default playlist first.
+        indexed: returns when the playlists have their key.
+
+    Raises:
+        StoreError: they read back otherwise than they were written.
+    """
     try:
-        with ThreadPoolExecutor(1) as beside:
-            key = _PLAYLIST_KEY.replace("{tables}", tables)
-            indexed = beside.submit(run, connection, key, schema)
-            handed.stored_digest(digest)  # or it refuses: these are not the rows
-            tracks = Frames.numbered(handed.tracks())
-            indexed.result()
-        _copy_in(connection, f"{schema}.track_{tables}", [tracks.data])
+        tracks = Frames.numbered(handed.tracks())
+        indexed()
+        copy_in(connection, f"{schema}.track_{tables}", [tracks.data])
         run(connection, _TRACK_KEY.replace("{tables}", tables), schema)
         run(connection, _READING_BACK, schema)
         playlist_parts = _stored(f"playlist_{tables}", "user_id", _PLAYLIST_FRAME, playlists)
@@ -231,8 +251,11 @@ def _tracks(connection: Connection, schema: str, place: Place) -> pa.StringArray
     return pa.array([names for _, names in rows], pa.string())
 
 
-def _copy_in(connection: Connection, table: str, data: Iterable[Data]) -> None:
-    query = f"COPY {table} FROM STDIN (FORMAT binary, FREEZE)"
+def copy_in(
+    connection: Connection, table: str, data: Iterable[Data], *, freeze: bool = True
+) -> None:
+    """Write frames into a table; ``freeze`` where this transaction made it."""
+    query = f"COPY {table} FROM STDIN (FORMAT binary{', FREEZE' if freeze else ''})"
     with connection.cursor() as cursor, cursor.copy(query.encode()) as copy:
         copy.write(_HEADING)
         for part in data:

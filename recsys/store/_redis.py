@@ -11,7 +11,8 @@ from recsys.store import _asking as asking
 from recsys.store import _rules as rules
 from recsys.store._asking import Which
 from recsys.store._contract import Edition, History, LedgerEntry
-from recsys.store._moving import MovingStore, Staging
+from recsys.store._moving import Staging
+from recsys.store._parted import PartedStore, PartWriter
 from recsys.store._playlist import Playlist
 from recsys.store._redis_ledger import Change, Ledger, Record
 from recsys.store._redis_reader import Rows
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from recsys.store._handed import Handed
+    from recsys.store._parts import Noted
 
 _READERS_KEPT: Final = 4
 
 
-class RedisStore(MovingStore):
+class RedisStore(PartedStore):
     """Each staging has keys of its own, and the ledger says which are served.
 
     Rows expire until they are entered in the ledger: whenever a publisher is killed, what is served
@@ -41,6 +43,7 @@ class RedisStore(MovingStore):
         Raises:
             StoreError: the URL has another form, or the server cannot be used.
         """
+        self._url = url
         self._server = Server(url)
         self._ledger = Ledger(self._server)
         self._readers: dict[str, Values] = {}
@@ -126,37 +129,58 @@ class RedisStore(MovingStore):
         self._server.check_keeps()
 
     def _stage(self, staging: Staging, handed: Handed) -> int:
-        from recsys.store._redis_stage import discard, keep_alive, write_rows
+        from recsys.store._redis_stage import write_rows
 
-        digest = staging.digest
         rows = write_rows(
             self._server,
             handed,
             revision=staging.revision,
-            digest=digest,
+            digest=staging.digest,
             expected=staging.expected,
         )
+        return self._enter(staging, handed, rows)
+
+    def _stage_parts(
+        self, staging: Staging, handed: Handed, noted: Noted, send: Callable[[PartWriter], None]
+    ) -> int:
+        from recsys.store._parts import PartPacker
+        from recsys.store._redis_parts import Writer, aside, write_parts
+
+        begun = aside(self._server, handed.week, staging.revision, staging.digest)
+        packed = PartPacker(handed.packer(), handed.hidden)
+        writer = Writer(self._url, handed.week, begun, packed)
+        rows = write_parts(self._server, begun, handed, noted, lambda: send(writer))
+        return self._enter(staging, handed, rows)
+
+    def _enter(self, staging: Staging, handed: Handed, written: Rows) -> int:
+        """Enter rows that are written; returns how many are stored."""
+        from recsys.store._redis_parts import discard, moved
+        from recsys.store._redis_stage import keep_alive
+
+        digest, rows = staging.digest, written
 
         def register(history: History) -> Change:
+            nonlocal rows
             there = next((one for one in history.editions if one.digest == digest), None)
             if there is not None and there.present:  # another publisher was faster
                 return Change(rules.renumber(history, digest, staging.revision))
-            keep_alive(self._server, rows)
-            if not self._ledger.is_whole(rows, handed.rows):
+            keep_alive(self._server, written)
+            if not self._ledger.is_whole(written, handed.rows):
                 raise StoreError(
                     f"{self._server.name} dropped playlists while they were staged: check its "
                     "memory and its eviction policy, and stage them again."
                 )
+            rows, moves = moved(self._server, written)
             kept: tuple[Command, ...] = tuple(("PERSIST", key) for key in rows.keys)
-            return Change(staging.register(history, handed), {digest: rows}, kept)
+            return Change(staging.register(history, handed), {digest: rows}, (*moves, *kept))
 
         added = self._ledger.change(register)
         record = self._ledger.record(digest)
         stored = record.rows if record is not None else None
-        if stored != rows:
-            if stored is not None and stored.prefix == rows.prefix:
-                self._take_back(digest, rows, added)
-            discard(self._server, rows)
+        if stored is not None and stored != rows and stored.prefix == rows.prefix:
+            self._take_back(digest, rows, added)
+        if stored != written:
+            discard(self._server, written)
         return handed.rows if record is None else record.edition.rows
 
     def _take_back(self, digest: str, rows: Rows, added: Sequence[LedgerEntry]) -> None:

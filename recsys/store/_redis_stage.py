@@ -44,8 +44,7 @@ def write_rows(
         StoreError: the rows are not in order, not of this week, not what is expected, or read back
             otherwise than they were written. Nothing is left of them then.
     """
-    name = f"{handed.week}-r{revision}-{digest[:12]}-{uuid.uuid4().hex[:8]}"
-    rows = Rows(f"{server.namespace}:rows:{name}", _BUCKETS)
+    rows = new_rows(server, handed.week, revision, digest)
     writer = _Writer(server, rows)
     done = False
     try:
@@ -54,10 +53,7 @@ def write_rows(
         stored = handed.stored_digest(expected)
         rows = writer.finish(handed)
         if _read_back(server, handed.week, rows, handed.rows) != stored:
-            raise StoreError(
-                f"The playlists of {handed.week} read back from {server.name} are not those that "
-                "were written: nothing is staged. The server may be failing."
-            )
+            raise _other_rows(server, handed.week)
         done = True
     except OSError as error:
         raise StoreError(
@@ -67,6 +63,68 @@ def write_rows(
         if not done:
             discard(server, rows)
     return rows
+
+
+def new_rows(server: Server, week: Week, revision: int, digest: str) -> Rows:
+    """Where the rows of a staging go."""
+    name = f"{week}-r{revision}-{digest[:12]}-{uuid.uuid4().hex[:8]}"
+    return Rows(f"{server.namespace}:rows:{name}", _BUCKETS)
+
+
+def write_playlists(server: Server, rows: Rows, frames: Frames) -> None:
+    """Write some playlists, whatever others do to the same keys."""
+    _Writer(server, rows).add_playlists(frames)
+
+
+def read_again(server: Server, week: Week, rows: Rows, frames: Frames) -> Data:
+    """The frames of the users of ``frames``, as they are stored.
+
+    Raises:
+        StoreError: playlists are missing.
+    """
+    with _reading(server, week):
+        users = frames.keys()
+        return Frames.of(users, _values(server, rows, users)).data
+
+
+def write_shared(server: Server, rows: Rows, handed: Handed, default: Frames) -> Rows:
+    """Write the default playlist and the names of tracks, and read them back.
+
+    Args:
+        server: where to.
+        rows: where the playlists are.
+        handed: whose tracks they are.
+        default: the default playlist.
+
+    Returns:
+        What readers need.
+
+    Raises:
+        StoreError: they read back otherwise than they were written.
+    """
+    keep_alive(server, rows)
+    writer = _Writer(server, rows)
+    writer.add(default)
+    rows = writer.finish(handed)
+    with _reading(server, handed.week):
+        (value,) = default.values()
+        whole = server.ask(("GET", rows.default_key)) == [value]
+        whole = whole and _tracks(server, rows).equals(handed.tracks())
+    if not whole:
+        raise _other_rows(server, handed.week)
+    return rows
+
+
+def expiring(key: str, write: Command) -> tuple[Command, ...]:
+    """What writes a key that never is without an expiry."""
+    return ("MULTI",), write, ("EXPIRE", key, SECONDS_UNREGISTERED), ("EXEC",)
+
+
+def _other_rows(server: Server, week: Week) -> StoreError:
+    return StoreError(
+        f"The playlists of {week} read back from {server.name} are not those that were written: "
+        "nothing is staged. The server may be failing."
+    )
 
 
 def keep_alive(server: Server, rows: Rows) -> None:
@@ -176,6 +234,10 @@ class _Writer:
             self._server.ask(("SET", self._rows.default_key, default, "EX", SECONDS_UNREGISTERED))
             self._begun.add(self._rows.default_key)
             return
+        self.add_playlists(frames)
+
+    def add_playlists(self, frames: Frames) -> None:
+        """Write the next playlists of users."""
         buckets: dict[str, list[str | bytes | memoryview]] = {}
         for user, value in self._pairs(frames):
             buckets.setdefault(self._rows.bucket(user), []).extend((user, value))
@@ -205,6 +267,5 @@ class _Writer:
                 commands.append(write)
                 continue
             self._begun.add(key)
-            expire: Command = ("EXPIRE", key, SECONDS_UNREGISTERED)
-            commands += [("MULTI",), write, expire, ("EXEC",)]
+            commands += expiring(key, write)
         self._server.ask(*commands)

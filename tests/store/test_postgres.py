@@ -75,10 +75,10 @@ def other_names(connection: Connection, table: str, data: Iterable[memoryview]) 
     copy_in(connection, table, [sent.replace(b"/bob/2", b"/bob/9") if ".track_" in table else sent])
 
 
-copy_in = _postgres_load._copy_in
+copy_in = _postgres_load.copy_in
 
 
-@pytest.mark.parametrize("harm", [("written", a_row_more), ("_copy_in", other_names)])
+@pytest.mark.parametrize("harm", [("written", a_row_more), ("copy_in", other_names)])
 def test_what_nobody_handed_over_is_never_staged(
     store: Store, monkeypatch: pytest.MonkeyPatch, harm: tuple[str, Any]
 ) -> None:

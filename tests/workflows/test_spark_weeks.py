@@ -5,21 +5,25 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-import signal
+import shutil
 import subprocess
-import sys
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
+import psutil
+import pyarrow.parquet as pq
 import pytest
 
 from recsys.artefact import Artefact, exists
+from recsys.home import Home
 from recsys.spark import SparkEngine
 from recsys.store import open_store
 from recsys.weeks import Week
 from tests.engines.here import need_spark
 from tests.workflows.conftest import Deployment, listen
+from tests.workflows.spark_cluster import Cluster, drafts, gone, running, wait_until
 
 FIRST, SECOND = "2026-W47", "2026-W48"
 TRIBES, MEMBERS, SONGS, HISTORY = 3, 14, 240, 3
@@ -64,33 +68,31 @@ def weeks(deployment: Deployment) -> Deployment:
     return deployment
 
 
-def run_and_kill(deployment: Deployment, stage: Path) -> None:
-    """Run a week until a stage is complete, and kill the driver."""
-    command = ["-m", "luigi", "--module", "workflows", "WeeklyPlaylists", "--local-scheduler"]
-    with (deployment.folder / "killed.log").open("wb") as log:
-        running = subprocess.Popen(
-            [sys.executable, *command, "--week", SECOND],
-            cwd=deployment.folder, env=deployment.environment(), stdout=log, stderr=log,
-        )  # fmt: skip
-        while not exists(stage):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                code = running.wait(0.02)
-                pytest.fail(f"{code}: {(deployment.folder / 'killed.log').read_text()}")
-        running.send_signal(signal.SIGKILL)
-        running.wait()
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A master and two workers, started as docs/spark.md says."""
+    made = Cluster(tmp_path)
+    yield made
+    made.stop()
+
+
+def first_week(weeks: Deployment, engine: str) -> None:
+    """Make a week, and deliver the log of the next."""
+    weeks.configure(engine={"name": engine})
+    ran = weeks.weekly("--week", FIRST)
+    assert ran.returncode == 0, ran.stderr
+    deliver(weeks, Week.parse(SECOND).last_day(24))
+    weeks.configure(engine={"name": "spark"})
 
 
 @pytest.mark.parametrize("first", ["local", pytest.param("spark", marks=pytest.mark.soak)])
 def test_a_week_goes_on_from_the_one_before(weeks: Deployment, first: str) -> None:
     """Whichever engine made it; the driver is killed on the way, and the run is made again."""
-    weeks.configure(engine={"name": first})
-    ran = weeks.weekly("--week", FIRST)
-    assert ran.returncode == 0, ran.stderr
+    first_week(weeks, first)
     days = {path: path.stat().st_mtime_ns for path in (weeks.home / "days").rglob("*.json")}
-    deliver(weeks, Week.parse(SECOND).last_day(24))
-    weeks.configure(engine={"name": "spark"})
 
-    run_and_kill(weeks, weeks.edition(SECOND) / "matrix")
+    with running(weeks, "WeeklyPlaylists", "--week", SECOND) as driver:
+        wait_until(lambda: exists(weeks.edition(SECOND) / "matrix"), driver, weeks)
     assert served(weeks) == FIRST
     ran = weeks.weekly("--week", SECOND)
 
@@ -121,3 +123,90 @@ def test_a_week_goes_on_from_the_one_before(weeks: Deployment, first: str) -> No
 def served(deployment: Deployment) -> str:
     with open_store(deployment.load().store_url) as store:
         return store.playlist("t0m00").edition
+
+
+def test_an_executor_dies_while_a_day_is_cleaned(weeks: Deployment, cluster: Cluster) -> None:
+    day = Week.parse(FIRST).last_day(24) - timedelta(weeks=HISTORY)  # before it there is none
+    tables = Home.of(weeks.load()).plays(day)
+    rows = []
+    for engine in ("local", "spark"):
+        shutil.rmtree(weeks.home, ignore_errors=True)
+        weeks.configure(engine={"name": engine}, spark={"master": cluster.url})
+        with running(weeks, "DailyPlays", "--day", str(day)) as driver:
+            if engine == "spark":
+                wait_until(lambda: bool(at_work(weeks, cluster)), driver, weeks)
+                left = psutil.Process(driver.pid).children(recursive=True)
+                at_work(weeks, cluster)[0].kill()
+                assert drafts(weeks.home)
+            assert driver.wait(600) == 0, (weeks.folder / "run.log").read_text()
+        rows.append(pq.read_table(Artefact.open(tables).file("plays.parquet")).to_pylist())
+    assert len(rows[0]) > 100
+    assert rows[1] == rows[0]
+    assert gone([*left, *cluster.executors()])
+
+
+def at_work(weeks: Deployment, cluster: Cluster) -> list[psutil.Process]:
+    """The executors that work on an artefact: that they can was looked at before."""
+    looking = any(weeks.home.glob(".seen-by-executors-*"))
+    return [] if looking else cluster.busy()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("fault", ["executors", "worker", "driver"])
+def test_whoever_dies_the_edition_is_the_same(
+    weeks: Deployment, cluster: Cluster, fault: str
+) -> None:
+    """An executor in every stage, a worker for good, or the driver in every stage."""
+    first_week(weeks, "local")
+    weeks.configure(spark={"master": cluster.url, "training": "local"})
+    before = weeks.folder / "before"
+    shutil.copytree(weeks.home, before)
+    ran = weeks.weekly("--week", SECOND)
+    assert ran.returncode == 0, ran.stderr
+    undisturbed = made(weeks)
+    shutil.rmtree(weeks.home)
+    before.rename(weeks.home)
+
+    struck: set[Path] = set()
+    code = None
+    while code is None:
+        with running(weeks, "WeeklyPlaylists", "--week", SECOND) as driver:
+            code = strike(weeks, cluster, fault, driver, struck)
+            left = psutil.Process(driver.pid).children(recursive=True) if code is None else []
+        assert gone([*left, *cluster.executors()])
+        assert served(weeks) == (FIRST if code is None else SECOND)
+
+    assert code == 0, (weeks.folder / "run.log").read_text()
+    assert len(struck) >= (1 if fault == "worker" else 8)
+    assert made(weeks) == undisturbed
+    assert not drafts(weeks.home)
+
+
+def strike(
+    weeks: Deployment,
+    cluster: Cluster,
+    fault: str,
+    driver: subprocess.Popen[bytes],
+    struck: set[Path],
+) -> int | None:
+    """Let somebody die in each artefact that nobody died in before; None if the driver is to."""
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return driver.wait(0.02)
+        fresh, victims = drafts(weeks.home) - struck, at_work(weeks, cluster)
+        if not fresh or not victims:
+            continue
+        if fault == "driver":
+            struck |= fresh
+            return None
+        if fault == "executors":
+            victims[0].kill()
+        elif not struck:
+            cluster.lose_a_worker()
+        struck |= fresh
+
+
+def made(weeks: Deployment) -> dict[str, str]:
+    """The digests of an edition's artefacts, but for those that say when."""
+    stages = ("catalogue", "matrix", "als_model", "candidates", "playlists")
+    return {name: Artefact.open(weeks.edition(SECOND) / name).digest for name in stages}
