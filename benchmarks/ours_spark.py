@@ -1,0 +1,152 @@
+"""The peers' work and no more, by the Spark engine: count, matrix, train, 30 unheard tracks, write.
+
+    python -m benchmarks.ours_spark LOG CUTOFF OUT [local|spark]
+
+It takes and writes what ``benchmarks/peers/spark_als.py`` does, on the same cores. The last
+argument says who trains: this machine, over the matrix that Spark made, or Spark's ALS. From the
+counts on it is the engine of the product; the days, taste and catalogue that a weekly run keeps are
+not made here, since no peer makes them.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from benchmarks.peers._steps import (
+    ACTIVE_DAYS,
+    ALPHA,
+    FACTORS,
+    ITERATIONS,
+    LENGTH,
+    MASTER,
+    MEMORY,
+    REGULARIZATION,
+    Steps,
+)
+from recsys import candidates as found
+from recsys import models, schemas
+from recsys._tables import batches_of
+from recsys.settings import Settings, load_settings
+from recsys.spark import SparkEngine
+from recsys.spark._datasets import read, write
+from recsys.spark._lists import find_candidates
+
+_CONFIG: Final = """\
+[recsys]
+home = {home}
+[listens]
+source = {log}
+[engine]
+name = spark
+[spark]
+master = {master}
+training = {training}
+spark.driver.memory = {memory}
+spark.sql.shuffle.partitions = 4
+spark.local.dir = {home}
+[als]
+factors = {factors}
+iterations = {iterations}
+regularization = {regularization}
+regularization_exponent = 0.0
+unobserved_weight = 1.0
+alpha = {alpha}
+"""
+_COUNTS: Final = """
+    SELECT user_id, track_id, CAST(count(*) AS DOUBLE) AS plays, 0D AS part_plays, 0D AS skips,
+        0D AS saves, 0D AS likes, 0D AS dislikes, true AS heard, false AS disliked,
+        CAST(max(listened_at) AS DATE) AS last_heard
+    FROM {{listens}}
+    WHERE date < DATE '{cutoff}' AND event = 'play' AND private IS NOT TRUE
+        AND user_id IS NOT NULL AND track_id IS NOT NULL AND listened_at IS NOT NULL
+    GROUP BY user_id, track_id
+"""
+_CATALOGUE: Final = """
+    SELECT track_id, track_id AS track_name, '' AS artist_name, '' AS album_name,
+        CAST(array() AS ARRAY<STRING>) AS artist_ids,
+        CAST(array() AS ARRAY<STRING>) AS artist_names, CAST(NULL AS BIGINT) AS duration_ms,
+        true AS available, CAST(NULL AS BOOLEAN) AS explicit, track_id AS song_key
+    FROM (SELECT DISTINCT track_id FROM {taste}) ORDER BY track_id
+"""
+
+
+def main(log: Path, cutoff: str, out: Path, training: str = "local") -> None:
+    """Read, count, train, recommend, write."""
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        home = Path(folder)
+        steps = Steps()
+        settings = settings_of(home, log, training)
+        engine = SparkEngine(settings)
+        spark = engine.session
+        steps.done("start")
+
+        listens = spark.read.parquet(str(log))
+        taste = spark.sql(_COUNTS.format(cutoff=cutoff), listens=listens)
+        write(taste, home / "taste.parquet", schemas.TASTE)
+        counted = read(spark, [home / "taste.parquet"], schemas.TASTE)
+        write(
+            spark.sql(_CATALOGUE, taste=counted).coalesce(1),
+            home / "catalogue.parquet",
+            schemas.CATALOGUE,
+        )
+        matrix = home / "matrix"
+        matrix.mkdir()
+        engine.build_matrix(
+            home / "taste.parquet",
+            home / "catalogue.parquet",
+            cutoff=date.fromisoformat(cutoff),
+            active_days=ACTIVE_DAYS,
+            weights=settings.listens,
+            forgotten=(),
+            out=matrix,
+        )
+        steps.done("read and count")
+
+        trained = engine.train(matrix, settings, parent=None, on_iteration=_quiet)
+        models.save(trained.model, home)
+        steps.done("train")
+
+        find_candidates(spark, matrix, home, cooling=(), blocked=(), out=home)
+        write_lists(home / found.FOLDER, matrix, out)
+        steps.done("recommend and write")
+        engine.close()
+    steps.tell()
+
+
+def write_lists(candidates: Path, matrix: Path, out: Path) -> None:
+    """The first 30 of everyone, by their track ids."""
+    tracks = pq.read_table(matrix / "songs.parquet")["track_id"].combine_chunks()
+    lists = pa.schema([("user_id", pa.string()), ("track_ids", pa.list_(pa.string()))])
+    with pq.ParquetWriter(out, lists) as writer:
+        for rows in batches_of(candidates):
+            first = pc.list_slice(rows["songs"], 0, LENGTH)
+            names = pa.ListArray.from_arrays(first.offsets, tracks.take(first.values))
+            writer.write(pa.record_batch([rows["user_id"], names], schema=lists))
+
+
+def _quiet(*_told: object) -> None:
+    """Say nothing of an iteration."""
+
+
+def settings_of(home: Path, log: Path, training: str) -> Settings:
+    """The settings of the engine, in ``home``."""
+    config = home / "spark.cfg"
+    config.write_text(
+        _CONFIG.format(
+            home=home, log=log, training=training, master=MASTER, memory=MEMORY, factors=FACTORS,
+            iterations=ITERATIONS, regularization=REGULARIZATION, alpha=ALPHA,
+        )
+    )  # fmt: skip
+    return load_settings([config])
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), *sys.argv[4:])
