@@ -18,8 +18,10 @@ from recsys._tables import part_files
 from recsys.errors import RecsysError
 from recsys.spark._parts import for_each_part, scratch
 
-#: So much is read by one task, as it is stored.
+#: So much of a log is read by one task, as it is stored.
 TASK_BYTES: Final = 64 << 20
+#: And so many rows of a taste state.
+TASK_ROWS: Final = 2_000_000
 #: Memory of DuckDB there; more goes to disk.
 MEMORY: Final = "512MB"
 
