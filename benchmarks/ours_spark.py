@@ -136,12 +136,12 @@ def _quiet(*_told: object) -> None:
     """Say nothing of an iteration."""
 
 
-def settings_of(home: Path, log: Path, training: str) -> Settings:
+def settings_of(home: Path, log: Path, training: str, master: str = MASTER) -> Settings:
     """The settings of the engine, in ``home``."""
     config = home / "spark.cfg"
     config.write_text(
         _CONFIG.format(
-            home=home, log=log, training=training, master=MASTER, memory=MEMORY, factors=FACTORS,
+            home=home, log=log, training=training, master=master, memory=MEMORY, factors=FACTORS,
             iterations=ITERATIONS, regularization=REGULARIZATION, alpha=ALPHA,
         )
     )  # fmt: skip

@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks._logs import CUTOFF
+from benchmarks._measure import processor_seconds
 from benchmarks.ours_spark import settings_of, write_lists
 from benchmarks.peers.spark_candidates import recommend
 from recsys import candidates, models
@@ -126,22 +126,15 @@ def main(contender: str, folder: Path, out: Path) -> None:
         spark = engine.session
         for_each_part(spark, 2, lambda part: part)  # Java and Python are up
         work = {"ours": _ours, "spark": _spark}[contender]
-        began, cpu = time.perf_counter(), _processor()
+        began, cpu = time.perf_counter(), processor_seconds()
         lists = work(spark, folder, home)
-        seconds, cpu = time.perf_counter() - began, _processor() - cpu
+        seconds, cpu = time.perf_counter() - began, processor_seconds() - cpu
         if contender == "ours":
             write_lists(lists, folder / "matrix", out)
         else:
             pq.write_table(_named(lists, folder), out)
         engine.close()
     print(json.dumps({"seconds": seconds, "cpu": cpu}))
-
-
-def _processor() -> float:
-    """Seconds of the processor that this process and those below it have used."""
-    own = psutil.Process()
-    times = [process.cpu_times() for process in (own, *own.children(recursive=True))]
-    return sum(one.user + one.system for one in times)
 
 
 if __name__ == "__main__":
