@@ -1,11 +1,8 @@
 """The peers' work and no more, by the Spark engine: count, matrix, train, 30 unheard tracks, write.
 
-    python -m benchmarks.ours_spark LOG CUTOFF OUT [local|spark]
-
-It takes and writes what ``benchmarks/peers/spark_als.py`` does, on the same cores. The last
-argument says who trains: this machine, over the matrix that Spark made, or Spark's ALS. From the
-counts on it is the engine of the product; the days, taste and catalogue that a weekly run keeps are
-not made here, since no peer makes them.
+It takes and writes what ``benchmarks/peers/spark_als.py`` does, on the same cores. From the counts
+on it is the engine of the product, with ``[spark] training = local``. The days, taste and catalogue
+that a weekly run keeps are not made here, since no peer makes them.
 """
 
 from __future__ import annotations
@@ -48,7 +45,7 @@ source = {log}
 name = spark
 [spark]
 master = {master}
-training = {training}
+training = local
 spark.driver.memory = {memory}
 spark.sql.shuffle.partitions = 4
 spark.local.dir = {home}
@@ -78,12 +75,12 @@ _CATALOGUE: Final = """
 """
 
 
-def main(log: Path, cutoff: str, out: Path, training: str = "local") -> None:
+def main(log: Path, cutoff: str, out: Path) -> None:
     """Read, count, train, recommend, write."""
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         home = Path(folder)
         steps = Steps()
-        settings = settings_of(home, log, training)
+        settings = settings_of(home, log)
         engine = SparkEngine(settings)
         spark = engine.session
         steps.done("start")
@@ -136,12 +133,12 @@ def _quiet(*_told: object) -> None:
     """Say nothing of an iteration."""
 
 
-def settings_of(home: Path, log: Path, training: str, master: str = MASTER) -> Settings:
+def settings_of(home: Path, log: Path, master: str = MASTER) -> Settings:
     """The settings of the engine, in ``home``."""
     config = home / "spark.cfg"
     config.write_text(
         _CONFIG.format(
-            home=home, log=log, training=training, master=master, memory=MEMORY, factors=FACTORS,
+            home=home, log=log, master=master, memory=MEMORY, factors=FACTORS,
             iterations=ITERATIONS, regularization=REGULARIZATION, alpha=ALPHA,
         )
     )  # fmt: skip
@@ -149,4 +146,4 @@ def settings_of(home: Path, log: Path, training: str, master: str = MASTER) -> S
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), *sys.argv[4:])
+    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))

@@ -162,13 +162,12 @@ def candidates(log: Log, _: Path, rounds: int) -> Iterator[Record]:
 def on_spark(log: Log, work: Path, rounds: int) -> Iterator[Record]:
     """The peers' work on Spark: by the engine, and by a plain pipeline."""
 
-    def of(name: str, module: str, *more: object) -> Callable[[], Run]:
+    def of(name: str, module: str) -> Callable[[], Run]:
         out = work / f"{name}.parquet"
-        return lambda: run(python(module, log.source, CUTOFF, out, *more))
+        return lambda: run(python(module, log.source, CUTOFF, out))
 
     contenders = {
-        "ours": of("ours", "benchmarks.ours_spark", "local"),
-        "ours, trained by Spark": of("ours, trained by Spark", "benchmarks.ours_spark", "spark"),
+        "ours": of("ours", "benchmarks.ours_spark"),
         "spark": of("spark", "benchmarks.peers.spark_als"),
     }
     yield from _compared(

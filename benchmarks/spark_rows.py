@@ -138,7 +138,7 @@ def main() -> None:
     _one_task.TASK_BYTES = _one_task.TASK_ROWS = 0  # type: ignore[misc] - all days are large
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
-        settings = settings_of(home, home, "spark", master=given.master)
+        settings = settings_of(home, home, given.master)
         engine = SparkEngine(settings)
         found: Record = {"master": given.master}
         for log, rows in (("small", 20_000), ("even", given.rows), ("skewed", given.rows)):

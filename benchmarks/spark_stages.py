@@ -122,7 +122,7 @@ def main(contender: str, folder: Path, out: Path) -> None:
     """Run the stage."""
     with tempfile.TemporaryDirectory(dir=out.parent) as name:
         home = Path(name)
-        engine = SparkEngine(settings_of(home, folder, "local"))
+        engine = SparkEngine(settings_of(home, folder))
         spark = engine.session
         for_each_part(spark, 2, lambda part: part)  # Java and Python are up
         work = {"ours": _ours, "spark": _spark}[contender]

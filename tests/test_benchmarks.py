@@ -45,7 +45,7 @@ def test_spark_beside_spark(
 ) -> None:
     from benchmarks.ours_spark import settings_of
 
-    need_spark(SparkEngine(settings_of(tmp_path, tmp_path, "local")))
+    need_spark(SparkEngine(settings_of(tmp_path, tmp_path)))
     monkeypatch.setattr(run, "CACHE", tmp_path)
     monkeypatch.setattr(run, "LATEST", tmp_path / "latest.json")
     run.main(["--size", "smoke", "--rounds", "1", "--only", benchmark])
