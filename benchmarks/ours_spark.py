@@ -7,15 +7,18 @@ that a weekly run keeps are not made here, since no peer makes them.
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyspark.sql import SparkSession
 
 from benchmarks.peers._steps import (
     ACTIVE_DAYS,
@@ -28,13 +31,15 @@ from benchmarks.peers._steps import (
     REGULARIZATION,
     Steps,
 )
-from recsys import candidates as found
 from recsys import models, schemas
-from recsys._tables import batches_of
+from recsys._slices import FOLDER, part_name, read_listeners, slice_of
+from recsys._tables import part_files
+from recsys.candidates import rank_unheard
 from recsys.settings import Settings, load_settings
 from recsys.spark import SparkEngine
 from recsys.spark._datasets import read, write
-from recsys.spark._lists import find_candidates
+from recsys.spark._lists import _shared as shared
+from recsys.spark._parts import for_each_part, place
 
 _CONFIG: Final = """\
 [recsys]
@@ -111,22 +116,34 @@ def main(log: Path, cutoff: str, out: Path) -> None:
         models.save(trained.model, home)
         steps.done("train")
 
-        find_candidates(spark, matrix, home, cooling=(), blocked=(), out=home)
-        write_lists(home / found.FOLDER, matrix, out)
+        write_lists(spark, matrix, home, out)
         steps.done("recommend and write")
         engine.close()
     steps.tell()
 
 
-def write_lists(candidates: Path, matrix: Path, out: Path) -> None:
-    """The first 30 of everyone, by their track ids."""
-    tracks = pq.read_table(matrix / "songs.parquet")["track_id"].combine_chunks()
-    lists = pa.schema([("user_id", pa.string()), ("track_ids", pa.list_(pa.string()))])
-    with pq.ParquetWriter(out, lists) as writer:
-        for rows in batches_of(candidates):
-            first = pc.list_slice(rows["songs"], 0, LENGTH)
-            names = pa.ListArray.from_arrays(first.offsets, tracks.take(first.values))
-            writer.write(pa.record_batch([rows["user_id"], names], schema=lists))
+def write_lists(spark: SparkSession, matrix: Path, model: Path, out: Path) -> None:
+    """Fold in, rank, and write 30 tracks of everyone, a part of the matrix a task."""
+    parts = part_files(matrix / FOLDER)
+    lists = out.with_suffix(".parts")
+    shutil.rmtree(lists, ignore_errors=True)
+    lists.mkdir()
+
+    def work(number: int) -> int:
+        songs, tracks, learnt = shared(matrix, model)
+        rows = read_listeners([parts[number]])
+        known = slice_of(rows.filter(rows["eligible"]), songs, tracks)
+        users = np.arange(len(known.users), dtype=np.int32)
+        limits = np.full(len(users), LENGTH)
+        found = rank_unheard(learnt.folded(known), known, users, limits)
+        listed = songs["track_id"].combine_chunks().take(pa.array(found.songs))
+        names = pa.ListArray.from_arrays(pa.array(found.offsets, pa.int32()), listed)
+        table = pa.table({"user_id": known.users["user_id"], "track_ids": names})
+        place(lists / part_name(number), lists, partial(pq.write_table, table))
+        return len(users)
+
+    for_each_part(spark, len(parts), work)
+    pq.write_table(pq.read_table(lists), out)
 
 
 def _quiet(*_told: object) -> None:

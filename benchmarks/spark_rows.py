@@ -5,7 +5,8 @@
 Both logs are one day of so many rows. In the even one listeners and tracks are drawn alike; in the
 other one listener and one track have half of the rows each. Days are divided as large ones are,
 whatever their size. The stages run once on a small log, so that all is compiled, and then on both
-in turn. Prints JSON by stage and log: ``seconds``, ``cpu`` (of all processes) and ``rows``.
+in turn. Prints JSON by stage and log: ``seconds``, ``cpu`` (of all processes) and ``rows``; a table of
+them goes into docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks import _page
 from benchmarks._measure import processor_seconds
 from benchmarks.ours_spark import settings_of
 from recsys import models
@@ -38,6 +40,8 @@ from recsys.spark._train import train_cold
 DAY: Final = date(2026, 11, 14)
 LISTENERS, TRACKS = 20_000, 20_000
 _FILES: Final = 4
+#: Fewer rows are a trial, and stay out of the page.
+_LEAST: Final = 500_000
 _ITERATIONS: Final = (1, 3)
 _HALF_LIFE: Final = 20.0
 
@@ -147,6 +151,26 @@ def main() -> None:
             found[log] = measured(engine, mine, home / log)
         engine.close()
     print(json.dumps(found))
+    if given.rows >= _LEAST:
+        _page.put("spark-rows", table(found, given.rows))
+
+
+def table(found: Record, rows: int) -> str:
+    """Markdown: a row for each stage."""
+    lines = [
+        f"{rows:,} rows on `{found['master']}`, {_page.machine()}:",
+        "",
+        "| stage | rows | seconds, even | skewed | processor s, even | skewed | µs a row, even |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for stage, even in found["even"].items():
+        skewed = found["skewed"][stage]
+        cells = [
+            stage, f"{even['rows']:,}", even["seconds"], skewed["seconds"], even["cpu"],
+            skewed["cpu"], f"{1e6 * even['cpu'] / even['rows']:.1f}",
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

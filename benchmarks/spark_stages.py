@@ -4,8 +4,8 @@
     python -m benchmarks.spark_stages ours|spark FOLDER OUT
 
 Prints JSON: ``seconds`` and ``cpu`` (of all processes) of the stage alone, in a session that is
-open and has run a job. Ours folds the listeners in, ranks up to 200 songs for each, and writes
-them with their scores; Spark's is handed users' factors, too, and writes 30.
+open and has run a job. Both write the best 30 unheard tracks of every active listener; ours folds
+the listeners in first, and Spark's is handed their factors, too.
 """
 
 from __future__ import annotations
@@ -29,10 +29,9 @@ from benchmarks._logs import CUTOFF
 from benchmarks._measure import processor_seconds
 from benchmarks.ours_spark import settings_of, write_lists
 from benchmarks.peers.spark_candidates import recommend
-from recsys import candidates, models
+from recsys import models
 from recsys._slices import FOLDER, write_slices
 from recsys.spark import SparkEngine
-from recsys.spark._lists import find_candidates
 from recsys.spark._parts import for_each_part
 
 if TYPE_CHECKING:
@@ -98,8 +97,9 @@ def _write_factors(factors: npt.NDArray[np.floating[Any]], folder: Path) -> None
 
 
 def _ours(spark: SparkSession, folder: Path, out: Path) -> Path:
-    find_candidates(spark, folder / "matrix", folder / "model", cooling=(), blocked=(), out=out)
-    return out / candidates.FOLDER
+    lists = out / "lists.parquet"
+    write_lists(spark, folder / "matrix", folder / "model", lists)
+    return lists
 
 
 def _spark(spark: SparkSession, folder: Path, out: Path) -> Path:
@@ -129,10 +129,8 @@ def main(contender: str, folder: Path, out: Path) -> None:
         began, cpu = time.perf_counter(), processor_seconds()
         lists = work(spark, folder, home)
         seconds, cpu = time.perf_counter() - began, processor_seconds() - cpu
-        if contender == "ours":
-            write_lists(lists, folder / "matrix", out)
-        else:
-            pq.write_table(_named(lists, folder), out)
+        made = pq.read_table(lists) if contender == "ours" else _named(lists, folder)
+        pq.write_table(made, out)
         engine.close()
     print(json.dumps({"seconds": seconds, "cpu": cpu}))
 
