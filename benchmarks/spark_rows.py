@@ -5,8 +5,8 @@
 Both logs are one day of so many rows. In the even one listeners and tracks are drawn alike; in the
 other one listener and one track have half of the rows each. Days are divided as large ones are,
 whatever their size. The stages run once on a small log, so that all is compiled, and then on both
-in turn. Prints JSON by stage and log: ``seconds``, ``cpu`` (of all processes) and ``rows``; a table of
-them goes into docs/benchmarks.md.
+in turn. Prints JSON by stage and log: ``seconds``, ``cpu`` (of all processes) and ``rows``; a table
+of them goes into docs/benchmarks.md.
 """
 
 from __future__ import annotations
