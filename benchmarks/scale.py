@@ -73,19 +73,18 @@ class Cost:
 
 
 _ROWS: Final = "`benchmarks.spark_rows`, even log"
+_WIDE: Final = "`--only candidates`, 1,000,000 tracks"
 _M: Final = "size M, two executors of 1 GiB"
 COSTS: Final = {
-    "clean": Cost("CleanListens", "listen of the week", 40, 60, 25, _ROWS),
-    "plays": Cost("DailyPlays", "listen of the week", 20, 45, 8, _ROWS),
-    "taste": Cost("TasteState", "pair of before, and play of the week", 4, 14, 30, _M),
-    "catalogue": Cost("TrackCatalogue", "track told by a day", 22, 14, 40, _M),
-    "matrix": Cost("UserTrackMatrix", "pair", 8, 20, 12, _ROWS),
-    "training": Cost("AlsModel", "pair and iteration", 10, 12, 0, _ROWS),
-    "folding": Cost("Candidates: folding in", "pair of an eligible listener", 1, 0, 0, _ROWS),
-    "scoring": Cost("Candidates: scoring", "eligible listener and track", 0.0007, 0, 0, "cand"),
-    "playlists": Cost("Playlists", "eligible listener", 100, 0, 1000, _M),
-    "gate": Cost("PlaylistGate", "eligible listener", 100, 0, 0, _M),
-    "publishing": Cost("PublishedEdition", "eligible listener", 10, 0, 400, _M),
+    "clean": Cost("CleanListens", "listen of the week", 30, 57, 25, _ROWS),
+    "plays": Cost("DailyPlays", "listen of the week", 8, 64, 8, _ROWS),
+    "taste": Cost("TasteState", "pair of before, and play of the week", 4.6, 16, 7, _M),
+    "catalogue": Cost("TrackCatalogue", "track told by a day", 22, 13, 27, _M),
+    "matrix": Cost("UserTrackMatrix", "pair", 9.5, 49, 8.6, _M),
+    "training": Cost("AlsModel: entries", "pair and iteration", 5.2, 0, 0, _ROWS),
+    "solving": Cost("AlsModel: rows", "listener or track, and iteration", 65, 0, 0, _ROWS),
+    "folding": Cost("Candidates: folding in", "eligible listener", 310, 0, 1600, _ROWS),
+    "scoring": Cost("Candidates: scoring", "eligible listener and track", 0.00069, 0, 0, _WIDE),
 }
 
 
@@ -105,11 +104,9 @@ def rows(world: World) -> dict[str, float]:
         "catalogue": 8 * world.tracks,  # a week of days, and the catalogue of before
         "matrix": 2 * pairs,  # this week's, and the one a week back
         "training": 2 * pairs * world.iterations,  # and its challenger
-        "folding": pairs * world.eligible,
+        "solving": 2 * (world.listeners + world.tracks) * world.iterations,
+        "folding": eligible,
         "scoring": eligible * world.tracks,
-        "playlists": eligible,
-        "gate": eligible,
-        "publishing": eligible,
     }
 
 

@@ -160,14 +160,15 @@ def table(found: Record, rows: int) -> str:
     lines = [
         f"{rows:,} rows on `{found['master']}`, {_page.machine()}:",
         "",
-        "| stage | rows | seconds, even | skewed | processor s, even | skewed | µs a row, even |",
-        "|---|---|---|---|---|---|---|",
+        "| stage | rows, even | skewed | processor s, even | skewed | µs a row, even "
+        "| seconds, even | skewed |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for stage, even in found["even"].items():
         skewed = found["skewed"][stage]
         cells = [
-            stage, f"{even['rows']:,}", even["seconds"], skewed["seconds"], even["cpu"],
-            skewed["cpu"], f"{1e6 * even['cpu'] / even['rows']:.1f}",
+            stage, f"{even['rows']:,}", f"{skewed['rows']:,}", even["cpu"], skewed["cpu"],
+            f"{1e6 * even['cpu'] / even['rows']:.1f}", even["seconds"], skewed["seconds"],
         ]  # fmt: skip
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
