@@ -92,6 +92,13 @@ def _tree(child: psutil.Process) -> list[psutil.Process]:
         return []
 
 
+def processor_seconds() -> float:
+    """Seconds of the processor that this process and those below it have used, ended ones, too."""
+    own = psutil.Process()
+    times = [process.cpu_times() for process in (own, *own.children(recursive=True))]
+    return sum(sum((one.user, one.system, one.children_user, one.children_system)) for one in times)
+
+
 def python(module: str, *arguments: object) -> list[str]:
     """The command that runs a module of the benchmarks."""
     return [sys.executable, "-m", module, *map(str, arguments)]

@@ -70,12 +70,12 @@ def write(results: dict[str, Any]) -> None:
         _plot(records)
 
 
-def put(name: str, text: str) -> None:
-    """Put text into the page, between the two marks of a name."""
+def put(name: str, text: str, file: Path = PAGE) -> None:
+    """Put text into a page, between the two marks of a name."""
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    page = PAGE.read_text(encoding="utf-8")
+    page = file.read_text(encoding="utf-8")
     before, after = page.split(begin)[0], page.split(end)[1]
-    PAGE.write_text(f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}", encoding="utf-8")
+    file.write_text(f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}", encoding="utf-8")
 
 
 def _plot(records: list[Record]) -> None:

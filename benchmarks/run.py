@@ -21,6 +21,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import timedelta
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -34,6 +35,8 @@ from benchmarks.stages import prepare
 
 CACHE: Final = Path("data/bench")
 LATEST: Final = Path("benchmarks/latest.json")
+
+_SPARK: Final = importlib.util.find_spec("pyspark") is not None
 
 Record = dict[str, Any]
 Contenders = dict[str, Callable[[], Run]]
@@ -57,11 +60,7 @@ def peers_work(log: Log, work: Path, rounds: int) -> Iterator[Record]:
     if log.name == "S" and _installed("pyspark"):
         contenders["spark"] = of("spark", "benchmarks.peers.spark_als")
 
-    def quality(name: str) -> Record:
-        check_lists(log, CUTOFF, work / f"{name}.parquet")
-        return recall(log, work / f"{name}.parquet")
-
-    same = _same_bytes(work / "ours.parquet")
+    quality, same = partial(_quality, log, work), _same_bytes(work / "ours.parquet")
     yield from _compared("first run, the peers' work", log, contenders, rounds, quality, same)
 
 
@@ -160,6 +159,42 @@ def candidates(log: Log, _: Path, rounds: int) -> Iterator[Record]:
         )  # fmt: skip
 
 
+def on_spark(log: Log, work: Path, rounds: int) -> Iterator[Record]:
+    """The peers' work on Spark: by the engine, and by a plain pipeline."""
+
+    def of(name: str, module: str) -> Callable[[], Run]:
+        out = work / f"{name}.parquet"
+        return lambda: run(python(module, log.source, CUTOFF, out))
+
+    contenders = {
+        "ours": of("ours", "benchmarks.ours_spark"),
+        "spark": of("spark", "benchmarks.peers.spark_als"),
+    }
+    yield from _compared(
+        "on Spark, the peers' work", log, contenders, rounds, partial(_quality, log, work)
+    )
+
+
+def candidates_on_spark(log: Log, work: Path, rounds: int) -> Iterator[Record]:
+    """From the same factors to lists of unheard tracks, on Spark: our kernel and Spark's way."""
+    folder = work / "prepared"
+    run(python("benchmarks.spark_stages", "prepare", log.source, folder))
+
+    def of(name: str) -> Callable[[], Run]:
+        out = work / f"{name}.parquet"
+        return lambda: run(python("benchmarks.spark_stages", name, folder, out))
+
+    contenders = {name: of(name) for name in ("ours", "spark")}
+    yield from _compared(
+        "on Spark, candidates", log, contenders, rounds, partial(_quality, log, work)
+    )
+
+
+def _quality(log: Log, work: Path, name: str) -> Record:
+    check_lists(log, CUTOFF, work / f"{name}.parquet")
+    return recall(log, work / f"{name}.parquet")
+
+
 BENCHMARKS: Final = {
     "peers-work": peers_work,
     "everything": everything,
@@ -167,6 +202,7 @@ BENCHMARKS: Final = {
     "aggregation": aggregation,
     "training": training,
     "candidates": candidates,
+    **({"spark": on_spark, "spark-candidates": candidates_on_spark} if _SPARK else {}),
 }
 #: What the smoke test runs: `everything` is what tests/workflows are for.
 SMOKE: Final = ("peers-work", "candidates")

@@ -115,6 +115,7 @@ def build_matrix(
     weights: ListensSettings,
     forgotten: Collection[str],
     spill: Path,
+    memory: str | None = None,
 ) -> TasteMatrix:
     """Build the matrix from a taste state.
 
@@ -129,8 +130,9 @@ def build_matrix(
         weights: what each event weighs.
         forgotten: users that must not be in it.
         spill: a folder for what does not fit into memory.
+        memory: how much DuckDB may use, as of :func:`recsys._tables.database`.
     """
-    with database(spill) as connection:
+    with database(spill, memory) as connection:
         connection.register(
             "forgotten", pa.table({"user_id": pa.array(sorted(forgotten), pa.string())})
         )

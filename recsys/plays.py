@@ -81,20 +81,21 @@ _TRACKS = """
 """
 
 
-def daily_plays(listens: Path, out: Path) -> dict[str, int]:
+def daily_plays(listens: Path, out: Path, memory: str | None = None) -> dict[str, int]:
     """Count a day's cleaned listens into ``plays.parquet`` and ``tracks.parquet`` under ``out``.
 
     A *play* reached half of the track or four minutes; a *skip* was left before that on purpose or
     within 30 seconds; any other listen is a *part play*.
 
     Args:
-        listens: a file of :data:`recsys.schemas.LISTENS`.
+        listens: a table of :data:`recsys.schemas.LISTENS`.
         out: the folder to write into.
+        memory: how much DuckDB may use, as of :func:`recsys._tables.database`.
 
     Returns:
         Rows written, by table.
     """
-    with database(out) as connection:
+    with database(out, memory) as connection:
         source = read_parquet([listens])
         return {
             "plays": write_query(

@@ -13,6 +13,8 @@ from benchmarks import run
 from benchmarks._logs import CUTOFF, open_log
 from benchmarks._measure import Ratio
 from benchmarks._quality import check_lists, recall
+from recsys.spark import SparkEngine
+from tests.engines.here import need_spark
 
 
 def test_a_small_one_runs_and_its_lists_are_as_they_should_be(
@@ -25,6 +27,31 @@ def test_a_small_one_runs_and_its_lists_are_as_they_should_be(
     for contender in ("ours", "pandas + implicit", "product"):
         assert f"| {contender} |" in printed
     assert not (tmp_path / "latest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "stage"),
+    [
+        ("spark-candidates", "on Spark, candidates"),
+        pytest.param("spark", "on Spark, the peers' work", marks=pytest.mark.soak),
+    ],
+)
+def test_spark_beside_spark(
+    benchmark: str,
+    stage: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from benchmarks.ours_spark import settings_of
+
+    need_spark(SparkEngine(settings_of(tmp_path, tmp_path)))
+    monkeypatch.setattr(run, "CACHE", tmp_path)
+    monkeypatch.setattr(run, "LATEST", tmp_path / "latest.json")
+    run.main(["--size", "smoke", "--rounds", "1", "--only", benchmark])
+    printed = capsys.readouterr().err
+    for contender in ("ours", "spark"):
+        assert f"| {stage} | smoke | {contender} |" in printed
 
 
 def test_a_ratio_is_of_the_same_round() -> None:

@@ -9,6 +9,8 @@ import time
 FACTORS, ITERATIONS, REGULARIZATION, ALPHA = 64, 15, 2.0, 2.0
 LENGTH = 30
 ACTIVE_DAYS = 28
+#: Of the scripts on Spark.
+MASTER, MEMORY = "local[2]", "4g"
 
 
 class Steps:

@@ -10,7 +10,7 @@ os.environ["PYSPARK_PYTHON"] = sys.executable
 
 from pyspark.ml.feature import StringIndexer
 from pyspark.ml.recommendation import ALS
-from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as f
 
 from benchmarks.peers._steps import (
@@ -18,19 +18,21 @@ from benchmarks.peers._steps import (
     ALPHA,
     FACTORS,
     ITERATIONS,
-    LENGTH,
+    MASTER,
+    MEMORY,
     REGULARIZATION,
     Steps,
 )
+from benchmarks.peers.spark_candidates import unheard
 
 
 def main(log: Path, cutoff: str, out: Path) -> None:
     """Read, count, train, recommend, write."""
     steps = Steps()
     spark = (
-        SparkSession.builder.master("local[*]")
-        .config("spark.driver.memory", "8g")
-        .config("spark.sql.shuffle.partitions", 2 * (os.cpu_count() or 1))
+        SparkSession.builder.master(MASTER)
+        .config("spark.driver.memory", MEMORY)
+        .config("spark.sql.shuffle.partitions", 4)
         .config("spark.ui.enabled", "false")
         .config("spark.sql.session.timeZone", "UTC")
         .getOrCreate()
@@ -73,15 +75,8 @@ def main(log: Path, cutoff: str, out: Path) -> None:
     steps.done("train")
 
     since = f.lit(cutoff).cast("timestamp") - f.expr(f"INTERVAL {ACTIVE_DAYS} DAYS")
-    per_user = counts.groupBy("user").agg(f.count("*").alias("heard"), f.max("last").alias("last"))
-    active = per_user.where(f.col("last") >= since).cache()
-    most = active.approxQuantile("heard", [0.95], 0.0)[0]
-    heard = counts.select("user", "track")
-    few = active.where(f.col("heard") <= most)
-    many = active.where(f.col("heard") > most)
-    top = active.agg(f.max("heard")).first()[0]
-    found = _unheard(model.recommendForUserSubset(few, LENGTH + int(most)), heard)
-    found = found.union(_unheard(model.recommendForUserSubset(many, LENGTH + int(top)), heard))
+    active = counts.where(f.col("last") >= since).select("user").distinct()
+    found = unheard(model, counts, active)
     names = [spark.createDataFrame(enumerate(labels), [column, name]) for labels, column, name in (
         (indexed.labelsArray[0], "user", "user_id"), (indexed.labelsArray[1], "track", "track_id"),
     )]  # fmt: skip
@@ -97,19 +92,6 @@ def main(log: Path, cutoff: str, out: Path) -> None:
     steps.done("recommend and write")
     steps.tell()
     spark.stop()
-
-
-def _unheard(recommended: DataFrame, heard: DataFrame) -> DataFrame:
-    """The first 30 of each listener that were not heard: user, track, place."""
-    place = Window.partitionBy("user").orderBy(f.desc("score"), "track")
-    return (
-        recommended.select("user", f.explode("recommendations").alias("one"))
-        .select("user", f.col("one.track").alias("track"), f.col("one.rating").alias("score"))
-        .join(heard, ["user", "track"], "left_anti")
-        .withColumn("place", f.row_number().over(place))
-        .where(f.col("place") <= LENGTH)
-        .select("user", "track", "place")
-    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """A day of the log, cleaned on Spark: :func:`recsys.listens.clean_day` to the last row.
 
 Files are read and judged in the executors, by the very code that does it on one machine, one task
-for each large file and for each few small ones. What comes after is Spark SQL.
+for each large file and for each few small ones. What comes after is Spark SQL. A day that is a
+single task is cleaned by that task.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -23,7 +24,7 @@ from pyspark.sql import functions as F  # noqa: N812 - as everybody calls them
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from recsys import columns as c
-from recsys import errors, schemas
+from recsys import errors, listens, schemas
 from recsys._tables import part_files, rows_of
 from recsys._threads import share_of
 from recsys.errors import RecsysError
@@ -32,11 +33,13 @@ from recsys.listens._apart import FilesApart
 from recsys.listens._clean import KEY
 from recsys.listens._judge import JUDGED, check_names
 from recsys.settings import ListensSettings
+from recsys.spark import _one_task
 from recsys.spark._datasets import PART, in_parts, ranges, read, write, write_nothing
 
-#: Small files are read together in one task, up to so many bytes as they are stored.
-_TASK_BYTES: Final = 64 << 20
+#: Small files are read together in one task, up to `TASK_BYTES` and so many.
 _TASK_FILES: Final = 2048
+#: In which a late arrival may be known already.
+_DAYS_BEFORE: Final = 7
 #: Up to so many keys are sent to every executor, rather than all rows to where their keys are.
 _FEW: Final = 200_000
 #: Judged rows; at the end of each task's, one that says in JSON what was read.
@@ -53,7 +56,9 @@ def clean_day(
     out: Path,
     requeued: Sequence[Path] = (),
 ) -> CleanReport:
-    """As :func:`recsys.listens.clean_day`; both tables are folders of parts."""
+    """As :func:`recsys.listens.clean_day`; the tables of a large day are folders of parts."""
+    if _is_small(source, earlier, requeued):
+        return _clean_small(session, settings, day, source, earlier, out, requeued)
     with TemporaryDirectory(dir=out, prefix=".scratch-") as scratch:
         if isinstance(source, Path):
             judged, told = _judged_before(session, source)
@@ -69,6 +74,43 @@ def clean_day(
         fresh = _unknown(session, accepted, earlier)
         kept = _write_listens(fresh, accepted, rows, out / "listens.parquet")
     return CleanReport(told.read, returned, kept, rows - kept, quarantined, tuple(told.sources))
+
+
+def _is_small(
+    source: Sequence[LogFile] | Path, earlier: Sequence[Path], requeued: Sequence[Path]
+) -> bool:
+    """Whether one task can read the day, and look for its late arrivals in the days before."""
+    if isinstance(source, Path):
+        files, size = 1, _one_task.stored_bytes([source])
+    else:
+        files, size = len(source), sum(file.size for file in source)
+    size += _one_task.stored_bytes(requeued)
+    others = _one_task.stored_bytes(earlier)
+    most = _one_task.TASK_BYTES
+    return files <= _TASK_FILES and size <= most and others <= _DAYS_BEFORE * most
+
+
+def _clean_small(
+    session: SparkSession,
+    settings: ListensSettings,
+    day: date,
+    source: Sequence[LogFile] | Path,
+    earlier: Sequence[Path],
+    out: Path,
+    requeued: Sequence[Path],
+) -> CleanReport:
+    before, back = (
+        [file for table in tables for file in part_files(table)] for tables in (earlier, requeued)
+    )
+
+    def clean(folder: Path) -> dict[str, Any]:
+        return dataclasses.asdict(listens.clean_day(settings, day, source, before, folder, back))
+
+    return _report(_one_task.in_one_task(session, out, clean))
+
+
+def _report(said: Mapping[str, Any]) -> CleanReport:
+    return CleanReport(**{**said, "sources": tuple(said["sources"])})
 
 
 @dataclass
@@ -129,7 +171,7 @@ def _shared_out(files: Sequence[LogFile]) -> list[list[LogFile]]:
     tasks: list[list[LogFile]] = [[]]
     size = 0
     for file in files:
-        if tasks[-1] and (size + file.size > _TASK_BYTES or len(tasks[-1]) >= _TASK_FILES):
+        if tasks[-1] and (size + file.size > _one_task.TASK_BYTES or len(tasks[-1]) >= _TASK_FILES):
             tasks.append([])
             size = 0
         tasks[-1].append(file)

@@ -23,13 +23,17 @@ from pyspark.sql import functions as F  # noqa: N812 - as everybody calls them
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from recsys import columns as c
+from recsys import matrix as on_one_machine
 from recsys import schemas
 from recsys._entries import entries
-from recsys._slices import FOLDER, LISTENERS
+from recsys._slices import FOLDER, LISTENERS, write_slices
 from recsys._tables import rows_of
 from recsys.settings import ListensSettings
+from recsys.spark import _one_task
 from recsys.spark._datasets import PART, in_parts, ranges, read, read_numbered, write
 
+#: Of a matrix that one task makes.
+USERS_A_PART: Final = 5_000
 _FIXED_POINT: Final = 2**20
 _STRENGTH_UNITS: Final = 2**32
 _KEYS: Final = pa.schema([pa.field(c.SONG_KEY, pa.string())])
@@ -93,9 +97,22 @@ def build_matrix(
 ) -> dict[str, int]:
     """As :func:`recsys.matrix.build_matrix`, written to ``out`` in parts by ranges of users.
 
+    A small one is made by that very function, in one task.
+
     Beside ``songs.parquet``, ``tracks.parquet`` and ``eligible.parquet`` there is the table of
     listeners (:data:`recsys._slices.LISTENERS`).
     """
+    if rows_of(taste) <= _one_task.TASK_ROWS:
+
+        def build(folder: Path) -> dict[str, int]:
+            made = on_one_machine.build_matrix(
+                taste, catalogue, cutoff=cutoff, active_days=active_days, weights=weights,
+                forgotten=forgotten, spill=folder, memory=_one_task.MEMORY,
+            )  # fmt: skip
+            write_slices(made, folder, USERS_A_PART)
+            return made.rows
+
+        return dict(_one_task.in_one_task(session, out, build))
     known = read(session, [taste], schemas.TASTE)
     gone = session.createDataFrame(pa.table({c.USER_ID: pa.array(sorted(forgotten), pa.string())}))
     known = known.join(F.broadcast(gone), c.USER_ID, "left_anti")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from pyspark.sql import SparkSession
 
 from recsys import columns as c
+from recsys import plays as on_one_machine
 from recsys import schemas
 from recsys._tables import rows_of
 from recsys.plays import DAILY_PLAYS, DAILY_TRACKS
+from recsys.spark import _one_task
 from recsys.spark._datasets import PART, in_parts, ranges, read, write
 
 _COMPLETE: Final = """
@@ -60,8 +63,14 @@ _TRACKS: Final = """
 """
 
 
-def daily_plays(session: SparkSession, listens: Path, out: Path) -> dict[str, int]:
-    """As :func:`recsys.plays.daily_plays`; both tables are folders of parts."""
+def daily_plays(session: SparkSession, listens: Path, out: Path) -> Mapping[str, int]:
+    """As :func:`recsys.plays.daily_plays`; the tables of a large day are folders of parts."""
+    if _one_task.stored_bytes([listens]) <= _one_task.TASK_BYTES:
+        return _one_task.in_one_task(
+            session,
+            out,
+            lambda folder: on_one_machine.daily_plays(listens, folder, _one_task.MEMORY),
+        )
     rows = read(session, [listens], schemas.LISTENS)
     count = rows_of(listens)
     by_user = in_parts(rows, ranges(rows, c.USER_ID, count=count))

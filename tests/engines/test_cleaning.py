@@ -15,16 +15,27 @@ import pytest
 from recsys.errors import BadLogError
 from recsys.listens import Reason, list_log, split_dump
 from recsys.settings import ListensSettings
-from recsys.spark import SparkEngine, _clean, _datasets
+from recsys.spark import SparkEngine, _datasets, _one_task
 from tests.engines.both import Both, write_jsonl
 
 DAY = date(2026, 11, 16)
 NOON = "2026-11-16T12:00:00Z"
 
 
-@pytest.fixture
-def both(tmp_path: Path, spark_engine: SparkEngine) -> Both:
+@pytest.fixture(params=["large", "small"])
+def both(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    spark_engine: SparkEngine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Both:
+    """Days are large, and divided, or small, and a task each."""
+    if request.param == "large":
+        monkeypatch.setattr(_one_task, "TASK_BYTES", 0)
     return Both(tmp_path, spark_engine)
+
+
+large = pytest.mark.parametrize("both", ["large"], indirect=True)
 
 
 @pytest.fixture
@@ -72,6 +83,7 @@ def test_every_reason_of_quarantine_and_every_odd_id(both: Both, log: Path) -> N
     assert [row["reason"] for row in both.rows(DAY, "quarantine.parquet")][-1] == "no_user"
 
 
+@large
 def test_of_rows_with_one_key_the_same_one_is_kept(both: Both, log: Path) -> None:
     fields: list[dict[str, Any]] = [
         {}, {"ms_played": 0}, {"ms_played": 5}, {"skipped": True}, {"skipped": False},
@@ -110,11 +122,12 @@ def test_late_rows_duplicates_of_days_before_and_rows_that_came_back(
     assert (report.read, report.requeued, report.duplicates) == (24 + 6 + 2, 8, 3 + 2 + 4)
 
 
+@large
 def test_a_day_in_many_parts_is_the_same_day(
     both: Both, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_datasets, "PART_ROWS", 40)
-    monkeypatch.setattr(_clean, "_TASK_BYTES", 2000)
+    monkeypatch.setattr(_one_task, "TASK_BYTES", 2000)
     rng = random.Random(1)
     # One listener and one track have half of all rows.
     for name in "abc":

@@ -18,7 +18,7 @@ from recsys.matrix import TasteMatrix
 from recsys.plays import DAILY_TRACKS
 from recsys.settings import ListensSettings
 from recsys.simulate import World, simulate
-from recsys.spark import SparkEngine, _datasets
+from recsys.spark import SparkEngine, _datasets, _matrix, _one_task
 from tests.engines.both import Both, same
 
 LAST = date(2026, 11, 14)
@@ -61,6 +61,7 @@ def made_listens(made: list[Path]) -> list[Path]:
 def both(tmp_path: Path, spark_engine: SparkEngine, monkeypatch: pytest.MonkeyPatch) -> Both:
     """Both engines; what Spark writes is in many parts."""
     monkeypatch.setattr(_datasets, "PART_ROWS", 600)
+    monkeypatch.setattr(_one_task, "TASK_ROWS", 0)
     return Both(tmp_path, spark_engine)
 
 
@@ -109,6 +110,36 @@ def test_days_roll_into_a_state_a_catalogue_and_a_matrix(both: Both, days: Days)
         same(spark / f"{table}.parquet", local / f"{table}.parquet", schemas.CATALOGUE)
     assert len(list((spark / "taste.parquet").iterdir())) > 1
     same_matrix(spark / "matrix", local / "matrix")
+
+
+def test_a_small_matrix_is_one_task(
+    both: Both, days: Days, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_one_task, "TASK_ROWS", 10**6)
+    monkeypatch.setattr(_matrix, "USERS_A_PART", 40)
+    cutoff = LAST + timedelta(days=1)
+    made = both.folder("local", "state")
+    both.local.roll_taste(
+        None, days.tables("plays.parquet", 0, 9), cutoff, 20.0, made / "taste.parquet"
+    )
+    both.local.roll_catalogue(None, days.tables("tracks.parquet", 0, 9), made / "catalogue.parquet")
+    counts = [
+        dict(
+            engine.build_matrix(
+                made / "taste.parquet",
+                made / "catalogue.parquet",
+                cutoff=cutoff,
+                active_days=5,
+                weights=ListensSettings(source="-"),
+                forgotten=["l_000003"],
+                out=both.folder(name, "small"),
+            )
+        )
+        for name, engine in both.engines.items()
+    ]
+    assert counts[0] == counts[1]
+    local, spark = both.folders("small")
+    same_matrix(spark, local)
 
 
 def same_matrix(ours: Path, theirs: Path) -> None:
