@@ -268,8 +268,8 @@ for at in range(len(content) - footer, len(content)):
     reader = ParquetReader(file, names, settings, path.parent)
     try:
         list(_read(file, reader))
-    except BadLogError:
-        refused += 1
+    except BadLogError as error:
+        refused += path.name in str(error)
 print(refused)
 """
 
