@@ -31,6 +31,7 @@ from benchmarks.ours_spark import settings_of, write_lists
 from benchmarks.peers.spark_candidates import recommend
 from recsys import models
 from recsys._slices import FOLDER, write_slices
+from recsys.candidates import rank_unheard
 from recsys.spark import SparkEngine
 from recsys.spark._parts import for_each_part
 
@@ -62,6 +63,8 @@ def prepare(source: Path, folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     matrix = read(source, str(CUTOFF))
     model = models.train(matrix, AlsSettings(), seed=1).without_users().folded(matrix)
+    first = np.zeros(1, np.int32)
+    rank_unheard(model, matrix, first, np.ones(1, np.int64))  # what is compiled here is kept
     never, always = pa.nulls(len(matrix.users), pa.date32()), np.ones(len(matrix.songs), bool)
     matrix = replace(
         matrix,
