@@ -56,7 +56,8 @@ class CleanListens(Stage):
             else:
                 split = self.input()["log"].open()
                 source = split.path / f"date={day}"
-                draft.facts["content"] = split.facts["days"][self.day]["content"]
+                said = split.facts["days"][self.day]
+                draft.facts |= {"content": said["content"], "files": said["files"]}
             report = run.engine.clean_day(
                 self.settings.listens,
                 day,

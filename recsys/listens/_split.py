@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import itertools
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import duckdb
 import numpy as np
@@ -27,6 +28,9 @@ from recsys.listens._sorter import Sorter
 from recsys.listens._tables import MEMORY, Quarantine
 from recsys.settings import ListensSettings
 
+#: So many files of a dump are named for each day.
+LONGEST: Final = 20
+
 
 @dataclass(frozen=True)
 class DumpReport:
@@ -35,8 +39,9 @@ class DumpReport:
     read: int
     #: Rows without a usable time, by `Reason`.
     undated: Mapping[str, int]
-    #: ``{"rows": n, "content": hex}`` per day. The content digest covers every row of the day,
-    #: refused ones included; it depends neither on their order nor on where they came from.
+    #: ``{"rows": n, "content": hex, "files": {name: n}}`` per day. The content digest covers every
+    #: row of the day, refused ones included; it depends neither on their order nor on where they
+    #: came from. Of the files that had rows of the day the `LONGEST` are named, the longest first.
     days: Mapping[date, Mapping[str, Any]]
     #: name, bytes, sha256 and rows of each file.
     sources: tuple[Mapping[str, Any], ...]
@@ -87,13 +92,28 @@ def _contents(database: duckdb.DuckDBPyConnection) -> dict[date, dict[str, Any]]
             FROM (SELECT day, {row} AS text FROM judged)
             GROUP BY day ORDER BY day"""
     ).fetchall()
+    files = _files(database)
     return {
         day: {
             "rows": rows,
             "content": hashlib.sha256(f"{rows} {lower} {upper}".encode()).hexdigest(),
+            "files": files[day],
         }
         for day, rows, lower, upper in days
     }
+
+
+def _files(database: duckdb.DuckDBPyConnection) -> dict[date, dict[str, int]]:
+    """Rows of each day by the file, or the archive, that they came from."""
+    files = defaultdict[date, dict[str, int]](dict)
+    for day, name, rows in database.execute(
+        f"""SELECT day, split_part({c.ORIGIN_FILE}, '!', 1) AS name, count(*) AS rows
+            FROM judged GROUP BY day, name
+            QUALIFY row_number() OVER (PARTITION BY day ORDER BY rows DESC, name) <= {LONGEST}
+            ORDER BY day, rows DESC, name"""
+    ).fetchall():
+        files[day][name] = rows
+    return files
 
 
 def _text(column: str) -> str:

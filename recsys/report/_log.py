@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -34,10 +34,10 @@ def log(home: Home, plan: Plan) -> dict[str, Any]:
         clean = Artefact.open(home.clean(day))
         new = day >= plan.base_cutoff
         delivered = Counter[str]()
-        for source in clean.facts["sources"]:
-            delivered[source_of(source["name"])] += source["rows"]
+        for name, rows in _files(clean):
+            delivered[source_of(name)] += rows
             if new:
-                files[source["name"]] += source["rows"]
+                files[name] += rows
         if new:
             sources += _by_source(day, clean, delivered)
         days.append(
@@ -73,6 +73,16 @@ def log(home: Home, plan: Plan) -> dict[str, Any]:
         "arrival_days": len(plan.days),
         **plan.document["log"],
     }
+
+
+def _files(clean: Artefact) -> Iterator[tuple[str, int]]:
+    """The files of a day with their rows; of a dump the longest, and the others together."""
+    for source in clean.facts["sources"]:
+        yield source["name"], source["rows"]
+    longest = clean.facts.get("files", {})
+    yield from longest.items()
+    if longest and (rest := clean.manifest["rows"]["read"] - sum(longest.values())):
+        yield "other files", rest
 
 
 def source_of(file: str) -> str:

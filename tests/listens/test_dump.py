@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
+import tarfile
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys.artefact import file_sha256
-from recsys.listens import DumpReport, _sorter, clean_day, list_log, split_dump
+from recsys.listens import DumpReport, _sorter, _split, clean_day, list_log, split_dump
 from recsys.settings import ListensSettings
 
 if TYPE_CHECKING:
@@ -121,6 +123,24 @@ def test_a_refused_row_with_a_time_is_refused_on_its_day(lab: Lab, tmp_path: Pat
     assert cleaned.quarantined == {"private": 1, "unknown_event": 1}
     origins = pq.read_table(tmp_path / "clean" / "quarantine.parquet").to_pylist()
     assert [(row["file"], row["row"]) for row in origins] == [("dump.txt", 3), ("dump.txt", 4)]
+
+
+def test_the_longest_files_of_a_day_are_named(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_split, "LONGEST", 2)
+    log = tmp_path / "log"
+    log.mkdir()
+    with tarfile.open(log / "two.tar", "w") as archive:
+        for name in ("x.jsonl", "y.jsonl"):
+            member = tarfile.TarInfo(name)
+            line = json.dumps(lab.listen(event="?")).encode() + b"\n"
+            member.size = len(line)
+            archive.addfile(member, io.BytesIO(line))
+    (log / "one.jsonl").write_text(json.dumps(lab.listen()) + "\n")
+    (log / "many.jsonl").write_text((json.dumps(lab.listen()) + "\n") * 3)
+    report, _ = split_source(log, tmp_path / "out", "jsonl")
+    assert report.days[date(2026, 11, 16)]["files"] == {"many.jsonl": 3, "two.tar": 2}
 
 
 def test_the_content_of_a_day_is_its_rows_whatever_their_order(lab: Lab, tmp_path: Path) -> None:

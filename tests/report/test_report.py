@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -126,6 +127,17 @@ def test_the_newest_week_is_shown_by_file(page: Page) -> None:
     assert re.search(r"part-22\.jsonl\s+1,540\s+part-21\.jsonl\s+1,470\b", page.text)
     assert re.search(r"part-03\.jsonl\s+210\s+3 others\s+210\b", page.text)
     assert "part-02.jsonl" not in page.text
+
+
+def test_the_longest_files_of_a_dump_are_shown(made: Made) -> None:
+    made.plan()
+    for manifest in (made.home.days / "clean").glob("*/manifest.json"):
+        facts = json.loads(manifest.read_text())
+        facts["facts"] |= {"sources": [], "files": {"a.listens": 2000, "b.listens": 500}}
+        manifest.write_text(json.dumps(facts))
+    page = published(made)
+    assert re.search(r"2026-11-14\s+a\.listens\s+2,000\s", page.text)
+    assert re.search(r"a\.listens\s+14,000\s+b\.listens\s+3,500\s+other files\s+245\b", page.text)
 
 
 def test_measures_have_their_intervals_and_one_number_of_decimals(page: Page) -> None:
