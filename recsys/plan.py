@@ -183,7 +183,7 @@ def make_plan(
         week: the edition's week.
         revision: its revision.
         days: each arrival day before the cutoff and the digest of its plays.
-        log: what is to be said of the log: missing and odd days.
+        log: what is to be said of the log: missing and odd days, rows that belong to no day.
         published: the store's editions: ``edition``, ``revision``, ``state``, and
             ``activated_on``, a date or None.
         forgotten: users that must not be in the matrix.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
-from typing import Final
+from typing import Any, Final
 
 from recsys import artefact, listens
 from recsys.artefact import Artefact
@@ -122,6 +122,19 @@ def usable_rows(run: Run, day: date) -> int:
     rows, refused = clean.manifest["rows"], clean.facts["quarantined"]
     left_out = sum(refused.get(reason, 0) for reason in _NOTHING_WRONG)
     return int(rows["kept"] + rows.get("duplicates", 0) + left_out)
+
+
+def rows_on_no_day(run: Run, end: date) -> dict[str, Any]:
+    """Rows of a log without partitions that no day before ``end`` holds.
+
+    Returns:
+        ``undated``: those without a usable time, by reason; ``later``: those of ``end`` and after.
+    """
+    if run.inventory.partitioned:
+        return {"undated": {}, "later": 0}
+    split = Artefact.open(run.home.split(run.fingerprint)).facts
+    later = (said["rows"] for day, said in split["days"].items() if date.fromisoformat(day) >= end)
+    return {"undated": split["undated"], "later": sum(later)}
 
 
 def mostly_refused(run: Run, days: list[date]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import logging
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -81,9 +82,9 @@ class Stage(luigi.Task):
         ) as draft:
             yield draft
 
-    def tell(self, message: str) -> None:
+    def tell(self, message: str, level: int = logging.INFO) -> None:
         """Say how it went, in the log and beside the task in the scheduler's page."""
-        _run.LOG.info("%s: %s", self.stage, message)
+        _run.LOG.log(level, "%s: %s", self.stage, message)
         callback: Callable[[str], None] | None = self.set_status_message
         if callback is not None:
             callback(message)

@@ -14,7 +14,13 @@ from recsys.requeue import accepted_contents
 from recsys.settings import STOP
 from recsys.weeks import Week
 from workflows import _run
-from workflows._log_checks import check_days, missing_days, mostly_refused, usable_rows
+from workflows._log_checks import (
+    check_days,
+    missing_days,
+    mostly_refused,
+    rows_on_no_day,
+    usable_rows,
+)
 from workflows._stage import EditionStage
 from workflows.daily_plays import DailyPlaysBefore
 from workflows.listening_log import SplitLog
@@ -80,6 +86,7 @@ class EditionPlan(EditionStage):
                     "missing": [str(d) for d in missing_days(run, Week.parse(self.week), days)],
                     "empty": [str(day) for day in empty],
                     "odd": odd,
+                    **rows_on_no_day(run, self.cutoff),
                 },
                 published=published_as(store.editions()),
                 forgotten=store.tombstones(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import luigi
@@ -63,3 +64,9 @@ class SplitLog(Stage):
                 "undated": dict(report.undated),
                 "sources": list(report.sources),
             }
+        undated = ", ".join(f"{rows} {reason}" for reason, rows in report.undated.items())
+        self.tell(
+            f"{report.read} rows read: {report.read - sum(report.undated.values())} on "
+            f"{len(report.days)} days, {undated or 'none'} on no day",
+            logging.WARNING if undated else logging.INFO,
+        )

@@ -122,7 +122,7 @@ def summary_table(record: Mapping[str, Any], settings: Settings, folder: Path) -
     table.add_column(overflow="fold")
     for name, value in (
         ("Edition", f"{record['edition']} revision {record['revision']}"),
-        ("Log", f"{record['log']['first_day']} to {record['log']['last_day']}"),
+        ("Log", log_text(record["log"])),
         ("Playlists", f"{kinds} (of {playlists['eligible']} eligible listeners)"),
         ("Refused", str(playlists["refused"])),
         ("Rules relaxed", relaxed),
@@ -136,6 +136,17 @@ def summary_table(record: Mapping[str, Any], settings: Settings, folder: Path) -
     ):
         table.add_row(name, plain(value))
     return table
+
+
+def log_text(log: Mapping[str, Any]) -> str:
+    """From when to when the log is, and what was odd about it and accepted."""
+    said = [f"{log['first_day']} to {log['last_day']}", *log["odd"]]
+    # Records did not count rows on no day at first.
+    if undated := ", ".join(f"{n} {reason}" for reason, n in log.get("undated", {}).items()):
+        said.append(f"rows of the dump: {undated} on no day")
+    if later := log.get("later"):
+        said.append(f"{later} after the cutoff")
+    return "; ".join(said)
 
 
 def metrics_text(model: Mapping[str, Any]) -> str:

@@ -71,6 +71,9 @@ def log(home: Home, plan: Plan) -> dict[str, Any]:
         "first_day": min(plan.days, default=None),
         "last_day": max(plan.days, default=None),
         "arrival_days": len(plan.days),
+        # Plans did not count them at first.
+        "undated": {},
+        "later": 0,
         **plan.document["log"],
     }
 

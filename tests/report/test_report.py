@@ -140,6 +140,18 @@ def test_the_longest_files_of_a_dump_are_shown(made: Made) -> None:
     assert re.search(r"a\.listens\s+14,000\s+b\.listens\s+3,500\s+other files\s+245\b", page.text)
 
 
+def test_rows_that_belong_to_no_day_are_counted(tmp_path: Path, page: Page) -> None:
+    title = "Rows of the dump that belong to no day, by reason"
+    assert title not in page.text, "a plan that did not count them"
+    counted = {"undated": {"no_time": 1200, "bad_time": 7}, "later": 45}
+    log = {"missing": [], "empty": [], "odd": [], **counted}
+    made = Made(tmp_path)
+    made.plan(log=log)
+    text = published(made).text
+    assert title in text
+    assert re.search(r"bad time\s+7\s+no time\s+1,200\s+dated 2026-11-15 or later[^0-9]+45", text)
+
+
 def test_measures_have_their_intervals_and_one_number_of_decimals(page: Page) -> None:
     assert re.search(
         r"parent\s+0\.2000\s+0\.1900 to 0\.2100\s+0\.2000\s+0\.1900 to 0\.2100"

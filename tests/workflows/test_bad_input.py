@@ -295,7 +295,9 @@ def test_ids_that_are_strange(deployment: Deployment) -> None:
     assert deployment.recsys("verify").returncode == 0
 
 
-def test_a_log_in_one_file_with_rubbish_in_it(deployment: Deployment) -> None:
+def test_a_log_in_one_file_with_rubbish_in_it(
+    deployment: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
     rows = []
     for n in range(21):
         day = LAST_DAY - timedelta(days=n)
@@ -306,10 +308,23 @@ def test_a_log_in_one_file_with_rubbish_in_it(deployment: Deployment) -> None:
         ]
     deployment.log.mkdir()
     log = deployment.log / "export.jsonl"
-    log.write_text("\n".join([*rows, "rubbish", rows[0]]) + "\n", encoding="utf-8")
-    assert deployment.run()
+    never = json.dumps(listen("u0", "track 0", LAST_DAY + timedelta(days=9000)))
+    untimed = json.dumps(listen("u0", "track 0", LAST_DAY) | {"listened_at": "lately"})
+    log.write_text("\n".join([*rows, "rubbish", untimed, never, rows[0]]) + "\n", encoding="utf-8")
+    with caplog.at_level("WARNING", "luigi-interface"):
+        assert deployment.run()
+    said = "split_log: 508 rows read: 506 on 22 days, 1 bad_time, 1 unreadable on no day"
+    assert said in caplog.messages
     split = next((deployment.home / "days").glob("*/split/*"))
-    assert Artefact.open(split).manifest["rows"] == {"read": 506, "undated": 1}
+    assert Artefact.open(split).manifest["rows"] == {"read": 508, "undated": 2}
+    edition = deployment.edition()
+    told = json.loads((edition / "record" / "record.json").read_text(encoding="utf-8"))["log"]
+    assert (told["undated"], told["later"]) == ({"bad_time": 1, "unreadable": 1}, 1)
+    page = (edition / "report.html").read_text(encoding="utf-8")
+    assert "Rows of the dump that belong to no day, by reason" in page
+    assert "or later: for editions to come" in page
+    summary = " ".join(deployment.recsys("summary").stdout.split())
+    assert "1 bad_time, 1 unreadable on no day; 1 after the cutoff" in summary
     first = cleaned(deployment, LAST_DAY)
     assert first.manifest["rows"]["duplicates"] == 1
     # A row of a day that was read before has changed: told by its day, not reused silently.
