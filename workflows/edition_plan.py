@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from datetime import date, timedelta
 
@@ -75,6 +76,12 @@ class EditionPlan(EditionStage):
                 f"{' that can be used: ' if refused else ''}{'; '.join(refused)}. Deliver the days "
                 "again, or accept the gap: [listens] missing_day = continue."
             )
+        accepted = [*odd, *(mostly_refused(run, new) if odd else [])]
+        accepted += [f"{day} has no rows that can be used" for day in empty]
+        missing = missing_days(run, Week.parse(self.week), days)
+        accepted += [f"{day} is missing" for day in missing]
+        if accepted:
+            self.tell(f"accepted: {'; '.join(accepted)}", logging.WARNING)
         with open_store(self.settings.store_url) as store:
             refresh_copy(store, run.home.store_copy)
             plan = make_plan(
@@ -83,7 +90,7 @@ class EditionPlan(EditionStage):
                 self.revision,
                 days={day: Artefact.open(run.home.plays(day)).digest for day in days},
                 log={
-                    "missing": [str(d) for d in missing_days(run, Week.parse(self.week), days)],
+                    "missing": [str(day) for day in missing],
                     "empty": [str(day) for day in empty],
                     "odd": odd,
                     **rows_on_no_day(run, self.cutoff),

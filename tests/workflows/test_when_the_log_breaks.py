@@ -26,7 +26,9 @@ from workflows import WeeklyPlaylists
 pytestmark = pytest.mark.usefixtures("whole_when_over")
 
 
-def test_a_missing_day_stops_the_run_or_is_said(served: Deployment) -> None:
+def test_a_missing_day_stops_the_run_or_is_said(
+    served: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
     gap = LAST_DAYS[NOW] - timedelta(days=2)
     served.remove_day(gap)
     with pytest.raises(MissingDataError, match=f"no partition for {gap}") as refused:
@@ -38,7 +40,9 @@ def test_a_missing_day_stops_the_run_or_is_said(served: Deployment) -> None:
     assert serves(served) == BEFORE
 
     served.configure(listens={"missing_day": "continue"})
-    assert served.run(NOW)
+    with caplog.at_level("WARNING", "luigi-interface"):
+        assert served.run(NOW)
+    assert f"plan: accepted: {gap} is missing" in caplog.messages
     assert record(served)["log"]["missing"] == [str(gap)]
     # The week after does not stumble over the gap that was accepted.
     served.configure(listens={"missing_day": "stop"})
@@ -78,7 +82,9 @@ def test_a_day_whose_rows_are_all_refused_is_as_good_as_empty(served: Deployment
     assert record(served)["log"]["empty"] == [str(day)]
 
 
-def test_a_day_a_tenth_of_its_usual_size_stops_the_run_or_is_said(deployment: Deployment) -> None:
+def test_a_day_a_tenth_of_its_usual_size_stops_the_run_or_is_said(
+    deployment: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
     day = LAST_DAYS[NOW]
     for n in range(9):
         at = day - timedelta(days=8 - n)
@@ -93,8 +99,12 @@ def test_a_day_a_tenth_of_its_usual_size_stops_the_run_or_is_said(deployment: De
     assert (last["error"], last["stage"]) == ("MissingDataError", "plan")
     assert f"{day} has 9 rows where 1010 are usual" in last["why"]
     deployment.configure(listens={"odd_day": "continue"})
-    assert deployment.run(NOW)
-    assert record(deployment)["log"]["odd"] == [f"{day} has 9 rows where 1010 are usual"]
+    with caplog.at_level("WARNING", "luigi-interface"):
+        assert deployment.run(NOW)
+    odd = f"{day} has 9 rows where 1010 are usual"
+    assert f"plan: accepted: {odd}" in caplog.messages
+    assert record(deployment)["log"]["odd"] == [odd]
+    assert odd in " ".join(deployment.recsys("summary").stdout.split())
 
 
 def test_a_log_that_ended_long_before_names_the_week_it_can_make(served: Deployment) -> None:
