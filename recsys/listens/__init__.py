@@ -10,7 +10,7 @@ from recsys.listens._catalogue import catalogue_files, read_catalogue
 from recsys.listens._changed import changed_files
 from recsys.listens._clean import CleanReport, clean_day
 from recsys.listens._formats import FORMATS, Format, guess_format
-from recsys.listens._inventory import Inventory, LogFile, find_files, is_day, list_log
+from recsys.listens._inventory import Inventory, LogFile, find_files, is_day, is_numbered, list_log
 from recsys.listens._reasons import Reason
 from recsys.listens._requeue import ADDED, SETTLED, Again, CleanedDay, read_again
 from recsys.listens._sample import Sample, sample_log, suggest_mapping
@@ -35,6 +35,7 @@ __all__ = [
     "find_files",
     "guess_format",
     "is_day",
+    "is_numbered",
     "list_log",
     "read_again",
     "read_catalogue",

@@ -31,6 +31,10 @@ _OWN_NAME: Final = re.compile(
     r"(Streaming_History_Audio|endsong)((?:[-_]\d{1,4})*(?=\.json)|).*?(\.json(?:\.\w+)?)",
     re.IGNORECASE,
 )
+#: Such a file as it is named here.
+_NUMBERED: Final = re.compile(
+    r"(?:.*/)?listener-\d+/\d+-(?:Streaming_History_Audio|endsong|export\.zip).*", re.IGNORECASE
+)
 _MAGIC: Final = re.compile(r"[*?\[]")
 
 
@@ -108,6 +112,15 @@ def list_log(settings: ListensSettings) -> Inventory:
 def is_day(folder: str) -> bool:
     """Whether a folder is named as the partition of a day."""
     return _PARTITION.fullmatch(folder) is not None
+
+
+def is_numbered(name: str) -> bool:
+    """Whether a file's listener is called by a number, which holds within a day or a dump.
+
+    >>> is_numbered("date=2026-11-16/listener-2/1-endsong_0.json"), is_numbered("listener-2/a.json")
+    (True, False)
+    """
+    return _NUMBERED.fullmatch(name) is not None
 
 
 def is_history(name: str) -> bool:

@@ -14,7 +14,7 @@ from recsys import artefact
 from recsys import columns as c
 from recsys.artefact import Artefact
 from recsys.home import Home
-from recsys.listens import is_day
+from recsys.listens import is_day, is_numbered
 from recsys.plan import Plan
 
 _CHART_DAYS: Final = 28
@@ -93,7 +93,11 @@ def source_of(file: str) -> str:
 
     >>> source_of("date=2026-11-16/eu/part-0.jsonl"), source_of("date=2026-11-16/web.jsonl")
     ('eu', 'web.jsonl')
+
+    Numbers of listeners are those of one day, or of one dump: all listeners are one source.
     """
+    if is_numbered(file):
+        return "all listeners"
     parts = [part for part in PurePosixPath(file).parts if not is_day(part)]
     return parts[0]
 

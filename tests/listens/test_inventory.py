@@ -36,6 +36,24 @@ def test_files_are_grouped_by_the_day_of_their_folder(tmp_path: Path) -> None:
     assert abs(datetime.now(UTC) - written).total_seconds() < 3600
 
 
+@pytest.mark.parametrize("path", ["{day}/{who}/endsong_0.json", "{who}/{day}/endsong_0.json"])
+def test_a_listener_who_comes_renames_no_file_of_a_day_before(tmp_path: Path, path: str) -> None:
+    first, second = "date=2026-11-01", "date=2026-11-02"
+    put(tmp_path, *(path.format(day=first, who=who) for who in ("bob", "carl")))
+    spotify = ListensSettings(source=str(tmp_path), format="spotify")
+    day = date(2026, 11, 1)
+    before = list_log(spotify).days[day]
+    put(tmp_path, *(path.format(day=second, who=who) for who in ("alice", "carl")))
+    after = list_log(spotify)
+    assert after.days[day] == before
+    assert [(file.name, file.listener) for file in after.files] == [
+        (f"{first}/listener-1/1-endsong_0.json", "bob"),
+        (f"{first}/listener-2/1-endsong_0.json", "carl"),
+        (f"{second}/listener-1/1-endsong_0.json", "alice"),
+        (f"{second}/listener-2/1-endsong_0.json", "carl"),
+    ]
+
+
 def test_hidden_and_unfinished_files_are_left_out(tmp_path: Path) -> None:
     put(tmp_path, "a", "_SUCCESS", ".a.crc", "_temporary/0/part", ".tmp/x")
     assert [file.name for file in list_log(settings(tmp_path)).files] == ["a"]

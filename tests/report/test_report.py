@@ -140,6 +140,23 @@ def test_the_longest_files_of_a_dump_are_shown(made: Made) -> None:
     assert re.search(r"a\.listens\s+14,000\s+b\.listens\s+3,500\s+other files\s+245\b", page.text)
 
 
+def test_listeners_who_deliver_their_own_files_are_one_source(made: Made) -> None:
+    # They are numbered within each day: the first of one day is not the first of the next.
+    for n, manifest in enumerate(sorted((made.home.days / "clean").glob("*/manifest.json"))):
+        files = [
+            {"name": f"date=x/listener-{number}/1-endsong_0.json", "rows": rows}
+            for number, rows in ((1, 1000 + n), (2, 500))
+        ]
+        files.append({"name": "date=x/listener-3/kept.json", "rows": 7})
+        facts = json.loads(manifest.read_text())
+        facts["facts"] |= {"sources": files}
+        manifest.write_text(json.dumps(facts).replace("date=x", manifest.parent.name))
+    page = published(made)
+    assert re.search(r"2026-11-14\s+all listeners\s+1,508\s", page.text)
+    assert re.search(r"2026-11-14\s+listener-3\s+7\s", page.text), "a folder called so"
+    assert re.search(r"date=2026-11-14/listener-1/1-endsong_0\.json\s+1,008\s", page.text)
+
+
 def test_rows_that_belong_to_no_day_are_counted(tmp_path: Path, page: Page) -> None:
     title = "Rows of the dump that belong to no day, by reason"
     assert title not in page.text, "a plan that did not count them"
