@@ -9,12 +9,15 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from recsys.artefact import Artefact
 from recsys.errors import BadLogError, MissingDataError, NoSuchUserError
+from recsys.home import Home
+from recsys.retention import unneeded
 from tests.workflows.conftest import LAST_DAY, Deployment, at, listen, tribe_log
 from workflows import WeeklyPlaylists
 
@@ -332,6 +335,14 @@ def test_a_log_in_one_file_with_rubbish_in_it(
     assert not deployment.run(revision=2)
     assert f"{LAST_DAY}" in deployment.last_run()["why"]
     assert "says something else of 1 days" in deployment.last_run()["why"]
+    settings = deployment.load()
+    with deployment.store() as store:
+        may_go = [one.path for one in unneeded(Home.of(settings), settings, store.editions())]
+    assert may_go == [split], "the newest is kept"
+    ((refused,),) = duckdb.execute(
+        f"SELECT count(*) FROM '{deployment.home}/days/*/split/*/quarantine.parquet'"
+    ).fetchall()
+    assert refused == 2 + 1
 
 
 def test_a_log_in_one_file_without_a_listen(deployment: Deployment) -> None:
