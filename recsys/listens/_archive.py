@@ -214,7 +214,7 @@ class Guard:
         if self._passed > _FREE_SWELLING + MOST_SWELLING * self._stored_bytes():
             raise DamagedFileError(
                 f"it is over {MOST_SWELLING} times as large as what it is compressed to, as no "
-                "listening log is"
+                "log and no catalogue is"
             )
 
     def stream(self, read: Callable[[int], bytes]) -> io.BufferedReader:
