@@ -106,6 +106,12 @@ def is_zip(name: str) -> bool:
     return name.lower().endswith(".zip")
 
 
+def is_shown(member: str) -> bool:
+    """Whether neither a member of an archive nor a folder in its name is hidden."""
+    parts = (part for part in member.split("/") if part not in ("", ".", ".."))
+    return not any(part.startswith((".", "_")) for part in parts)
+
+
 def zip_members(stored: Any, name: str, wanted: Callable[[str], bool]) -> Iterator[Member]:
     """The members of a zip archive that are wanted, named ``archive!member``, decompressed."""
     none = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from recsys import columns as c
 from recsys._tables import TableWriter, arrow, database
 from recsys.errors import BadLogError, MissingDataError
+from recsys.listens._archive import is_shown
 from recsys.listens._block import repeated
 from recsys.listens._inventory import LogFile, find_files
 from recsys.listens._lines import line_blocks
@@ -126,14 +127,10 @@ def _blocks(file: LogFile, scratch: Path) -> Iterator[tuple[pa.Table, str, dict[
                 yield table.append_column("file", repeated(file.name, len(table))), "block", kinds
         return
     select = f"({json_values({name: (name,) for name in GIVEN.names}, {})})"
-    for name, stream in Opened(file, scratch, _is_shown).members():
+    for name, stream in Opened(file, scratch, is_shown).members():
         for lines in line_blocks(stream):
             table = lines.append_column("file", repeated(name, len(lines)))
             yield table, select, dict.fromkeys(GIVEN.names, Kind.JSON)
-
-
-def _is_shown(member: str) -> bool:
-    return not any(part.startswith((".", "_")) for part in PurePosixPath(member).parts)
 
 
 def _parquet_kinds(file: LogFile, schema: pa.Schema) -> dict[str, Kind]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from recsys import columns as c
+from recsys.listens._archive import is_shown
 from recsys.listens._block import COLUMNS, Block, repeated
 from recsys.listens._inventory import LogFile
 from recsys.listens._lines import line_blocks
@@ -67,8 +68,7 @@ class TextReader(abc.ABC):
 
     def _wanted(self, member: str) -> bool:
         """Whether a member of an archive is a part of the log."""
-        parts = (part for part in member.split("/") if part not in ("", ".", ".."))
-        return not any(part.startswith((".", "_")) for part in parts)
+        return is_shown(member)
 
     def _label(self, name: str) -> str:
         """What the rows of a file, or of a member of an archive, are traced by."""
