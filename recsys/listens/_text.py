@@ -6,7 +6,7 @@ import abc
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,7 +64,13 @@ class TextReader(abc.ABC):
             label = labels.unique(self._label(name))
             for rows in self._rows(stream):
                 named = rows.append_column("file", repeated(label, len(rows)))
-                yield Block(self._extended(named), self._select(), self._kinds(), self._columns())
+                yield Block(
+                    self._extended(named),
+                    self._select(),
+                    self._kinds(),
+                    self._columns(),
+                    self._called(),
+                )
 
     def _wanted(self, member: str) -> bool:
         """Whether a member of an archive is a part of the log."""
@@ -88,6 +94,9 @@ class TextReader(abc.ABC):
 
     def _columns(self) -> str:
         return "SELECT 'none' WHERE false"
+
+    def _called(self) -> Collection[str]:
+        return ()
 
 
 class JsonlReader(TextReader):
