@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.errors import BadLogError
-from recsys.listens import catalogue_files, read_catalogue
+from recsys.listens import _catalogue, catalogue_files, read_catalogue
 
 TRACK = b'{"track_id": "t", "track_name": "Song"}\n'
 
@@ -86,6 +86,33 @@ def test_what_is_wrong_is_said_with_file_row_and_column(
 def test_what_is_wrong_with_parquet_is_said(source: Path, table: pa.Table, said: str) -> None:
     pq.write_table(table, source / "a.parquet")
     with pytest.raises(BadLogError, match=said):
+        read(source)
+
+
+@pytest.mark.parametrize("column", ["album_name", "artist_ids"])
+def test_a_long_value_that_is_stored_once_is_read_a_few_rows_at_a_time(
+    source: Path, column: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsys.listens._parquet._BLOCK_BYTES", 1 << 20)
+    rows = 3000
+    once = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), ["x" * 20_000])
+    if column == "artist_ids":
+        once = pa.ListArray.from_arrays(pa.array(range(rows + 1), pa.int32()), once)
+    table = pa.table({"track_id": [f"t{n}" for n in range(rows)], column: once})
+    pq.write_table(table, source / "a.parquet", store_schema=False)
+    assert (source / "a.parquet").stat().st_size < 60_000
+    sizes = []
+
+    def noted(block: pa.Table) -> None:
+        sizes.append(block.nbytes)
+        check(block)
+
+    check = _catalogue._check_values
+    monkeypatch.setattr(_catalogue, "_check_values", noted)
+    assert read(source)[0]["rows"] == rows
+    assert max(sizes) < 4 << 20
+    monkeypatch.setattr("recsys.listens._archive._FREE_SWELLING", 1 << 20)
+    with pytest.raises(BadLogError, match=r"a\.parquet cannot be read: it is over 250 times"):
         read(source)
 
 

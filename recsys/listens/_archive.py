@@ -106,6 +106,12 @@ def is_zip(name: str) -> bool:
     return name.lower().endswith(".zip")
 
 
+def is_shown(member: str) -> bool:
+    """Whether neither a member of an archive nor a folder in its name is hidden."""
+    parts = (part for part in member.split("/") if part not in ("", ".", ".."))
+    return not any(part.startswith((".", "_")) for part in parts)
+
+
 def zip_members(stored: Any, name: str, wanted: Callable[[str], bool]) -> Iterator[Member]:
     """The members of a zip archive that are wanted, named ``archive!member``, decompressed."""
     none = True
@@ -113,7 +119,7 @@ def zip_members(stored: Any, name: str, wanted: Callable[[str], bool]) -> Iterat
     with zipfile.ZipFile(stored) as archive:
         _check_ends(stored, archive)
         for info in archive.infolist():
-            if info.is_dir() or not wanted(info.filename):
+            if info.is_dir() or not _is_read(info.filename, wanted):
                 continue
             if info.flag_bits & 1:
                 raise DamagedFileError("a file in it needs a password")
@@ -122,6 +128,23 @@ def zip_members(stored: Any, name: str, wanted: Callable[[str], bool]) -> Iterat
                 yield f"{name}!{info.filename}", guard.stream(member.read)
     if none:
         raise DamagedFileError(_NO_MEMBER)
+
+
+def _is_read(member: str, wanted: Callable[[str], bool]) -> bool:
+    """Whether a member is wanted.
+
+    Raises:
+        DamagedFileError: it would be, and is compressed or an archive itself.
+    """
+    suffix = PurePosixPath(member.lower()).suffix
+    if not is_compressed(member):
+        return wanted(member)
+    if wanted(member) or wanted(member[: -len(suffix)]):
+        raise DamagedFileError(
+            f"a file in it ends in {suffix}, and what is packed in an archive is not unpacked "
+            f"again: put the file in as it was before {suffix}, or deliver it by itself"
+        )
+    return False
 
 
 def _check_ends(stored: Any, archive: zipfile.ZipFile) -> None:
@@ -176,7 +199,7 @@ def _tar_members(
     none = True
     with tarfile.open(fileobj=_Source(read), mode="r|", bufsize=_CHUNK) as archive:
         for info in archive:
-            if info.isfile() and wanted(info.name):
+            if info.isfile() and _is_read(info.name, wanted):
                 if not is_utf8(info.name):
                     raise DamagedFileError(f"the name of {escaped(info.name)} in it is not UTF-8")
                 if info.issparse():  # a few bytes that stand for any number of zeros
@@ -214,7 +237,7 @@ class Guard:
         if self._passed > _FREE_SWELLING + MOST_SWELLING * self._stored_bytes():
             raise DamagedFileError(
                 f"it is over {MOST_SWELLING} times as large as what it is compressed to, as no "
-                "listening log is"
+                "log and no catalogue is"
             )
 
     def stream(self, read: Callable[[int], bytes]) -> io.BufferedReader:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
@@ -53,6 +53,14 @@ class Block:
     kinds: Mapping[str, Kind]
     #: SQL of the log's own column names that occur here.
     columns: str
+    #: The columns of ours that the log calls now one thing and now another: ``select`` says which
+    #: in each row, in a column that is :func:`called` so.
+    named: Collection[str] = ()
+
+
+def called(column: str) -> str:
+    """The column of what a row of the log calls ``column``."""
+    return f"called_{column}"
 
 
 class Reader(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
@@ -14,11 +14,12 @@ import pyarrow.parquet as pq
 from recsys import columns as c
 from recsys._tables import TableWriter, arrow, database
 from recsys.errors import BadLogError, MissingDataError
+from recsys.listens._archive import is_shown
 from recsys.listens._block import repeated
 from recsys.listens._inventory import LogFile, find_files
 from recsys.listens._lines import line_blocks
 from recsys.listens._open import Opened, local_copy, reading
-from recsys.listens._parquet import _kind, _plain
+from recsys.listens._parquet import _kind, plain_tables
 from recsys.listens._sql import Kind, value
 from recsys.listens._text import json_values
 
@@ -118,26 +119,18 @@ def read_catalogue(files: Sequence[LogFile], out: Path) -> dict[str, int]:
 def _blocks(file: LogFile, scratch: Path) -> Iterator[tuple[pa.Table, str, dict[str, Kind]]]:
     """Rows of a file, the SQL that takes what is given out of them, and of what kind that is."""
     if file.name.lower().endswith((".parquet", ".pq")):
-        path, _ = local_copy(file, scratch)
+        path, hashing = local_copy(file, scratch)
         with pq.ParquetFile(path) as parquet:
             kinds = _parquet_kinds(file, parquet.schema_arrow)
-            first = 1
-            for batch in parquet.iter_batches(columns=list(kinds)):
-                table = pa.Table.from_batches([_plain(batch)])
-                numbers = pa.array(range(first, first + len(table)), pa.int64())
-                table = table.append_column("row", numbers)
+            names = {name: name for name in kinds}
+            for table in plain_tables(parquet, path, names, lambda: hashing.bytes):
                 yield table.append_column("file", repeated(file.name, len(table))), "block", kinds
-                first += len(table)
         return
     select = f"({json_values({name: (name,) for name in GIVEN.names}, {})})"
-    for name, stream in Opened(file, scratch, _is_shown).members():
+    for name, stream in Opened(file, scratch, is_shown).members():
         for lines in line_blocks(stream):
             table = lines.append_column("file", repeated(name, len(lines)))
             yield table, select, dict.fromkeys(GIVEN.names, Kind.JSON)
-
-
-def _is_shown(member: str) -> bool:
-    return not any(part.startswith((".", "_")) for part in PurePosixPath(member).parts)
 
 
 def _parquet_kinds(file: LogFile, schema: pa.Schema) -> dict[str, Kind]:

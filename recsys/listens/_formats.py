@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from recsys.errors import BadLogError
-from recsys.listens._archive import is_zip
+from recsys.listens._archive import is_shown, is_zip
 from recsys.listens._inventory import LogFile, is_history
 from recsys.listens._lines import MAX_LINE_BYTES
 from recsys.listens._open import Opened, reading, unchanging
@@ -68,13 +69,25 @@ def guess_format(files: Sequence[LogFile], scratch: Path) -> str:
     """
     if any(is_history(file.name) and not is_zip(file.name) for file in files):
         return "spotify"
+    zipped = next((file for file in files if is_zip(file.name)), None)
+    if zipped is not None:
+        with reading(zipped):
+            if _holds_history(zipped, scratch):
+                return "spotify"
     first = next((file for file in files if file.size), files[0])
     if first.name.endswith((".parquet", ".pq")):
         return "parquet"
-    with reading(first):
-        if is_zip(first.name) and _holds_history(first, scratch):
-            return "spotify"
-        head = text_head(first, scratch)
+    with reading(first), contextlib.closing(text_heads(first, scratch)) as heads:
+        found = next(filter(None, map(_format_of, heads)), None)
+    if found is None:
+        raise BadLogError(
+            f"{first.name} is in none of the formats that are known: "
+            f"{', '.join(one.name for one in FORMATS)}. `recsys formats` shows an example of each."
+        )
+    return found
+
+
+def _format_of(head: bytes) -> str | None:
     line = next((one for one in head.splitlines() if one.strip()), b"").decode(errors="replace")
     if head.startswith(b"PAR1"):
         return "parquet"
@@ -86,10 +99,7 @@ def guess_format(files: Sequence[LogFile], scratch: Path) -> str:
         value = None
     if isinstance(value, dict):
         return "listenbrainz" if "track_metadata" in value else "jsonl"
-    raise BadLogError(
-        f"{first.name} is in none of the formats that are known: "
-        f"{', '.join(one.name for one in FORMATS)}. `recsys formats` shows an example of each."
-    )
+    return None
 
 
 def _holds_history(file: LogFile, scratch: Path) -> bool:
@@ -97,10 +107,8 @@ def _holds_history(file: LogFile, scratch: Path) -> bool:
         return any(is_history(name) and not is_zip(name) for name in archive.namelist())
 
 
-def text_head(file: LogFile, scratch: Path) -> bytes:
-    """The first lines of a file of text, decompressed; of an archive, of its first member."""
-    members = Opened(file, scratch, lambda name: name.endswith((".listens", ".jsonl"))).members()
-    _, text = next(members, (None, None))
-    head = text.read(_HEAD) + text.readline(MAX_LINE_BYTES) if text is not None else b""
-    members.close()  # type: ignore[attr-defined]
-    return head
+def text_heads(file: LogFile, scratch: Path) -> Generator[bytes]:
+    """The first lines of a file of text, decompressed; of an archive, of each of its members."""
+    with contextlib.closing(Opened(file, scratch, is_shown).members()) as members:  # type: ignore[type-var]
+        for _, text in members:
+            yield text.read(_HEAD) + text.readline(MAX_LINE_BYTES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import stat
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -168,7 +169,8 @@ def find_files(source: str, setting: str, *, names_listeners: bool = False) -> t
     Raises:
         SettingsError: the URL's protocol is unknown or needs a package that is not installed.
         MissingDataError: nothing is there.
-        BadLogError: it cannot be listed, or the name of a file is not UTF-8.
+        BadLogError: it cannot be listed, or a file has a name that is not UTF-8 or is a pipe, a
+            socket or a device.
     """
     try:
         fs, path = url_to_fs(source)
@@ -180,11 +182,12 @@ def find_files(source: str, setting: str, *, names_listeners: bool = False) -> t
     try:
         root, found = _expand(fs, path)
         named = ((at.removeprefix(root).lstrip("/"), at, info) for at, info in found)
+        shown = [one for one in named if not _HIDDEN.search(one[0])]
         files = [
             LogFile(name, _url(fs, at), int(info.get("size") or 0), _modified(info))
-            for name, at, info in named
-            if not _HIDDEN.search(name)
+            for name, at, info in shown
         ]
+        special = next((name for name, _, info in shown if info.get("type") == "other"), None)
         there = bool(files) or fs.exists(path)
     except Exception as error:
         if isinstance(fs, LocalFileSystem) and not isinstance(error, OSError):
@@ -200,6 +203,12 @@ def find_files(source: str, setting: str, *, names_listeners: bool = False) -> t
         raise MissingDataError(
             f"{setting} = {source} does not exist or matches nothing. Expected a "
             "directory, a glob, a file, or a URL: check the setting, and that the log is there."
+        )
+    if special is not None:
+        which = "a file in it" if names_listeners else escaped(special)
+        raise BadLogError(
+            f"{setting} = {source}: {which} is a pipe, a socket or a device. Expected regular "
+            "files: move it elsewhere, or let its name begin with a dot."
         )
     if odd := next((file.name for file in files if not is_utf8(file.name)), None):
         which = "of a file or a folder" if names_listeners else f"of {escaped(odd)}"
@@ -267,7 +276,8 @@ def _url(fs: Any, path: str) -> str:
 
 
 def _about(found: os.stat_result) -> dict[str, Any]:
-    return {"size": found.st_size, "mtime": found.st_mtime}
+    kind = "file" if stat.S_ISREG(found.st_mode) else "other"
+    return {"size": found.st_size, "mtime": found.st_mtime, "type": kind}
 
 
 def _raise(error: OSError) -> None:

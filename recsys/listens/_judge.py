@@ -15,7 +15,7 @@ import pyarrow as pa
 from recsys import columns as c
 from recsys import schemas
 from recsys.errors import BadLogError, SettingsError
-from recsys.listens._block import COLUMNS, REQUIRED, Block, Reader, merged
+from recsys.listens._block import COLUMNS, REQUIRED, Block, Reader, called, merged
 from recsys.listens._inventory import LogFile
 from recsys.listens._listenbrainz import ListenBrainzReader
 from recsys.listens._open import changed, reading
@@ -145,7 +145,10 @@ class Judge:
             else f"CAST(NULL AS {_TYPES.get(column, 'VARCHAR')}) AS {column}"
             for column in COLUMNS
         )
-        rules = _rules(kinds, self._window, self._said)
+        labels = {column: literal(name) for column, name in self._said.items()}
+        labels |= {column: called(column) for column in block.named}
+        named = "".join(f", {called(column)}" for column in block.named)
+        rules = _rules(kinds, self._window, labels)
         number = " ".join(f"WHEN {rule.broken} THEN {at}" for at, rule in enumerate(rules))
         reason = " ".join(f"WHEN {at} THEN '{rule.reason}'" for at, rule in enumerate(rules))
         detail = " ".join(f"WHEN {at} THEN {rule.detail}" for at, rule in enumerate(rules))
@@ -161,7 +164,9 @@ class Judge:
                 CASE rule {reason} END AS {c.REASON}, CASE rule {detail} END AS {c.DETAIL},
                 CASE WHEN {dated} THEN {day} END AS day, {kept}
             FROM (SELECT *, CASE {number} END AS rule
-                FROM (SELECT file, row, fault, music, {raw}, {values} FROM ({block.select})))"""
+                FROM (
+                    SELECT file, row, fault, music{named}, {raw}, {values}
+                    FROM ({block.select})))"""
 
 
 @dataclass(frozen=True)
@@ -171,13 +176,13 @@ class _Rule:
     detail: str
 
 
-def _rules(kinds: Mapping[str, Kind], window: Window, names: Mapping[str, str]) -> list[_Rule]:
-    """Every rule in the order of `Reason`, as SQL."""
+def _rules(kinds: Mapping[str, Kind], window: Window, labels: Mapping[str, str]) -> list[_Rule]:
+    """Every rule in the order of `Reason`, as SQL; ``labels``: SQL of the log's names."""
 
     def said(column: str) -> str:
         if (kind := kinds.get(column)) is None:
             return "NULL"
-        label = literal(f"{names[column]}: ")
+        label = f"{labels[column]} || ': '"
         text = f"CAST(raw_{column} AS VARCHAR)"
         if kind in _UNITS:
             return f"{label} || {text} || ' {kind} since 1970'"

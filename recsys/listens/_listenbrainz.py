@@ -8,19 +8,24 @@ https://listenbrainz.readthedocs.io/en/latest/users/listenbrainz-dumps.html.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 
 from recsys import columns as c
-from recsys.listens._block import repeated
+from recsys.listens._block import called, repeated
+from recsys.listens._inventory import LogFile
 from recsys.listens._sql import Kind
 from recsys.listens._text import TextReader, json_values
+from recsys.settings import ListensSettings
 
 _ABOUT: Final = "track_metadata"
 _INFO: Final = (_ABOUT, "additional_info")
 _MAPPED: Final = (_ABOUT, "mbid_mapping")
+#: A length that is none, as text.
+_ZERO: Final = r"0+(\.0*)?"
 #: A JSON array without an id.
 _NO_IDS: Final = r"\[(\s|,|null|\"\")*\]"
 
@@ -45,6 +50,13 @@ _PLAIN: Final[Mapping[str, tuple[str, ...]]] = {
     "duration": (*_INFO, "duration"),
     "played": (*_INFO, "duration_played"),
 }
+#: What a listen calls ours, where it is called the same in each; the others are in the SQL below.
+_NAMES: Final[Mapping[str, str]] = {
+    c.TRACK_ID: "recording_mbid",
+    c.ARTIST_IDS: "artist_mbids",
+    c.MS_PLAYED: "duration_played",
+    c.ALBUM_NAME: "release_name",
+}
 
 
 class ListenBrainzReader(TextReader):
@@ -53,6 +65,11 @@ class ListenBrainzReader(TextReader):
     Where there is none it is ``msid:`` and the MessyBrainz id, and where that is missing too,
     ``listenbrainz:`` and an MD5 of the names, as for the artist.
     """
+
+    def __init__(
+        self, file: LogFile, names: Mapping[str, str], settings: ListensSettings, scratch: Path
+    ) -> None:
+        super().__init__(file, {**names, **_NAMES}, settings, scratch)
 
     def _wanted(self, member: str) -> bool:
         """Dumps hold licences and timestamps beside the listens."""
@@ -77,8 +94,11 @@ class ListenBrainzReader(TextReader):
             f"CASE WHEN {track_name} <> '' THEN 'listenbrainz:' || md5(length({artist_name}) || "
             f"':' || {artist_name} || {track_name}) END"
         )
+        length = f"CASE WHEN NOT regexp_full_match(duration_ms, '{_ZERO}') THEN duration_ms END"
         return f"""
             SELECT file, row, fault, music,
+                if(listened_at IS NULL, 'timestamp', 'listened_at') AS {called(c.LISTENED_AT)},
+                if({length} IS NULL, 'duration', 'duration_ms') AS {called(c.DURATION_MS)},
                 coalesce(user_name, user_id, CAST(to_json(owner) AS VARCHAR)) AS {c.USER_ID},
                 coalesce(mapped_recording, told_recording,
                     CASE WHEN starts_with(coalesce(msid, told_msid), '"')
@@ -88,9 +108,12 @@ class ListenBrainzReader(TextReader):
                 coalesce({some("mapped_artists")}, {some("told_artists")},
                     CAST(to_json({made_artist}) AS VARCHAR)) AS {c.ARTIST_IDS},
                 {_milliseconds("played")} AS {c.MS_PLAYED},
-                coalesce(duration_ms, {_milliseconds("duration")}) AS {c.DURATION_MS},
+                coalesce({length}, {_milliseconds("duration")}) AS {c.DURATION_MS},
                 track AS {c.TRACK_NAME}, artist AS {c.ARTIST_NAME}, release AS {c.ALBUM_NAME}
             FROM ({json_values(_TYPED, _PLAIN, ", owner")})"""
+
+    def _called(self) -> Collection[str]:
+        return (c.LISTENED_AT, c.DURATION_MS)
 
     def _kinds(self) -> Mapping[str, Kind]:
         numbers = (c.LISTENED_AT, c.MS_PLAYED, c.DURATION_MS)
@@ -99,8 +122,9 @@ class ListenBrainzReader(TextReader):
 
 
 def _milliseconds(seconds: str) -> str:
-    """Seconds as text, in milliseconds as text; what is no number stays as it is."""
+    """Seconds as text, in milliseconds as text; what is no number from 0 stays as it is."""
     return (
-        f"coalesce(CAST(TRY_CAST(round(TRY_CAST({seconds} AS DOUBLE) * 1000) AS BIGINT) "
-        f"AS VARCHAR), {seconds})"
+        f"coalesce(CASE WHEN TRY_CAST({seconds} AS DOUBLE) >= 0 THEN "
+        f"CAST(TRY_CAST(round(TRY_CAST({seconds} AS DOUBLE) * 1000) AS BIGINT) AS VARCHAR) END, "
+        f"{seconds})"
     )

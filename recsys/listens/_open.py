@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import io
 import lzma
@@ -40,6 +41,15 @@ _UNREADABLE: Final = (
     lzma.LZMAError,
     pa.ArrowException,
     tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    zstandard.ZstdError,
+)
+#: Those of a file that is not whole, whatever they say.
+_CUT: Final = (
+    EOFError,
+    gzip.BadGzipFile,
+    lzma.LZMAError,
     zipfile.BadZipFile,
     zlib.error,
     zstandard.ZstdError,
@@ -108,6 +118,8 @@ def _why(error: Exception, file: LogFile) -> str:
     if isinstance(error, UnicodeError):  # text is looked at line by line, and value by value
         return "the name of a column, or of a file in it, is not UTF-8"
     if file.listener is not None and not isinstance(error, DamagedFileError):
+        if isinstance(error, _CUT):
+            return "it is damaged or cut short"
         return (isinstance(error, OSError) and error.strerror) or type(error).__name__
     return str(error) or type(error).__name__
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -69,27 +69,19 @@ class ParquetReader:
         ):
             schema = parquet.schema_arrow
             kinds = self._kinds(schema)
-            names = [self.names[column] for column in kinds]
             columns = ", ".join(f"({literal(name)})" for name in schema.names)
             select = ", ".join(
                 f"nullif({column}, '') AS {column}" if kind is Kind.TEXT else column
                 for column, kind in kinds.items()
             )
-            first_row, guard = 1, Guard(lambda: self.hashing.bytes)
-            for batches in _grouped(_batches(parquet, path, names)):
-                guard.count(sum(batch.nbytes for batch in batches))
-                table = pa.Table.from_batches(
-                    [_plain(batch.select(names).rename_columns(list(kinds))) for batch in batches]
-                )
-                rows = pa.array(np.arange(first_row, first_row + len(table)))
-                name = repeated(self._file.name, len(table))
+            log_names = {column: self.names[column] for column in kinds}
+            for table in plain_tables(parquet, path, log_names, lambda: self.hashing.bytes):
                 yield Block(
-                    table.append_column("row", rows).append_column("file", name),
+                    table.append_column("file", repeated(self._file.name, len(table))),
                     f"SELECT file, row, fault, true AS music, {select} FROM block",
                     kinds,
                     f"SELECT * FROM (VALUES {columns})",
                 )
-                first_row += len(table)
 
     def _kinds(self, schema: pa.Schema) -> dict[str, Kind]:
         kinds = {}
@@ -118,6 +110,37 @@ class ParquetReader:
                 )
             kinds[column] = kind
         return kinds
+
+
+def plain_tables(
+    parquet: pq.ParquetFile, path: Path, names: Mapping[str, str], stored_bytes: Callable[[], int]
+) -> Iterator[pa.Table]:
+    """Columns of a file by our names, in the types that `Kind` stands for, a few MiB at a time.
+
+    Args:
+        parquet: the file, opened.
+        path: where it lies.
+        names: what it calls each of our columns.
+        stored_bytes: its size.
+
+    Yields:
+        The columns, ``fault`` (string: why a row cannot be read, else null) and ``row`` (int64,
+        from 1).
+
+    Raises:
+        DamagedFileError: it swells beyond what is stored, as `Guard` has it.
+    """
+    first_row, guard = 1, Guard(stored_bytes)
+    for batches in _grouped(_batches(parquet, path, list(names.values()))):
+        guard.count(sum(batch.nbytes for batch in batches))
+        table = pa.Table.from_batches(
+            [
+                _plain(batch.select(list(names.values())).rename_columns(list(names)))
+                for batch in batches
+            ]
+        )
+        yield table.append_column("row", pa.array(np.arange(first_row, first_row + len(table))))
+        first_row += len(table)
 
 
 def _kind(kind: pa.DataType) -> Kind | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import heapq
 import json
 import re
 import tempfile
@@ -20,8 +22,8 @@ from recsys import columns as c
 from recsys._tables import database
 from recsys.errors import BadLogError
 from recsys.listens._block import COLUMNS
-from recsys.listens._formats import text_head
-from recsys.listens._inventory import LogFile, list_log
+from recsys.listens._formats import text_heads
+from recsys.listens._inventory import Inventory, LogFile, list_log
 from recsys.listens._judge import Judge, Window
 from recsys.listens._open import local_copy, reading
 from recsys.settings import FIXED_FORMATS, ListensSettings
@@ -95,14 +97,16 @@ def sample_log(settings: ListensSettings) -> Sample:
     """
     inventory = list_log(settings)
     days = sorted(inventory.days)
-    window = Window.of_arrival(days[-1]) if days else Window.of_dump()
+    arrival = {file: day for day, files in inventory.days.items() for file in files}
     counted: Counter[str | None] = Counter()
     examples: dict[str, list[str]] = {}
     problem, names = None, set[str]()
     with tempfile.TemporaryDirectory() as folder, database(Path(folder)) as connection:
         try:
-            for file in _spread(inventory.files):
+            for file in _spread(inventory):
                 names |= _names(file, settings.format, Path(folder))
+                day = arrival.get(file)
+                window = Window.of_arrival(day) if day else Window.of_dump()
                 judge = Judge(connection, settings, window, Path(folder))
                 for reason, rows, shown in _judge(judge, file, connection):
                     counted[reason] += rows
@@ -126,8 +130,20 @@ def sample_log(settings: ListensSettings) -> Sample:
     )
 
 
-def _spread(files: Sequence[LogFile]) -> Sequence[LogFile]:
-    return files[:: max(1, -(-len(files) // _FILES))]
+def _spread(inventory: Inventory) -> Sequence[LogFile]:
+    """A few files by the hash of their names, which no pattern of folders can be in step with.
+
+    One of the newest day is among them; of a dump, the last by name.
+    """
+    *_, newest = inventory.files, *inventory.days.values()
+    others = heapq.nsmallest(_FILES, inventory.files, _hash_of_name)
+    last = min(newest, key=_hash_of_name) if inventory.partitioned else newest[-1]
+    files = [last, *(file for file in others if file != last)][:_FILES]
+    return sorted(files, key=lambda file: file.name)
+
+
+def _hash_of_name(file: LogFile) -> bytes:
+    return hashlib.sha256(file.name.encode()).digest()
 
 
 def _judge(
@@ -155,12 +171,18 @@ def _names(file: LogFile, format_: str, scratch: Path) -> set[str]:
     with reading(file):
         if format_ == "parquet":
             return set(pq.read_schema(local_copy(file, scratch)[0]).names)
-        names: set[str] = set()
-        for line in text_head(file, scratch).splitlines():
-            with contextlib.suppress(ValueError, RecursionError):
-                value = json.loads(line)
-                names |= set(value) if isinstance(value, dict) else set()
-        return names
+        with contextlib.closing(text_heads(file, scratch)) as heads:
+            return next(filter(None, map(_keys, heads)), set())
+
+
+def _keys(head: bytes) -> set[str]:
+    """The keys of the JSON objects among some lines."""
+    keys: set[str] = set()
+    for line in head.splitlines():
+        with contextlib.suppress(ValueError, RecursionError):
+            value = json.loads(line)
+            keys |= set(value) if isinstance(value, dict) else set()
+    return keys
 
 
 def suggest_mapping(names: Iterable[str]) -> dict[str, str]:

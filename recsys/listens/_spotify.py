@@ -16,7 +16,6 @@ import pyarrow as pa
 
 from recsys import columns as c
 from recsys.errors import SettingsError
-from recsys.listens._archive import is_zip
 from recsys.listens._block import repeated
 from recsys.listens._elements import element_blocks
 from recsys.listens._inventory import LogFile, history_name, is_history
@@ -60,7 +59,7 @@ class SpotifyReader(TextReader):
 
     def _wanted(self, member: str) -> bool:
         """An export holds video history, playlists and personal data beside the listens."""
-        return is_history(member) and not is_zip(member)
+        return is_history(member)
 
     def _label(self, name: str) -> str:
         """Folders inside an archive are the listener's own business."""

@@ -6,13 +6,14 @@ import abc
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 
 from recsys import columns as c
+from recsys.listens._archive import is_shown
 from recsys.listens._block import COLUMNS, Block, repeated
 from recsys.listens._inventory import LogFile
 from recsys.listens._lines import line_blocks
@@ -63,12 +64,17 @@ class TextReader(abc.ABC):
             label = labels.unique(self._label(name))
             for rows in self._rows(stream):
                 named = rows.append_column("file", repeated(label, len(rows)))
-                yield Block(self._extended(named), self._select(), self._kinds(), self._columns())
+                yield Block(
+                    self._extended(named),
+                    self._select(),
+                    self._kinds(),
+                    self._columns(),
+                    self._called(),
+                )
 
     def _wanted(self, member: str) -> bool:
         """Whether a member of an archive is a part of the log."""
-        parts = (part for part in member.split("/") if part not in ("", ".", ".."))
-        return not any(part.startswith((".", "_")) for part in parts)
+        return is_shown(member)
 
     def _label(self, name: str) -> str:
         """What the rows of a file, or of a member of an archive, are traced by."""
@@ -88,6 +94,9 @@ class TextReader(abc.ABC):
 
     def _columns(self) -> str:
         return "SELECT 'none' WHERE false"
+
+    def _called(self) -> Collection[str]:
+        return ()
 
 
 class JsonlReader(TextReader):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys.cli import main
-from recsys.listens import FORMATS, guess_format, list_log, sample_log
+from recsys.listens import FORMATS, _sample, guess_format, list_log, sample_log
 from recsys.settings import FORMATS as NAMES
 from recsys.settings import ListensSettings
 
@@ -165,6 +167,8 @@ def test_a_row_nested_deeply_or_very_long_is_no_harm(capsys: pytest.CaptureFixtu
     ("member", "rows", "format_"),
     [
         ("a.jsonl", json.dumps(LISTEN), "jsonl"),
+        ("part-0.json", json.dumps(LISTEN), "jsonl"),
+        ("lastfm-dataset-1K/userid-timestamp-artid.tsv", FORMATS[2].example + "\n", "lastfm"),
         ("x/endsong_0.json", f"[{json.dumps(SPOTIFY)}]", "spotify"),
     ],
 )
@@ -207,3 +211,68 @@ def test_settings_that_are_not_done_yet_stop_no_look_into_a_log(
     said = capsys.readouterr()
     assert "1 rows: 1 would be kept" in said.out
     assert "[listens] source" in said.err
+
+
+def test_the_format_of_an_archive_is_that_of_the_first_member_in_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    put("lastfm-dataset-1K.tar.gz", "")
+    with tarfile.open("log/lastfm-dataset-1K.tar.gz", "w:gz") as archive:
+        for name, text in (
+            ("README.txt", "A dataset\n"),
+            ("userid-profile.tsv", "#id\tgender\tage\tcountry\tregistered\n"),
+            ("userid-timestamp-artid-artname-traid-traname.tsv", FORMATS[2].example + "\n"),
+        ):
+            info = tarfile.TarInfo(f"lastfm-dataset-1K/{name}")
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text.encode()))
+    assert main(["check-log", "log"]) == 0
+    said = capsys.readouterr().out
+    assert "Format    lastfm\n" in said
+    assert "3 rows: 1 would be kept" in said
+
+
+def test_the_names_in_an_archive_are_looked_for_in_whatever_a_run_would_read(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    put("a.zip", "")
+    with zipfile.ZipFile("log/a.zip", "w") as archive:
+        archive.writestr("part-0.json", json.dumps(LISTEN | {"title": "Roads"}))
+    assert main(["check-log", "log", "--format", "jsonl"]) == 0
+    said = capsys.readouterr().out
+    assert "1 rows: 1 would be kept" in said
+    assert '{"title": "track_name"}' in said
+
+
+def test_a_file_is_judged_by_the_day_that_it_arrived_on(capsys: pytest.CaptureFixture[str]) -> None:
+    put("date=2026-11-01/a.jsonl", json.dumps(LISTEN | {"listened_at": "2026-11-09T12:00:00Z"}))
+    put("date=2026-11-16/a.jsonl", json.dumps(LISTEN))
+    assert main(["check-log", "log"]) == 0
+    said = capsys.readouterr().out
+    assert "2 rows: 1 would be kept" in said
+    assert "time_too_late" in said
+
+
+def test_a_sample_is_not_in_step_with_folders_and_holds_the_newest_day() -> None:
+    for day in range(1, 21):
+        for region in ("eu", "us"):
+            put(f"date=2026-11-{day:02}/{region}/p.jsonl", json.dumps(LISTEN | {"event": region}))
+    listed = list_log(ListensSettings(source="log"))
+    names = [file.name for file in _sample._spread(listed)]
+    assert names == [file.name for file in _sample._spread(listed)]
+    assert len(names) == 5
+    assert {name.split("/")[1] for name in names} == {"eu", "us"}
+    assert names[-1].startswith("date=2026-11-20/")
+
+
+def test_a_file_beside_an_export_that_a_run_ignores_is_no_harm(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    put("alice/ReadMeFirst.pdf", "%PDF-1.4\n")
+    put("alice/my_spotify_data.zip", "")
+    with zipfile.ZipFile("log/alice/my_spotify_data.zip", "w") as archive:
+        archive.writestr("x/endsong_0.json", json.dumps([SPOTIFY]))
+    assert main(["check-log", "log"]) == 0
+    said = capsys.readouterr().out
+    assert "Format    spotify\n" in said
+    assert "1 rows: 1 would be kept" in said

@@ -81,6 +81,38 @@ def test_every_part_of_a_compressed_file_counts(lab: Lab, suffix: str) -> None:
             lab.clean("jsonl")
 
 
+@pytest.mark.parametrize(
+    ("format_", "name", "suffix"),
+    [
+        ("jsonl", "p.jsonl.gz", ".gz"),
+        ("jsonl", "more.tar", ".tar"),
+        ("jsonl", "more.TGZ", ".tgz"),
+        ("lastfm", "p.tsv.bz2", ".bz2"),
+        ("listenbrainz", "x/1.listens.zst", ".zst"),
+        ("spotify", "endsong_0.json.xz", ".xz"),
+        ("spotify", "my_spotify_data.zip", ".zip"),
+    ],
+)
+def test_what_is_packed_twice_is_refused(lab: Lab, format_: str, name: str, suffix: str) -> None:
+    packed = gzip.compress(json.dumps(lab.listen()).encode())
+    contents = {"a.zip": zipped((name, packed)), "a.tar": tar((name, packed))}
+    if format_ == "spotify":
+        del contents["a.tar"]  # an export is a zip
+    for archive, content in contents.items():
+        path = lab.partition() / archive
+        path.write_bytes(content)
+        with pytest.raises(BadLogError, match=rf"read: a file in it ends in \{suffix}, "):
+            lab.clean(format_, user="ann")
+        path.unlink()
+
+
+@pytest.mark.parametrize("name", ["__MACOSX/p.jsonl.gz", ".p.jsonl.gz"])
+def test_what_is_hidden_and_packed_twice_is_left_out(lab: Lab, name: str) -> None:
+    row = json.dumps(lab.listen()).encode()
+    (lab.partition() / "a.tar").write_bytes(tar((name, b"x"), ("a.jsonl", row)))
+    assert lab.clean("jsonl").report.read == 1
+
+
 def test_a_sparse_member_is_refused(lab: Lab) -> None:
     info = tarfile.TarInfo("a.jsonl")
     info.pax_headers = {
@@ -109,7 +141,7 @@ def test_a_zip_may_not_swell_in_many_small_members(
         lab.clean("jsonl")
 
 
-def zipped(*members: tuple[str, str], comment: bytes = b"") -> bytes:
+def zipped(*members: tuple[str, str | bytes], comment: bytes = b"") -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.comment = comment

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import fsspec
 import pytest
@@ -10,6 +11,9 @@ import pytest
 from recsys.errors import BadLogError, MissingDataError, SettingsError
 from recsys.listens import list_log
 from recsys.settings import ListensSettings
+
+if TYPE_CHECKING:
+    from tests.listens.conftest import Lab
 
 
 def put(root: Path, *names: str) -> None:
@@ -145,3 +149,31 @@ def test_lastfm_has_no_names_to_map(tmp_path: Path) -> None:
         list_log(
             ListensSettings(source=str(tmp_path), format="lastfm", columns={"artist": "artist_ids"})
         )
+
+
+@pytest.mark.parametrize("source", ["log", "log/*", "log/date=2026-11-16/pipe"])
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_is_no_regular_file_is_an_error_and_hangs_nothing(
+    lab: Lab, source: str, linked: bool
+) -> None:
+    pipe = lab.partition() / ("_pipe" if linked else "pipe")
+    os.mkfifo(pipe)
+    if linked:
+        (lab.partition() / "pipe").symlink_to(pipe)
+    lab.jsonl(lab.listen())
+    with pytest.raises(BadLogError, match="pipe is a pipe, a socket or a device"):
+        list_log(ListensSettings(source=str(lab.root / source)))
+
+
+def test_of_a_pipe_in_a_folder_of_a_listener_the_name_is_not_said(lab: Lab) -> None:
+    (lab.root / "log" / "ann").mkdir(parents=True)
+    os.mkfifo(lab.root / "log" / "ann" / "endsong_0.json")
+    with pytest.raises(BadLogError, match="a file in it is a pipe") as refused:
+        list_log(lab.settings("spotify"))
+    assert "ann" not in str(refused.value).replace(str(lab.root), "")
+
+
+def test_a_hidden_pipe_is_left_out(lab: Lab) -> None:
+    os.mkfifo(lab.partition() / ".pipe")
+    lab.jsonl(lab.listen())
+    assert len(list_log(lab.settings("jsonl")).files) == 1

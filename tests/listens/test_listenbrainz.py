@@ -134,6 +134,35 @@ def test_a_listener_of_an_export_without_names_is_the_one_in_the_settings(lab: L
     assert row["user_id"] == "rob's phone"
 
 
+@pytest.mark.parametrize("zero", [0, 0.0, "0"])
+def test_a_length_of_zero_is_none_and_the_other_counts(lab: Lab, zero: object) -> None:
+    lab.jsonl(fetched(additional_info={"duration_ms": zero, "duration": 99}))
+    assert lab.clean("listenbrainz").listens[0]["duration_ms"] == 99_000
+
+
+@pytest.mark.parametrize(
+    ("listen", "detail"),
+    [
+        (fetched(additional_info={"duration": -1}), "duration: a negative 1-digit number"),
+        (fetched(additional_info={"duration_ms": -20}), "duration_ms: a negative 2-digit number"),
+        (
+            fetched(additional_info={"duration_ms": 0, "duration": "long"}),
+            "duration: a text of 4 characters",
+        ),
+        (fetched(additional_info={"duration_played": -1.5}), "duration_played: a decimal number"),
+        (fetched(additional_info={"artist_mbids": {}}), "artist_mbids: an object"),
+        (fetched(additional_info={"recording_mbid": {"a": 1}}), "recording_mbid: an object"),
+        (fetched(release_name=[{}]), "release_name: an object"),
+        (fetched() | {"listened_at": "noon"}, "listened_at: a text of 4 characters"),
+        (dumped() | {"timestamp": "noon"}, "timestamp: a text of 4 characters"),
+    ],
+)
+def test_a_refusal_names_the_key_of_the_log(lab: Lab, listen: Any, detail: str) -> None:
+    lab.jsonl(listen)
+    (refused,) = lab.clean("listenbrainz").quarantine
+    assert refused["detail"] == detail
+
+
 def archive(*members: tuple[str, str], keep: int | None = None) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:

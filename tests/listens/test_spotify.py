@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
+import lzma
 import zipfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -191,6 +195,26 @@ def test_a_damaged_zip_stops_the_run(export: Export, damage: str) -> None:
     data = {"cut": whole[:-30], "empty": b"", "text": b"hello", "crc": bytes(broken)}[damage]
     export.put("ann/my_spotify_data.zip", data)
     with pytest.raises(BadLogError, match=r"listener-1/1-export\.zip cannot be read"):
+        export.read()
+
+
+@pytest.mark.parametrize(
+    ("name", "pack", "harm"),
+    [
+        ("my_spotify_data.zip", None, "cut"),
+        ("endsong_0.json.gz", gzip.compress, "cut"),
+        ("endsong_0.json.gz", gzip.compress, "garbled"),
+        ("endsong_0.json.xz", lzma.compress, "garbled"),
+        ("endsong_0.json.zst", zstandard.compress, "garbled"),
+    ],
+)
+def test_what_is_cut_or_damaged_is_said_to_be(
+    export: Export, name: str, pack: Callable[[bytes], bytes] | None, harm: str
+) -> None:
+    rows = [stream()]
+    whole = pack(json.dumps(rows).encode()) if pack else zipped(("endsong_0.json", rows))
+    export.put(f"ann/{name}", whole[:-30] if harm == "cut" else b"x" + whole[1:])
+    with pytest.raises(BadLogError, match="cannot be read: it is damaged or cut short"):
         export.read()
 
 
