@@ -17,12 +17,13 @@ _KIND: Final = r"(?:album|single|original|lp|mono|stereo|explicit|clean|main)"
 #: What names a pressing of a song, and not another take of it.
 _PRESSING: Final = (
     r"(?:"
-    rf"(?:{_YEAR}\s*[-/]?\s*)?(?:\d{{2}}[- ]?bit\s+)?(?:digital(?:ly)?\s+|{_ANNIVERSARY}\s+)?"
+    rf"(?:{_YEAR}\s*[-/]?\s*)?(?:\d{{2}}[- ]?bit\s+)?"
+    rf"(?:digital(?:ly)?\s+|{_ANNIVERSARY}\s+|{_KIND}\s+)?"
     rf"{_REMASTER}(?:\s+{_KIND})?(?:\s+(?:version|edition|edit|mix))?"
     rf"(?:\s*(?:in|en|/)?\s*{_YEAR})?"
     r"|bonus\s+track(?:\s+version)?|bonus\s+version"
     rf"|(?:(?:super\s+)?deluxe|{_ANNIVERSARY}|expanded|special)\s+(?:edition|version)"
-    rf"|(?:original\s+|full\s+|{_YEAR}\s+)?{_KIND}\s+(?:version|mix|edit)(?:\s*/\s*(?:mono|stereo))?"
+    rf"|(?:full\s+|{_YEAR}\s+)?(?:{_KIND}\s+){{1,2}}(?:version|mix|edit)"
     r"|radio\s+(?:edit|version|mix)"
     r'|from\s+"[^"]*"(?:\s+soundtrack)?'
     r")"
@@ -32,6 +33,8 @@ _PRESSING_WORD: Final = (
     rf"(?:bonus|(?:super\s+)?deluxe|{_ANNIVERSARY}|expanded|mono|stereo|explicit|clean|edited"
     r"|original)"
 )
+#: Pressings named after the first, as in "2003 Remaster; Stereo".
+_AND_MORE: Final = rf"(?:\s*[/;,]\s*(?:{_PRESSING}|{_PRESSING_WORD}))*"
 _OPEN, _SHUT = r"(?:\(|\s[-–—]|[-–—,;/])\s*", r"\s*(?:$|[)\-–—,;/])"
 _WORD_OPEN, _WORD_SHUT = r"(?:\(|\s[-–—]\s)\s*", r"\s*(?:$|\)|\s[-–—]\s)"
 
@@ -41,7 +44,7 @@ _CREDIT: Final = r"(?:(?:feat|ft)\.|(?:feat|ft|featuring)\s)"
 _GUESTS: Final = (
     rf"(?s)^(?P<before>.*?)\((?P<guests>(?:{_CREDIT}|with\s)[^)]*)\)(?P<after>.*)$",
     r"(?s)^(?P<before>.*?(?:[^\s(]\s+|[^\s\d(]\s+))"
-    rf"(?P<guests>{_CREDIT}.*?)(?P<after>(?:\s[-–—]\s|\().*)?$",
+    rf"(?P<guests>{_CREDIT}\s*[^\s(\-–—].*?)(?P<after>(?:\s[-–—]\s|\().*)?$",
 )
 #: The same after "with", told from a title by the case: a small "with" before a name. After a dash
 #: or written "w/" it needs no brackets, and before a name "The" is no word of a title.
@@ -49,25 +52,38 @@ _WITH: Final = (
     (r"\s(?:[-–—]\s+(with|w/)|(w/))\s*(\p{Lu}[^()\[\]]*)$", r" (\1\2 \3)"),
     (r"([(\[])(?:with\s|w/)\s*The\s+([\p{Lu}\p{N}])", r"\1feat. the \2"),
 )
+#: Words of another take, and of where one is recorded.
+_TAKE: Final = (
+    r"(?:\b(?:live\w*|\w*mix\w*|\w*rmx\w*|a[ck]o?usti\w*|unplugged\w*|desenchufado|demos?"
+    r"|karaoke\w*|playback|backing|dub|vip|\w*instrumental\w*|inst|orchest\w*|orquest\w*|symphon\w*"
+    r"|philharmon\w*|strings|choir|a[\s-]?c+ap+el+a|piano|\w*versi?on\w*|versi|versao|wersja|ver"
+    r"|\w*edit(?:s|ed|ion)?|extended|re-?work\w*|re-?fix\w*|re-?do|redux|re-?visited|re-?loaded"
+    r"|re-?imagin\w*|re-?cut|flip|bootlegs?|mash-?ups?|medleys?|(?:re-?)?covers?|remakes?|tribute"
+    r"|lullab\w*|parody|reprise|re-?record(?:ed|ings?)|\w*sessions?|rehearsals?|sound-?check"
+    r"|out-?takes?|takes?\s+(?:\d+|one|two|three|[ivx]+)|alternat(?:e|ive)|stripped|sped|spe+d-?up"
+    r"|slowed|reverb|night-?core|lo-?fi|8d|8-?bit|commentary|interview|intro|outro|lyrics|en\s+vivo"
+    r"|ao\s+vivo|dal\s+vivo|na\s+zywo|en\s+directo|canli|\w*concerts?|concierto|\w*kon[zc]ert\w*"
+    r"|remixado|remezcla|chopped|screwed|freestyle|skit|interlude|preview|snippet|excerpt)\b"
+    r"|ремикс|концерт|живой|вживую|живьем|акуст|верси|кавер|демо|караоке|лайв|инструментал"
+    r"|ライ[ブヴ]|リミックス|アコースティック|カラオケ|インスト|バージョン|ヴァージョン|デモ|カバー"
+    r"|라이브|리믹스|어쿠스틱|버전|커버|반주|现场|現場|伴奏|混音|翻唱|不插[电電])"
+)
+#: Words of a show, a tour or a station, from which comes another take.
+_SHOW: Final = (
+    r"\b(?:tour|festival|show|lounge|radio|m?tv|bbc|kexp|npr|tiny\s+desk|on\s+(?:air|stage)|stage"
+    r"|voice|idol|factor|talent|eurovision|woodstock|arena|stadium|hall|at)\b"
+)
 #: A credit that holds one of these may say more than who was there, and is left in the title: a
 #: word of another take, another part of the title, or "with" and "ft" before what is no name.
 _MORE_THAN_GUESTS: Final = (
-    r"\b(?:live|(?:re)?mix(?:e[ds])?|acoustic|akustik|acustic[ao]|unplugged|demo|karaoke|dub|vip"
-    r"|instrumental|orchestra(?:l)?|symphon(?:y|ic)|strings|choir|a\s?cappella|acapella|piano"
-    r"|version|ver|edit|extended|rework|refix|flip|bootleg|mash-?up|medley|cover|remake|reprise"
-    r"|re-?record(?:ed|ing)|sessions?|rehearsal|outtake|take\s+\d+|alternat(?:e|ive)|stripped"
-    r"|sped|slowed|nightcore|commentary|interview|intro|outro|lyrics|en\s+vivo|ao\s+vivo|dal\s+vivo"
-    r"|en\s+directo|en\s+concert|in\s+concert|concierto|konzert|remixado|remezcla|versao|versione"
-    r"|chopped|screwed|freestyle|skit|interlude"
-    r"|(?:p(?:ar)?t|vol(?:ume)?|chapter|no)\.?\s*(?:\d+|[ivx]+))\b"
-    r"|ремикс|концерт|живой|вживую|акустика"
-    r"|ライ[ブヴ]|リミックス|アコースティック|カラオケ|라이브|리믹스|어쿠스틱|现场|現場|伴奏"
-    r'|[|:;~"]|\s/|/\s'
+    rf"{_TAKE}|\b(?:(?:p(?:ar)?t|vol(?:ume)?|chapter|no)\.?\s*(?:\d+|[ivx]+)|v\.?\s?\d+)\b"
+    r'|[|:;~"]|\s/|/\s|\sat\s|\b(?:19|20)\d\d$|\bmr$'
     r"|^with\s+(?:the|an?|yo?u|me|us|him|her|them|it|my|your|our|his|their|no|all|every"
     r"|everything|nothing|some|this|that|these|those|one|each|in|out|or|and|love)\b"
     r"|^with\s.*\b(?:vocals?|voices?|verse|chorus|rap|beats?|drums?|bass|guitars?|band"
     r"|audience|applause|dialogue?|narration|spoken|talk(?:ing)?|count|click|fade|ending|bonus)\b"
-    r"|^ft\.?\s*(?:under|tall|deep|high|below|down|long|wide|away|worth)\b"
+    r"|^ft\.?\s*(?:under|tall|deep|high|below|down|long|wide|away|worth|knox|wayne|lauderdale"
+    r"|bragg|collins|myers|sumter|mchenry|benning|apache)\b"
     r"|^feat\s+of\s"
 )
 
@@ -91,11 +107,20 @@ _SPELLING: Final = (
     (r"\s*[)\]}）】〕]", ")"),
     (r"\(w/(?:\s+|([^\so]))", r"(with \1"),  # not "w/o"
     (r"[“”„‟«»]", '"'),
+    (r"\bfrom\s+['‘’]((?:[^'‘’\"()]|['‘’]\p{L})*)['‘’]", r'from "\1"'),
+    # From a concert, a session or the like comes another take: what its name says is kept.
+    (rf'\bfrom\s+"([^"]*(?:{_TAKE}|{_SHOW})[^"]*)"', r"from \1"),
+    # "ft" is a length after a number, and a fort after "at".
+    (
+        r"(\d|\b(?:two|three|four|five|six|seven|eight|nine|ten|hundred|thousand))\s+ft[.\s]\s*",
+        r"\1 feet ",
+    ),
+    (r"\b(at|to|from|in|of|near|on|outside|leaving|old|the)\s+ft[.\s]\s*", r"\1 fort "),
 )
 #: What is no part of a title: twice each, for two pressings named in a row.
 _PRESSINGS: Final = (
-    *((rf"({_OPEN}){_PRESSING}({_SHUT})", r"\1\2"),) * 2,
-    *((rf"({_WORD_OPEN}){_PRESSING_WORD}({_WORD_SHUT})", r"\1\2"),) * 2,
+    *((rf"({_OPEN}){_PRESSING}{_AND_MORE}({_SHUT})", r"\1\2"),) * 2,
+    *((rf"({_WORD_OPEN}){_PRESSING_WORD}{_AND_MORE}({_WORD_SHUT})", r"\1\2"),) * 2,
     # What that leaves behind: empty brackets and dangling dashes.
     (r"[\s\-–—,;/]+\)", ")"),
     (r"\([\s\-–—,;/]+", "("),
@@ -104,14 +129,20 @@ _PRESSINGS: Final = (
 )
 _UNSPACED: Final = r"[\p{Han}\p{Hiragana}\p{Katakana}ー]"
 _PUNCTUATION: Final = (
+    (r"^[\s()!?.#♯♭+]+$", ""),  # a title of nothing but marks
     # Two spellings of one word.
     (r"\bpt\.?\s*(\d+|[ivx]+)\b", r"part \1"),
     (r"&", " and "),
-    # The marks that make another title: C#, B♭, A+.
-    (r"([a-z0-9])[#♯]([\s)]|$)", r"\1 sharp\2"),
-    (r"([a-z])♭", r"\1 flat "),
-    (r"([a-z0-9])\+([\s)]|$)", r"\1 plus\2"),
-    (r"([a-z0-9])\+\+([\s)]|$)", r"\1 plus plus\2"),
+    # The marks that make another title: C#, B♭, A+. Of "#Title" and "#1" they are no part.
+    (r"\b([a-g])\s+#([\s),.:;/-]|$)", r"\1♯\2"),
+    (r"(^|[\s\"'(.,:;/!?¡¿*&-])#+", r"\1"),
+    (r"𝄪", "♯♯"),
+    (r"𝄫", "♭♭"),
+    (r"[#♯]", " sharp "),
+    (r"♭", " flat "),
+    (r"\+", " plus "),
+    # "Rock'n'Roll" and "Rock 'n' Roll".
+    (r"\s*['’‘ʼ`´]n['’‘ʼ`´\s]\s*", " n "),
     # Apostrophes are left out ("dont"); other punctuation and spacing differ between pressings.
     (r"['’‘ʼ`´]", ""),
     (r"[^\p{L}\p{M}\p{N}]+", " "),

@@ -209,6 +209,45 @@ C Sharp
 
 20 ft. Under
 20 Ft. Under (Remastered)
+
+Yesterday
+Yesterday - 1997 Digital Remaster / Mono
+Yesterday - Remastered 2009 / Mono
+Yesterday - 2003 Remaster; Stereo
+Yesterday - 2018 Stereo Remaster
+Yesterday - Single Version; Mono; 2011 Remaster
+Yesterday (Explicit Album Version)
+Yesterday (Mono; 2011 Remaster)
+
+Let It Go
+Let It Go (From 'Frozen')
+Let It Go - From ‘Frozen’
+Let It Go (From 'Ocean's Eleven')
+
+Live Forever
+Live Forever (From "Be Here Now") - Remastered
+
+Rock'n'Roll
+Rock 'N' Roll
+Rock ’n’ Roll
+Rock n Roll
+Rock 'n Roll
+
+Prelude in C# Minor
+Prelude in C♯ Minor
+Prelude in C#-minor
+Prelude in C # Minor
+Prelude in C-Sharp Minor
+
+Live at Ft. Knox
+Live at Fort Knox
+
+#Beautiful
+Beautiful
+Beautiful feat. Miguel
+
+20 ft. Pole
+20 Feet Pole
 """)
 
 #: Each group is as many songs as titles.
@@ -404,6 +443,129 @@ Song - Spanish Version
 Song (10 Minute Version)
 Song - 1985 12" Mix (2015 Remastered)
 Song - Radio Session
+
+About A Girl
+About A Girl - From "MTV Unplugged"
+About A Girl (From "Unplugged")
+About A Girl (From 'Unplugged in X')
+About A Girl (From "Live at X")
+About A Girl - From "The X Live Sessions"
+About A Girl (From "Glee: Live! In Concert")
+About A Girl (From "The Remixes")
+About A Girl (From “The Acoustic Album”)
+About A Girl (From "Live8") - Remastered
+About A Girl [From "MTV Acústico"]
+About A Girl (From "The World Tour" Soundtrack)
+About A Girl (From 'Don't Look Back: Live')
+About A Girl (From 'BBC Radio 1')
+About A Girl - From "Frozen" - Live
+About A Girl (From "Frozen") [Remix]
+About A Girl - From 'A' and 'B'
+About A Girl (From "Liveaufnahmen")
+
+Prelude in C, Op. 3
+Prelude in C#, Op. 3
+Prelude in C##, Op. 3
+Prelude in C♭, Op. 3
+Prelude in C♭♭, Op. 3
+
+Etude in C: Presto
+Etude in C#: Presto
+Etude in C♯♯: Presto
+
+C/D
+C#/D
+C/D#
+C#/D#
+C+/D
+
+Prelude in C minor
+Prelude in C#-minor
+Prelude in C♭-minor
+Prelude in C+-minor
+
+A, B
+A+, B
+A++, B
+A+++, B
+A, B+
+
+B
+B♭
+B♭♭
+B𝄪
+
+C
+(C#)
+C##
+C###
+C####
+"C+"
+C+#
+
+1 1
+1+1
+1#1
+
+Sharp
+#
+Flat
+♭
+Plus
++
+++
+
+Song
+Song feat. X Megamix
+Song feat. X Rmx
+Song (feat. Y Rmx)
+Song feat. X Karaokeversion
+Song feat. X Clubmix
+Song feat. X Liveversion
+Song feat. X Livekonzert
+Song feat. X at Wembley
+Song feat. X Reworked
+Song feat. X Acoustique
+Song feat. X A Capella
+Song feat. X Covers
+Song feat. X 2015
+Song feat. X V2
+Song feat. X in Concert
+Song feat. X Playback
+
+Live at Ft. Knox
+Live at Ft. Wayne
+Live at
+
+Song
+Song Ft. Knox
+Song ft. Wayne
+
+20
+20 ft. Pole
+20 ft. Wall
+Two Ft. Wall
+
+No Small
+No Small Feat
+No Small Feat (Demo)
+No Small (Demo)
+
+Yesterday
+Yesterday - 2019 Mix
+Yesterday - Live / Mono
+Yesterday - Live 2013 Remaster
+Yesterday (Live; 2003 Remaster; Mono) [Demo]
+Yesterday - Mono / Acoustic
+Yesterday - Remastered 2009 / Live
+Yesterday - 2018 Acoustic Remaster
+Yesterday - Album Version; Live in X
+Yesterday (Explicit Live Version)
+Yesterday/Mono
+Yesterday, Mono; Stereo
+
+Time
+T.I.M.E.
 """)
 
 #: What follows the song's title is no credit of guests alone.

@@ -16,7 +16,7 @@ class EditionCatalogue(EditionStage):
     """Names, song keys, and which tracks may be recommended in this edition."""
 
     stage = "catalogue"
-    version = 3
+    version = 4
     resources = ONE_AT_A_TIME
     retry_count = ATTEMPTS_OUTSIDE
 

@@ -16,7 +16,7 @@ class TrackCatalogue(EditionStage):
     """The catalogue before plus what the new days say, built from the log."""
 
     stage = "catalogue"
-    version = 3
+    version = 4
     resources = ONE_AT_A_TIME
 
     @property
