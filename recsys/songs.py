@@ -17,13 +17,13 @@ _KIND: Final = r"(?:album|single|original|lp|mono|stereo|explicit|clean|main)"
 #: What names a pressing of a song, and not another take of it.
 _PRESSING: Final = (
     r"(?:"
-    rf"(?:{_YEAR}\s*[-/]?\s*)?(?:\d{{2}}[- ]?bit\s+)?"
+    rf"(?:{_KIND}\s+)?(?:{_YEAR}\s*[-/]?\s*)?(?:\d{{2}}[- ]?bit\s+)?"
     rf"(?:digital(?:ly)?\s+|{_ANNIVERSARY}\s+|{_KIND}\s+)?"
     rf"{_REMASTER}(?:\s+{_KIND})?(?:\s+(?:version|edition|edit|mix))?"
     rf"(?:\s*(?:in|en|/)?\s*{_YEAR})?"
     r"|bonus\s+track(?:\s+version)?|bonus\s+version"
     rf"|(?:(?:super\s+)?deluxe|{_ANNIVERSARY}|expanded|special)\s+(?:edition|version)"
-    rf"|(?:full\s+|{_YEAR}\s+)?(?:{_KIND}\s+){{1,2}}(?:version|mix|edit)"
+    rf"|(?:full\s+|{_YEAR}\s+)?(?:{_KIND}\s+)+(?:version|mix|edit)"
     r"|radio\s+(?:edit|version|mix)"
     r'|from\s+"[^"]*"(?:\s+soundtrack)?'
     r")"
@@ -54,13 +54,14 @@ _WITH: Final = (
 )
 #: Words of another take, and of where one is recorded.
 _TAKE: Final = (
-    r"(?:\b(?:live\w*|\w*mix\w*|\w*rmx\w*|a[ck]o?usti\w*|unplugged\w*|desenchufado|demos?"
-    r"|karaoke\w*|playback|backing|dub|vip|\w*instrumental\w*|inst|orchest\w*|orquest\w*|symphon\w*"
-    r"|philharmon\w*|strings|choir|a[\s-]?c+ap+el+a|piano|\w*versi?on\w*|versi|versao|wersja|ver"
+    r"(?:\b(?:live\w*|\w*mix\w*|\w*rmx\w*|r\.m\.x|l\.i\.v\.e|a[ck]o?usti\w*|\w*unplugged\w*|desenchufado|demos?"
+    r"|karaoke\w*|playback|backing|(?:re-?)?dub|vip|\w*instrumental\w*|inst|orchest\w*|orquest\w*|symphon\w*"
+    r"|philharmon\w*|s[iy]nfoni\w*|quartet\w*|solo|hardstyle|tv\s+size"
+    r"|minus\s+one|off\s+vocal|tour|mtv|bbc|kexp|npr|tiny\s+desk|strings|choir|a[\s-]?c+ap+el+a|piano|\w*versi?on\w*|versi|versao|wersja|ver"
     r"|\w*edit(?:s|ed|ion)?|extended|re-?work\w*|re-?fix\w*|re-?do|redux|re-?visited|re-?loaded"
-    r"|re-?imagin\w*|re-?cut|flip|bootlegs?|mash-?ups?|medleys?|(?:re-?)?covers?|remakes?|tribute"
+    r"|re-?imagin\w*|re-?cut|flip|bootlegs?|mash[\s-]?ups?|medleys?|(?:re-?)?covers?|remakes?|tribute"
     r"|lullab\w*|parody|reprise|re-?record(?:ed|ings?)|\w*sessions?|rehearsals?|sound-?check"
-    r"|out-?takes?|takes?\s+(?:\d+|one|two|three|[ivx]+)|alternat(?:e|ive)|stripped|sped|spe+d-?up"
+    r"|out-?takes?|takes?\s+(?:\d+|one|two|three|[ivx]+)|alternat(?:e|ive)|stripped|sped|spe+d[\s-]?up"
     r"|slowed|reverb|night-?core|lo-?fi|8d|8-?bit|commentary|interview|intro|outro|lyrics|en\s+vivo"
     r"|ao\s+vivo|dal\s+vivo|na\s+zywo|en\s+directo|canli|\w*concerts?|concierto|\w*kon[zc]ert\w*"
     r"|remixado|remezcla|chopped|screwed|freestyle|skit|interlude|preview|snippet|excerpt)\b"
@@ -70,20 +71,22 @@ _TAKE: Final = (
 )
 #: Words of a show, a tour or a station, from which comes another take.
 _SHOW: Final = (
-    r"\b(?:tour|festival|show|lounge|radio|m?tv|bbc|kexp|npr|tiny\s+desk|on\s+(?:air|stage)|stage"
-    r"|voice|idol|factor|talent|eurovision|woodstock|arena|stadium|hall|at)\b"
+    r"\b(?:festival|show|lounge|radio|tv|on\s+(?:air|stage)|stage|later|singles|voice|idol|factor"
+    r"|talent|eurovision|woodstock|glastonbury|wembley|coachella|montreux|red\s+rocks|abbey\s+road"
+    r"|apollo|fillmore|olympia|budokan|studios?|garden|arena|stadium|hall|theat(?:re|er)|club|at)\b"
 )
 #: A credit that holds one of these may say more than who was there, and is left in the title: a
 #: word of another take, another part of the title, or "with" and "ft" before what is no name.
 _MORE_THAN_GUESTS: Final = (
     rf"{_TAKE}|\b(?:(?:p(?:ar)?t|vol(?:ume)?|chapter|no)\.?\s*(?:\d+|[ivx]+)|v\.?\s?\d+)\b"
-    r'|[|:;~"]|\s/|/\s|\sat\s|\b(?:19|20)\d\d$|\bmr$'
+    r'|[|:;~"]|\s/|/\s|\s(?:at|from)\s|\s(?:ii|iii|iv)$'
+    r"|\b(?:spanish|english|french|german|italian|portuguese|japanese|korean)$|\b(?:19|20)\d\d$|\bmr$"
     r"|^with\s+(?:the|an?|yo?u|me|us|him|her|them|it|my|your|our|his|their|no|all|every"
     r"|everything|nothing|some|this|that|these|those|one|each|in|out|or|and|love)\b"
     r"|^with\s.*\b(?:vocals?|voices?|verse|chorus|rap|beats?|drums?|bass|guitars?|band"
     r"|audience|applause|dialogue?|narration|spoken|talk(?:ing)?|count|click|fade|ending|bonus)\b"
     r"|^ft\.?\s*(?:under|tall|deep|high|below|down|long|wide|away|worth|knox|wayne|lauderdale"
-    r"|bragg|collins|myers|sumter|mchenry|benning|apache)\b"
+    r"|bragg|collins|myers|sumter|mchenry|benning|apache|ord|hood|dix)\b"
     r"|^feat\s+of\s"
 )
 
@@ -107,13 +110,15 @@ _SPELLING: Final = (
     (r"\s*[)\]}）】〕]", ")"),
     (r"\(w/(?:\s+|([^\so]))", r"(with \1"),  # not "w/o"
     (r"[“”„‟«»]", '"'),
+    (r"(^|\s)([a-f])-$", r"\1\2 minus"),  # a mark, as A+ is
     (r"\bfrom\s+['‘’]((?:[^'‘’\"()]|['‘’]\p{L})*)['‘’]", r'from "\1"'),
     # From a concert, a session or the like comes another take: what its name says is kept.
     (rf'\bfrom\s+"([^"]*(?:{_TAKE}|{_SHOW})[^"]*)"', r"from \1"),
-    # "ft" is a length after a number, and a fort after "at".
+    # "ft" is a length after a number at the start, and a fort after "at".
     (
-        r"(\d|\b(?:two|three|four|five|six|seven|eight|nine|ten|hundred|thousand))\s+ft[.\s]\s*",
-        r"\1 feet ",
+        r"(^|\b(?:a|the|by|of|at|than|about|under|over)\s)"
+        r"(\d{1,3}|two|three|four|five|six|seven|eight|nine|ten|\d*,?000)\s+ft[.\s]\s*",
+        r"\1\2 feet ",
     ),
     (r"\b(at|to|from|in|of|near|on|outside|leaving|old|the)\s+ft[.\s]\s*", r"\1 fort "),
 )
@@ -129,13 +134,13 @@ _PRESSINGS: Final = (
 )
 _UNSPACED: Final = r"[\p{Han}\p{Hiragana}\p{Katakana}ー]"
 _PUNCTUATION: Final = (
-    (r"^[\s()!?.#♯♭+]+$", ""),  # a title of nothing but marks
+    (r"^[^\p{L}\p{N}]+$", ""),  # a title of nothing but marks
     # Two spellings of one word.
     (r"\bpt\.?\s*(\d+|[ivx]+)\b", r"part \1"),
     (r"&", " and "),
     # The marks that make another title: C#, B♭, A+. Of "#Title" and "#1" they are no part.
-    (r"\b([a-g])\s+#([\s),.:;/-]|$)", r"\1♯\2"),
-    (r"(^|[\s\"'(.,:;/!?¡¿*&-])#+", r"\1"),
+    (r"\b([a-g])\s+#\s*(m\b|min|maj|moll|dur)", r"\1♯ \2"),
+    (r"(^|[\s\"'(.,:;/!?¡¿*&-])#+([\p{L}\p{N}])", r"\1\2"),
     (r"𝄪", "♯♯"),
     (r"𝄫", "♭♭"),
     (r"[#♯]", " sharp "),

@@ -218,6 +218,16 @@ Yesterday - 2018 Stereo Remaster
 Yesterday - Single Version; Mono; 2011 Remaster
 Yesterday (Explicit Album Version)
 Yesterday (Mono; 2011 Remaster)
+Yesterday - Mono 2009 Remaster
+Yesterday - Original Mono Single Version
+Yesterday - Explicit / Album Version
+
+Gasolina, Pt. 2
+Gasolina Pt. 2 ft. Lil X
+Gasolina Part 2 feat. Jimi Hendrix, Meredith & Olivia
+
+We're #1
+We're 1
 
 Let It Go
 Let It Go (From 'Frozen')
@@ -462,6 +472,12 @@ About A Girl - From "Frozen" - Live
 About A Girl (From "Frozen") [Remix]
 About A Girl - From 'A' and 'B'
 About A Girl (From "Liveaufnahmen")
+About A Girl (From "MTVUnplugged")
+About A Girl (From "Later... with X")
+About A Girl (From "Wembley '88")
+About A Girl (From "Abbey Road: In Studio")
+About A Girl (From "武道館ライブ")
+About A Girl (From "Концерт")
 
 Prelude in C, Op. 3
 Prelude in C#, Op. 3
@@ -532,6 +548,17 @@ Song feat. X 2015
 Song feat. X V2
 Song feat. X in Concert
 Song feat. X Playback
+Song feat. X from Wembley
+Song feat. X on Tour
+Song feat. X II
+Song feat. X R.M.X.
+Song feat. X Mash Up
+Song feat. X Redub
+Song feat. X Off Vocal
+Song feat. X Hardstyle
+Song feat. X Spanish
+Song - with X Rmx
+Song w/ X Megamix
 
 Live at Ft. Knox
 Live at Ft. Wayne
@@ -545,6 +572,24 @@ Song ft. Wayne
 20 ft. Pole
 20 ft. Wall
 Two Ft. Wall
+
+Etude in C Minor
+Etude in C'# Minor
+Etude in "C"#
+
+A
+A-
+A+
+
+♥
+#♥
+#♦
+
+Rock 'n' Roll
+Rock and Roll
+
+Stereo
+Stereo / Mono
 
 No Small
 No Small Feat
