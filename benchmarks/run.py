@@ -137,9 +137,10 @@ def aggregation(log: Log, _: Path, rounds: int) -> Iterator[Record]:
 def training(log: Log, _: Path, rounds: int) -> Iterator[Record]:
     """Five iterations at 64 and at 128 factors."""
     folder = prepare(log, CACHE / f"{log.name}-model")
+    names = ["ours", "implicit", *(["lenskit"] if _installed("lenskit") else [])]
     for factors in (64, 128):
         yield from _stage(
-            "training", f"training, {factors} factors", ["ours", "implicit"], log, folder, rounds,
+            "training", f"training, {factors} factors", names, log, folder, rounds,
             "--factors", factors,
         )  # fmt: skip
 

@@ -28,6 +28,7 @@ from benchmarks._logs import CUTOFF, Log
 COLUMNS = ["user_id", "track_id", "listened_at", "event", "private"]
 COUNT = 200
 Work = Callable[[], Any]
+Factors = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 
 def prepare(log: Log, folder: Path) -> Path:
@@ -102,23 +103,59 @@ def _after_imports(work: Work, contender: str) -> Work:
 
 def training(contender: str, folder: Path, given: argparse.Namespace) -> tuple[Work, Work]:
     """Five iterations under implicit's objective; the loss afterwards, measured by one code."""
-    from implicit.cpu.als import AlternatingLeastSquares
-
     from recsys.models import ImplicitALS
 
     confidence = load_npz(folder / "strength.npz").astype(np.float32)
     confidence.data = 1 + 2 * confidence.data
-    kind = {"ours": ImplicitALS, "implicit": AlternatingLeastSquares}[contender]
     asked = {"factors": given.factors, "regularization": 2.0, "iterations": 5, "random_state": 1}
+    fit = _by_lenskit(confidence, asked) if contender == "lenskit" else _by_als(contender, asked)
 
     def fitted() -> float:
-        model = kind(alpha=1.0, **asked)
-        model.fit(confidence, show_progress=False)
         judge = ImplicitALS(alpha=1.0, **asked)
-        judge.user_factors, judge.item_factors = model.user_factors, model.item_factors
+        judge.user_factors, judge.item_factors = fit(confidence)
         return judge.loss(confidence)
 
     return fitted, lambda found: {"loss": round(found, 6)}
+
+
+def _by_als(contender: str, asked: dict[str, Any]) -> Callable[[csr_matrix], Factors]:
+    from implicit.cpu.als import AlternatingLeastSquares
+
+    from recsys.models import ImplicitALS
+
+    kind = {"ours": ImplicitALS, "implicit": AlternatingLeastSquares}[contender]
+
+    def fit(confidence: csr_matrix) -> Factors:
+        model = kind(alpha=1.0, **asked)
+        model.fit(confidence, show_progress=False)
+        return model.user_factors, model.item_factors
+
+    return fit
+
+
+def _by_lenskit(confidence: csr_matrix, asked: dict[str, Any]) -> Callable[[csr_matrix], Factors]:
+    """Its weights are those beyond 1; it knows none but who and what has an entry."""
+    import pandas as pd
+    from lenskit.als import ImplicitMFScorer
+    from lenskit.data import from_interactions_df
+    from lenskit.training import TrainingOptions
+
+    entries = confidence.tocoo()
+    names = {"user_id": entries.row, "item_id": entries.col, "rating": entries.data - 1}
+    data = from_interactions_df(pd.DataFrame(names))
+    model = ImplicitMFScorer(
+        features=asked["factors"], epochs=asked["iterations"],
+        regularization=asked["regularization"], weight=1.0, use_ratings=True,
+    )  # fmt: skip
+
+    def fit(confidence: csr_matrix) -> Factors:
+        model.train(data, TrainingOptions(rng=asked["random_state"]))
+        factors = np.zeros((2, max(confidence.shape), asked["factors"]), np.float32)
+        factors[0, model.users.ids()] = model.user_embeddings
+        factors[1, model.items.ids()] = model.item_embeddings
+        return factors[0, : confidence.shape[0]], factors[1, : confidence.shape[1]]
+
+    return fit
 
 
 def candidates(contender: str, folder: Path, given: argparse.Namespace) -> tuple[Work, Work]:
