@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ from benchmarks.peers._steps import (
     REGULARIZATION,
     Steps,
 )
+from recsys._threads import workers
 from recsys.matrix import TasteMatrix
 from recsys.models import rank, train
 from recsys.settings import AlsSettings
@@ -31,26 +33,28 @@ from recsys.settings import AlsSettings
 
 def read(log: Path, cutoff: str) -> TasteMatrix:
     """Count the listens of each listener and track: by codes, which the files hold anyway."""
-    days = sorted(day for day in log.glob("date=*") if day.name < f"date={cutoff}")
-    listens = pa.concat_tables(_sound(day / "listens.parquet") for day in days)
-    listens = listens.unify_dictionaries().combine_chunks()
-    user, user_ids = _codes(listens["user_id"].chunk(0))
-    track, track_ids = _codes(listens["track_id"].chunk(0))
     since = np.datetime64(cutoff) - np.timedelta64(ACTIVE_DAYS, "D")
-    late = listens["listened_at"].to_numpy() >= since
-    eligible = np.bincount(user[late], minlength=len(user_ids)) > 0
-    pairs = user * np.int64(len(track_ids)) + track
-    del listens, user, track, late
+    days = sorted(day for day in log.glob("date=*") if day.name < f"date={cutoff}")
+    user_ids, track_ids, pairs, active = _pairs([day / "listens.parquet" for day in days], since)
     pairs.sort()
-    first = np.flatnonzero(np.diff(pairs, prepend=-1))
+    pairs = pairs[np.searchsorted(pairs, 0) :]
+    first = np.flatnonzero(np.append(True, pairs[1:] != pairs[:-1]))
     times = np.diff(first, append=len(pairs))
     pairs = pairs[first]
-    columns = (pairs % len(track_ids)).astype(np.int32)
+
     indptr = np.searchsorted(pairs, np.arange(len(user_ids) + 1) * len(track_ids))
+    users = np.diff(indptr) > 0  # some have nothing but what is left out
+    indptr = np.append(0, indptr[1:][users])
+    columns = pairs % len(track_ids)
+    tracks = np.zeros(len(track_ids), bool)
+    tracks[columns] = True
+    columns = (np.cumsum(tracks, dtype=np.int32) - 1)[columns]
+    user_ids, track_ids = user_ids.filter(users), track_ids.filter(tracks)
+
     shape = (len(user_ids), len(track_ids))
-    strength = np.log1p(times).astype(np.float32)
+    strength = np.log1p(np.arange(times.max() + 1)).astype(np.float32)[times]
     return TasteMatrix(
-        users=pa.table({"user_id": user_ids, "eligible": eligible}),
+        users=pa.table({"user_id": user_ids, "eligible": active[users]}),
         songs=pa.table({"song_key": track_ids, "track_id": track_ids}),
         tracks=pa.table({"track_id": track_ids, "song": np.arange(len(track_ids), dtype=np.int32)}),
         strength=csr_matrix((strength, columns, indptr), shape),
@@ -59,38 +63,74 @@ def read(log: Path, cutoff: str) -> TasteMatrix:
     )
 
 
-def _sound(path: Path) -> pa.Table:
-    """The listens that count: user_id and track_id as codes, and listened_at."""
-    coded = ["user_id", "track_id", "event"]
-    file = pq.ParquetFile(path, read_dictionary=coded)
-    day = file.read([*coded, "listened_at", "private"]).unify_dictionaries().combine_chunks()
-    user, track, event = (day[name].combine_chunks() for name in coded)
-    codes = [
-        np.frombuffer(column.indices.buffers()[1], np.int32) for column in (user, track, event)
-    ]
-    sound = codes[2] == event.dictionary.index("play").as_py()
-    sound &= ~pc.fill_null(day["private"], False).to_numpy()
-    for column in (user, track, event, day["listened_at"]):
-        sound &= column.is_valid().to_numpy(zero_copy_only=False)
-    return pa.table(
-        {
-            "user_id": pa.DictionaryArray.from_arrays(codes[0][sound], user.dictionary),
-            "track_id": pa.DictionaryArray.from_arrays(codes[1][sound], track.dictionary),
-            "listened_at": day["listened_at"].to_numpy()[sound],
-        }
-    )
+def _pairs(
+    files: list[Path], since: np.datetime64
+) -> tuple[pa.Array, pa.Array, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """The ids of users and of tracks, sorted; of each listen the number of its pair of these.
+
+    It is -1 where a listen does not count. The last array says which users have one that counts
+    since that time.
+    """
+    with workers() as threads:
+        days = list(threads.over_blocks(lambda day, _: Day.read(files[day], since), len(files), 1))
+        user_ids, users = _places([day.user_ids for day in days])
+        track_ids, tracks = _places([day.track_ids for day in days])
+        active = np.zeros(len(user_ids), bool)
+        for day, place in zip(days, users, strict=True):
+            active[place[day.active]] = True
+        ends = np.cumsum([len(day.users) for day in days])
+        pairs = np.empty(ends[-1], np.int64)
+
+        def number(at: int, _: int) -> None:
+            day = days[at]
+            of_day = pairs[ends[at] - len(day.users) : ends[at]]
+            np.take(users[at] * len(track_ids), day.users, out=of_day)
+            of_day += tracks[at][day.tracks]
+            of_day[~day.counts] = -1
+
+        list(threads.over_blocks(number, len(days), 1))
+    return user_ids, track_ids, pairs, active
 
 
-def _codes(column: pa.DictionaryArray) -> tuple[npt.NDArray[np.int64], pa.Array]:
-    """The place of each value among the sorted distinct ones; and these."""
-    used = np.zeros(len(column.dictionary), bool)
-    codes = column.indices.to_numpy()
-    used[codes] = True
-    order = pc.sort_indices(column.dictionary).to_numpy()
-    order = order[used[order]]
-    place = np.zeros(len(used), np.int64)
-    place[order] = np.arange(len(order))
-    return place[codes], column.dictionary.take(pa.array(order))
+class Day(NamedTuple):
+    """The listens of a day: codes of users and tracks, which of them count, and what codes mean."""
+
+    users: npt.NDArray[np.int32]
+    user_ids: pa.Array
+    tracks: npt.NDArray[np.int32]
+    track_ids: pa.Array
+    counts: npt.NDArray[np.bool_]
+    #: By code: users with a listen that counts and is not older than asked for.
+    active: npt.NDArray[np.bool_]
+
+    @classmethod
+    def read(cls, path: Path, since: np.datetime64) -> Day:
+        """What is not a play, private or damaged does not count."""
+        coded = ["user_id", "track_id", "event"]
+        file = pq.ParquetFile(path, read_dictionary=coded, pre_buffer=False)
+        # On one thread: it is the days that are shared out.
+        day = file.read([*coded, "listened_at", "private"], use_threads=False)
+        columns = day.unify_dictionaries().combine_chunks().columns
+        user, track, event, time, private = (column.combine_chunks() for column in columns)
+        counts = pc.equal(event.indices, event.dictionary.index("play")).fill_null(False)
+        counts = pc.and_not(counts, private.fill_null(False))
+        for column in (user, track, time):
+            counts = pc.and_(counts, column.is_valid())
+        counts = counts.to_numpy(zero_copy_only=False)
+        users, tracks = (column.indices.fill_null(0).to_numpy() for column in (user, track))
+        active = np.zeros(len(user.dictionary), bool)
+        active[users[counts & (time.to_numpy(zero_copy_only=False) >= since)]] = True
+        return cls(users, user.dictionary, tracks, track.dictionary, counts, active)
+
+
+def _places(days: list[pa.Array]) -> tuple[pa.Array, list[npt.NDArray[np.int64]]]:
+    """The distinct ids of all days, sorted; and the place among them of each id of a day."""
+    chunks = pa.chunked_array(days).dictionary_encode().chunks
+    ids = chunks[-1].dictionary
+    order = pc.sort_indices(ids)
+    place = np.empty(len(ids), np.int64)
+    place[order.to_numpy()] = np.arange(len(ids))
+    return ids.take(order), [place[chunk.indices.to_numpy()] for chunk in chunks]
 
 
 def main(log: Path, cutoff: str, out: Path) -> None:

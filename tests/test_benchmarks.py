@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,6 +14,7 @@ from benchmarks import run
 from benchmarks._logs import CUTOFF, open_log
 from benchmarks._measure import Ratio
 from benchmarks._quality import check_lists, recall
+from benchmarks.ours import read
 from recsys.spark import SparkEngine
 from tests.engines.here import need_spark
 
@@ -61,6 +63,40 @@ def test_a_ratio_is_of_the_same_round() -> None:
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("bench")
+
+
+def test_ours_counts_the_listens_that_count(smoke: Path) -> None:
+    import duckdb
+
+    log = open_log("smoke", smoke)
+    duckdb.sql(
+        f"""
+        CREATE TEMP TABLE sound AS
+        FROM read_parquet('{log.source}/*/*.parquet', hive_partitioning = true)
+        WHERE event = 'play' AND private IS NOT TRUE AND date < '{CUTOFF}'
+            AND user_id IS NOT NULL AND track_id IS NOT NULL AND listened_at IS NOT NULL
+        """
+    )
+    counted = duckdb.sql(
+        "SELECT user_id, track_id, count(*) FROM sound GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
+    active = duckdb.sql(
+        f"""
+        SELECT DISTINCT user_id FROM sound
+        WHERE listened_at >= TIMESTAMPTZ '{CUTOFF - timedelta(28)} 00:00:00+00' ORDER BY ALL
+        """
+    ).fetchall()
+    matrix = read(log.source, str(CUTOFF))
+    users, tracks = matrix.users["user_id"].to_pylist(), matrix.tracks["track_id"].to_pylist()
+    plays = matrix.strength.tocoo()
+    times = np.rint(np.expm1(plays.data)).astype(int)
+    found = zip(plays.row, plays.col, times, strict=True)
+    assert [(users[row], tracks[column], times) for row, column, times in found] == counted
+    eligible = matrix.users["eligible"].to_pylist()
+    assert [user for user, late in zip(users, eligible, strict=True) if late] == [
+        user for (user,) in active
+    ]
+    assert set(tracks) == {track for _, track, _ in counted}
 
 
 def oracle(smoke: Path) -> pa.Table:

@@ -9,7 +9,7 @@ The part that all users share is taken out once: ``Y'Y = Q L Q'``, and the items
 are ``YQ``. The ridge is the user's own; so each user scales the basis by ``d = (w0 L +
 ridge)^(-1/2)``, and with ``Z = YQ diag(d)`` of the ``n`` items observed and ``V = sqrt(E) Z``
 
-    x = Q diag(d) (I + V'V)^-1 Z'c = Q diag(d) V' (I + VV')^-1 q,    q = c / sqrt(c - w0)
+    x = Q diag(d) (I + V'V)^-1 V'q = Q diag(d) V' (I + VV')^-1 q,    q = c / sqrt(c - w0)
 
 a system of ``min(n, factors)`` equations that is never ill-conditioned. All in float64, each user
 by itself: the result does not depend on the number of threads.
@@ -188,107 +188,119 @@ def contributions(
         return np.zeros((0, len(listed)))
     scale = (items.shared + items.ridge(indptr)) ** -0.5
     with one_blas_thread():
-        left, right, lower, by_items = _system(
+        left, right, system, by_items = _system(
             indices, confidence.data, items.items, scale, items.objective.unobserved_weight
         )
         targets = (items.items[listed] * scale).T
-        parts: Floats = _added(left, right, lower, by_items, targets)
+        parts: Floats = _added(left, system, by_items, targets) * right[:, None]
     return parts
 
 
 @numba.njit(cache=True, nogil=True)
 def _system(indices, confidence, items, scale, unobserved):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """``left``, ``right``, the Cholesky factor, and whether it is of ``I + VV'``.
+    """``left``, ``right``, a matrix ``A``, and whether it is ``I + VV'``.
 
-    ``(I + V'V)^-1 Z'c = left' A^-1 right`` for the smaller ``A`` of ``I + VV'`` (``V``, ``q``) and
-    ``I + V'V`` (``Z``, ``c``). The first divides by ``c - w0``.
+    ``(I + V'V)^-1 Z'c = left' A^-1 right`` for the smaller ``A`` of ``I + VV'`` and ``I + V'V``,
+    with ``V`` and ``q``; these divide by ``c - w0``, so with ``Z`` and ``c`` where one is not more.
     """
     observed, factors = len(indices), items.shape[1]
+    right = confidence.astype(np.float64)
+    excess = right - unobserved
+    rooted = excess.min() > 0
     left = np.empty((observed, factors))
-    right = np.empty(observed)
-    excess = np.empty(observed)
     for n in range(observed):
         item = indices[n]
+        root = np.sqrt(excess[n]) if rooted else 1.0
+        right[n] /= root
         for k in range(factors):
-            left[n, k] = items[item, k] * scale[k]
-        right[n] = confidence[n]
-        excess[n] = right[n] - unobserved
-    by_items = observed < factors and excess.min() > 0
+            left[n, k] = items[item, k] * scale[k] * root
+    by_items = rooted and observed < factors
     if by_items:
-        for n in range(observed):
-            root = np.sqrt(excess[n])
-            right[n] /= root
-            for k in range(factors):
-                left[n, k] *= root
         system = np.dot(left, left.T)
+    elif rooted:
+        system = np.dot(left.T, left)
     else:
         system = np.dot(left.T, left * excess.reshape(-1, 1))
     for k in range(len(system)):
         system[k, k] += 1.0
-    return left, right, np.linalg.cholesky(system), by_items
+    return left, right, system, by_items
 
 
 @numba.njit(cache=True, nogil=True)
-def _solve(lower, columns):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Overwrite ``columns`` with ``(LL')^-1 columns``.
+def _solve(system, columns):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """``system^-1 columns`` of a positive definite ``system``.
 
-    Rows are taken off four at a time, one after the other, so that a sum stays at hand. Places are
+    Both are reduced side by side: one pass over ``[U'U, columns]`` leaves ``[U, U'^-1 columns]``.
+    """
+    size, width = columns.shape
+    joined = np.empty((size, size + width))
+    joined[:, :size] = system
+    joined[:, size:] = columns
+    _reduce(joined)
+    return _backward(joined)
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"contract"})
+def _reduce(joined):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Overwrite ``[U'U, C]`` with ``[U, U'^-1 C]``, ``U`` being upper triangular.
+
+    Rows are taken off four at a time, one after the other, so that a sum stays at hand; what is
+    left of the diagonal means nothing, and is carried along to begin at a whole vector. Places are
     counted without a sign, which spares the code for negative ones.
     """
-    _forward(lower, columns)
-    _backward(lower, columns)
-    return columns
-
-
-@numba.njit(cache=True, nogil=True)
-def _forward(lower, columns):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Overwrite ``columns`` with ``L^-1 columns``."""
-    size, width = np.uintp(columns.shape[0]), np.uintp(columns.shape[1])
-    row, one, four = np.empty(columns.shape[1]), np.uintp(1), np.uintp(4)
+    size, end = np.uintp(joined.shape[0]), np.uintp(joined.shape[1])
+    row, one, four, vector = np.empty(joined.shape[1]), np.uintp(1), np.uintp(4), np.uintp(8)
     for n in range(size):
-        row[:] = columns[n]
+        start = n // vector * vector
+        for k in range(start, end):
+            row[k] = joined[n, k]
         m = np.uintp(0)
         while m + four <= n:
             b, c, d = m + one, m + one + one, m + one + one + one
-            p, q, r, s = lower[n, m], lower[n, b], lower[n, c], lower[n, d]
-            for k in range(width):
-                less = row[k] - p * columns[m, k] - q * columns[b, k]
-                row[k] = less - r * columns[c, k] - s * columns[d, k]
+            p, q, r, s = joined[m, n], joined[b, n], joined[c, n], joined[d, n]
+            for k in range(start, end):
+                less = row[k] - p * joined[m, k] - q * joined[b, k]
+                row[k] = less - r * joined[c, k] - s * joined[d, k]
             m += four
         while m < n:
-            p = lower[n, m]
-            for k in range(width):
-                row[k] -= p * columns[m, k]
+            p = joined[m, n]
+            for k in range(start, end):
+                row[k] -= p * joined[m, k]
             m += one
-        p = lower[n, n]
-        for k in range(width):
-            columns[n, k] = row[k] / p
+        if not row[n] > 0:
+            raise np.linalg.LinAlgError("Matrix is not positive definite.")
+        p = 1.0 / np.sqrt(row[n])
+        for k in range(start, end):
+            joined[n, k] = row[k] * p
 
 
-@numba.njit(cache=True, nogil=True)
-def _backward(lower, columns):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Overwrite ``columns`` with ``(L')^-1 columns``."""
-    size, width = np.uintp(columns.shape[0]), np.uintp(columns.shape[1])
-    row, one, four = np.empty(columns.shape[1]), np.uintp(1), np.uintp(4)
+@numba.njit(cache=True, nogil=True, fastmath={"contract"})
+def _backward(joined):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """``U^-1 C`` of ``[U, C]``, as in :func:`_reduce`."""
+    size, one, four = np.uintp(joined.shape[0]), np.uintp(1), np.uintp(4)
+    found = np.empty((joined.shape[0], joined.shape[1] - joined.shape[0]))
+    row, width = np.empty(found.shape[1]), np.uintp(found.shape[1])
     for back in range(size):
         n = size - one - back
-        row[:] = columns[n]
+        for k in range(width):
+            row[k] = joined[n, size + k]
         m = size - one
         while m >= n + four:
             b, c, d = m - one, m - one - one, m - one - one - one
-            p, q, r, s = lower[m, n], lower[b, n], lower[c, n], lower[d, n]
+            p, q, r, s = joined[n, m], joined[n, b], joined[n, c], joined[n, d]
             for k in range(width):
-                less = row[k] - p * columns[m, k] - q * columns[b, k]
-                row[k] = less - r * columns[c, k] - s * columns[d, k]
+                less = row[k] - p * found[m, k] - q * found[b, k]
+                row[k] = less - r * found[c, k] - s * found[d, k]
             m -= four
         while m > n:
-            p = lower[m, n]
+            p = joined[n, m]
             for k in range(width):
-                row[k] -= p * columns[m, k]
+                row[k] -= p * found[m, k]
             m -= one
-        p = lower[n, n]
+        p = 1.0 / joined[n, n]
         for k in range(width):
-            columns[n, k] = row[k] / p
+            found[n, k] = row[k] * p
+    return found
 
 
 @numba.njit(cache=True, nogil=True)
@@ -298,25 +310,23 @@ def _fold(indptr, indices, confidence, items, shared, ridge, unobserved, out):  
         if own.start == own.stop:
             continue
         scale = 1.0 / np.sqrt(shared + ridge[user])
-        left, right, lower, by_items = _system(
+        left, right, system, by_items = _system(
             indices[own], confidence[own], items, scale, unobserved
         )
         column = right.reshape(-1, 1)
         if by_items:
-            found = np.dot(left.T, _solve(lower, column))
+            found = np.dot(left.T, _solve(system, column))
         else:
-            found = _solve(lower, np.dot(left.T, column))
+            found = _solve(system, np.dot(left.T, column))
         out[user] = found[:, 0] * scale
 
 
 @numba.njit(cache=True, nogil=True)
-def _added(left, right, lower, by_items, targets):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """What each item observed adds to each column of ``targets``."""
+def _added(left, system, by_items, targets):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """What each item observed adds to each column of ``targets``, but for the factor ``right``."""
     if by_items:
-        parts = _solve(lower, np.dot(left, targets))
-    else:
-        parts = np.dot(left, _solve(lower, np.ascontiguousarray(targets)))
-    return parts * right.reshape(-1, 1)
+        return _solve(system, np.dot(left, targets))
+    return np.dot(left, _solve(system, targets))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -330,7 +340,7 @@ def _attribute(  # type: ignore[no-untyped-def]  # pragma: no cover
         if start == stop or len(mine) == 0:
             continue
         scale = 1.0 / np.sqrt(shared + ridge[users[n]])
-        left, right, lower, by_items = _system(
+        left, right, system, by_items = _system(
             indices[start:stop], confidence[start:stop], items, scale, unobserved
         )
         targets = np.zeros((len(mine), len(scale)))
@@ -338,13 +348,14 @@ def _attribute(  # type: ignore[no-untyped-def]  # pragma: no cover
             if mine[row] >= 0:
                 for k in range(len(scale)):
                     targets[row, k] = items[mine[row], k] * scale[k]
-        parts = _added(left, right, lower, by_items, targets.T)
+        parts = _added(left, system, by_items, targets.T)
         most = np.full(len(mine), -np.inf)
         best = np.full(len(mine), -1)
         for row in range(stop - start):
             if among[start + row]:
+                weight = right[row] * _STEPS
                 for column in range(len(mine)):
-                    part = np.rint(parts[row, column] * _STEPS)
+                    part = np.rint(parts[row, column] * weight)
                     more = part > most[column]
                     most[column] = part if more else most[column]
                     best[column] = start + row if more else best[column]

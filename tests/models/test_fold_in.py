@@ -1,0 +1,46 @@
+"""Folding in, and what songs add, by small systems solved in one pass; here by the plain one."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
+
+from recsys.models import contributions, fold_in, rotate, strongest
+from recsys.models._objective import Objective
+from tests.models.dense import dense_system
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    observed=st.integers(1, 60),
+    factors=st.integers(1, 40),
+    least=st.sampled_from([0.2, 1.5]),  # below and above the weight of what is not observed
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_small_systems_solve_the_plain_one(
+    observed: int, factors: int, least: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    items = rng.standard_normal((80, factors)).astype(np.float32)
+    songs = np.sort(rng.choice(80, observed, replace=False))
+    weights = (least + rng.exponential(2.0, observed)).astype(np.float32)
+    row = csr_matrix((weights, songs, [0, observed]), (1, 80))
+    objective = Objective(1.0, regularization=2.0, regularization_exponent=0.5)
+    listed = rng.choice(80, 9, replace=False).astype(np.int32)
+    among = rng.random(observed) < 0.7
+
+    ready = rotate(items, objective)
+    parts = contributions(ready, row, listed)
+    system = dense_system(row.toarray()[0], items, objective)
+    y = items.astype(np.float64)
+    plain = (y[songs] @ np.linalg.solve(system, y[listed].T)) * weights[:, None].astype(float)
+    np.testing.assert_allclose(parts, plain, atol=1e-9)
+    np.testing.assert_allclose(fold_in(ready, row)[0] @ y[listed].T, plain.sum(axis=0), atol=1e-9)
+
+    found = strongest(ready, row, np.zeros(1, np.int32), np.array([0, 9]), listed, among=among)
+    if among.any():
+        best = np.where(among[:, None], plain, -np.inf).max(axis=0)
+        assert among[found].all()
+        np.testing.assert_allclose(plain[found, np.arange(9)], best, atol=2e-9)
+    else:
+        assert (found == -1).all()
