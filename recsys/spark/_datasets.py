@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,10 +21,13 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - as everybody calls them
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from recsys._tables import part_files, rows_of
+from recsys._tables import TableWriter, part_files, rows_of
+from recsys.spark._parts import place, scratch
 
 #: Rows of a part, about.
 PART_ROWS: Final = 1_000_000
+
+_FILE: Final = "part-{:05}.parquet"
 #: Column of the number of the part that a row belongs to.
 PART: Final = "part"
 #: Keys that borders are chosen among, about.
@@ -152,24 +155,51 @@ def in_parts(rows: DataFrame, by: Ranges) -> DataFrame:
 def write(rows: DataFrame, table: Path, schema: pa.Schema) -> int:
     """Write a table as a folder of a file per partition, in order; returns its rows.
 
+    Arrow writes the files: those of Spark's writer differ from one Java process to the next, which
+    list the encodings of a column in the order of a hash set.
+
     Args:
         rows: as they are to stand in each file, with the columns of ``schema`` among theirs.
         table: the folder to make.
         schema: columns and types of the table.
     """
-    rows.to(_loose(schema)).write.parquet(f"file://{table}")
-    for number, file in enumerate(part_files(table)):
-        file.rename(table / f"part-{number:05}.parquet")
-    for other in table.iterdir():  # checksums of Hadoop's
-        if other.name.startswith((".", "_")):
-            other.unlink()
+    table.mkdir()
+    with scratch(table) as spill:
+
+        def write_part(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            from pyspark import TaskContext
+
+            filled = (batch for batch in batches if len(batch))
+            first = next(filled, None)
+            if first is None:
+                return
+            context = TaskContext.get()
+            number = context.partitionId() if context else 0
+
+            def put(aside: Path) -> None:
+                with TableWriter(aside, schema) as writer:
+                    for batch in itertools.chain([first], filled):
+                        writer.write(batch)
+
+            place(table / _FILE.format(number), spill, put)
+            yield pa.RecordBatch.from_pydict({"part": [number]})
+
+        written = rows.to(_loose(schema)).mapInArrow(write_part, "part long").toArrow()["part"]
+    for position, number in enumerate(sorted(written.to_pylist())):
+        (table / _FILE.format(number)).rename(table / _FILE.format(position))
+    if not len(written):
+        _write_empty(table, schema)
     return rows_of(table)
 
 
 def write_nothing(table: Path, schema: pa.Schema) -> None:
     """Write a table without rows: no cluster is asked for that."""
     table.mkdir()
-    pq.write_table(schema.empty_table(), table / "part-00000.parquet")
+    _write_empty(table, schema)
+
+
+def _write_empty(table: Path, schema: pa.Schema) -> None:
+    pq.write_table(schema.empty_table(), table / _FILE.format(0))
 
 
 def _loose(schema: pa.Schema) -> Any:

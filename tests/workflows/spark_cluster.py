@@ -45,14 +45,14 @@ class Cluster:
     def executors(self) -> list[psutil.Process]:
         """The Java processes that the workers have started."""
         alive = [psutil.Process(worker.pid) for worker in self.workers if worker.poll() is None]
-        return [child for worker in alive for child in worker.children() if child.name() == "java"]
+        return [child for worker in alive for child in worker.children() if _name(child) == "java"]
 
     def busy(self) -> list[psutil.Process]:
         """The executors that have started Python."""
         found = []
         for executor in self.executors():
             with contextlib.suppress(psutil.NoSuchProcess):
-                if any(child.name().startswith("python") for child in executor.children()):
+                if any(_name(child).startswith("python") for child in executor.children()):
                     found.append(executor)
         return found
 
@@ -75,6 +75,14 @@ class Cluster:
         )  # fmt: skip
         self._stack.callback(_stop, process)
         return process
+
+
+def _name(process: psutil.Process) -> str:
+    """What a process is called; nothing if it has ended."""
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def _said(process: subprocess.Popen[str], what: str) -> str:
