@@ -6,13 +6,12 @@ Frames are rows of a binary ``COPY``: they go in, and come back, as they are.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import struct
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, islice
-from typing import Any, Final, NamedTuple
+from itertools import islice
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 from psycopg import errors
@@ -21,7 +20,7 @@ from recsys.errors import StoreError
 from recsys.store._arrow import Unpacker
 from recsys.store._frames import Data, Frames
 from recsys.store._handed import Handed
-from recsys.store._parts import Sent
+from recsys.store._parts import Sent, sent_of
 from recsys.store._pipelined import pipelined
 from recsys.store._postgres_ledger import Place, run
 from recsys.store._postgres_server import Connection
@@ -52,31 +51,31 @@ _TRACK_FRAME: Final = (
     "'\\x000200000008'::bytea || int8send(code) "
     "|| int4send(octet_length(names::text)) || convert_to(names::text, 'UTF8')"
 )
-#: Through the index, as readers come, and by all cores that the server may use.
-_READING_BACK: Final = """
-SET LOCAL enable_sort = off;
-SET LOCAL parallel_setup_cost = 0;
-SET LOCAL parallel_tuple_cost = 0;
-SET LOCAL min_parallel_table_scan_size = 0
-"""
-_TRACKS_AT_ONCE: Final = 16_384
-_PARTS_AT_ONCE: Final = 32
+_BY_INDEX: Final = "SET LOCAL enable_sort = off"  # as readers come
+_PARTS_AT_ONCE: Final = 256
+_LOWEST_CODE: Final = -(2**63)
 _HEADING: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END: Final = b"\xff\xff"
 
 
-class Stored(NamedTuple):
-    """Rows that are to be found one after another.
+class Table(NamedTuple):
+    """A table that is read back.
 
     Attributes:
-        query: gives the SHA-256 of their frames.
-        bounds: its parameters.
-        sha256: what it is, None where there must be no row.
+        name: without its schema.
+        key: the column by which rows are found.
+        kind: its type.
+        key_of: what stands in it, from a frame's key.
+        lowest: no key is below this one.
+        frame: a row as a row of binary COPY.
     """
 
-    query: str
-    bounds: list[Any]
-    sha256: bytes | None
+    name: str
+    key: str
+    kind: str
+    key_of: Callable[[bytes], bytes | int]
+    lowest: bytes | int
+    frame: str
 
 
 def load(connection: Connection, schema: str, handed: Handed, digest: str) -> Place:
@@ -99,15 +98,12 @@ def load(connection: Connection, schema: str, handed: Handed, digest: str) -> Pl
     run(connection, _TABLES.replace("{tables}", tables), schema)
     playlists: list[Sent] = []
     copy_in(connection, f"{schema}.playlist_{tables}", _noted(_frames(handed), playlists))
-    with ThreadPoolExecutor(1) as beside:
-        indexed = beside.submit(add_key, connection, schema, tables)
+
+    def tracks() -> pa.StringArray:
         handed.stored_digest(digest)  # or it refuses: these are not the rows
-        return finish(connection, schema, tables, handed, playlists, indexed.result)
+        return handed.tracks()
 
-
-def add_key(connection: Connection, schema: str, tables: str) -> None:
-    """Let playlists be found by their users."""
-    run(connection, _PLAYLIST_KEY.replace("{tables}", tables), schema)
+    return finish(connection, schema, tables, handed, playlists, tracks)
 
 
 def finish(
@@ -116,9 +112,9 @@ def finish(
     tables: str,
     handed: Handed,
     playlists: Sequence[Sent],
-    indexed: Callable[[], object],
+    tracks: Callable[[], pa.StringArray],
 ) -> Place:
-    """Write the tracks beside playlists that are written, and read both back.
+    """Index playlists that are written, write the tracks beside them, and read both back.
 
     Args:
         connection: in the transaction that made the table of tracks.
@@ -126,20 +122,30 @@ def finish(
         tables: what their names end with.
         handed: the rows.
         playlists: what must be found of them, the default playlist first.
-        indexed: returns when the playlists have their key.
+        tracks: makes what is to be stored by the codes of tracks, while the server reads playlists.
 
     Raises:
         StoreError: they read back otherwise than they were written.
     """
-    try:
-        tracks = Frames.numbered(handed.tracks())
-        indexed()
-        copy_in(connection, f"{schema}.track_{tables}", [tracks.data])
+
+    def index_playlists() -> bool:
+        run(connection, _PLAYLIST_KEY.replace("{tables}", tables), schema)
+        run(connection, _BY_INDEX, schema)
+        table = Table(f"playlist_{tables}", "user_id", "bytea", bytes, b"", _PLAYLIST_FRAME)
+        return _holds(connection, schema, table, playlists)
+
+    def add_tracks(made: Frames) -> bool:
+        copy_in(connection, f"{schema}.track_{tables}", [made.data])
         run(connection, _TRACK_KEY.replace("{tables}", tables), schema)
-        run(connection, _READING_BACK, schema)
-        playlist_parts = _stored(f"playlist_{tables}", "user_id", _PLAYLIST_FRAME, playlists)
-        track_parts = _stored(f"track_{tables}", "code", _TRACK_FRAME, _parts(tracks))
-        whole = _holds(connection, schema, chain(playlist_parts, track_parts))
+        code = int.from_bytes
+        table = Table(f"track_{tables}", "code", "bigint", code, _LOWEST_CODE, _TRACK_FRAME)
+        return _holds(connection, schema, table, sent_of(made))
+
+    try:
+        with ThreadPoolExecutor(1) as beside:
+            indexed = beside.submit(index_playlists)
+            made = Frames.numbered(tracks())
+            whole = indexed.result() and add_tracks(made)
     except errors.UniqueViolation:
         whole = False
     if not whole:
@@ -263,53 +269,46 @@ def copy_in(
         copy.write(_END)
 
 
-def _noted(frames: Iterable[Frames], sent: list[Sent]) -> Iterator[memoryview]:
-    """What is sent to the server; what must be found there again is noted in ``sent``."""
+def _noted(frames: Iterable[Frames], noted: list[Sent]) -> Iterator[memoryview]:
+    """What is sent to the server; what must be found there again goes into ``noted``."""
 
-    def hashed(part: Frames) -> tuple[Frames, bytes]:
-        return part, hashlib.sha256(part.data).digest()
+    def hashed(part: Frames) -> tuple[Frames, list[Sent]]:
+        return part, list(sent_of(part))
 
-    for part, sha256 in pipelined(hashed, frames):
-        if part.data:
-            sent.append(Sent(part.last_key(), sha256))
+    for part, sent in pipelined(hashed, frames):
+        if sent:
+            noted += sent
             yield written(part)
 
 
-def _parts(tracks: Frames) -> Iterator[Sent]:
-    """What must be found in a table of tracks."""
-    count = len(tracks.key_lengths)
-    for start in range(0, count, _TRACKS_AT_ONCE):
-        stop = min(start + _TRACKS_AT_ONCE, count)
-        yield Sent(stop, hashlib.sha256(tracks.slice(start, stop).data).digest())
+def _holds(connection: Connection, schema: str, table: Table, sent: Iterable[Sent]) -> bool:
+    """Whether a table holds rows as they were sent, each under its key, and nothing beside them.
 
-
-def _holds(connection: Connection, schema: str, stored: Iterable[Stored]) -> bool:
-    """Whether tables hold rows as they were sent, each under its key.
-
-    The server hashes what it finds by its index, some parts beside each other: sending all rows
-    back would take several times as long.
+    The server hashes what it finds by the index: sending all rows back would take several times as
+    long. A statement hashes many parts one after another, since it keeps what it has put together
+    of one until the next.
     """
-    parts = iter(stored)
+    name, key, kind, key_of, lowest, frame = table
+    found = f"SELECT * FROM {{schema}}.{name} WHERE {key} BETWEEN first AND last ORDER BY {key}"
+    query = (
+        f"SELECT n, (SELECT sha256(string_agg({frame}, '')) FROM ({found}) t) "
+        f"FROM unnest(%s::{kind}[], %s::{kind}[]) WITH ORDINALITY AS part (first, last, n)"
+    )
+    parts = iter(sent)
     while some := list(islice(parts, _PARTS_AT_ONCE)):
-        arms = [f"SELECT {n}, hash FROM ({part.query}) p" for n, part in enumerate(some)]
-        bounds = [bound for part in some for bound in part.bounds]
-        hashes = run(connection, " UNION ALL ".join(arms), schema, *bounds)
-        if dict(hashes) != {n: part.sha256 for n, part in enumerate(some)}:
+        last = [key_of(part.last) for part in some]
+        first = [lowest, *map(_next, last)]
+        hashes = run(connection, query, schema, first[:-1], last)
+        if dict(hashes) != {n: part.sha256 for n, part in enumerate(some, start=1)}:
             return False
-    return True
+        lowest = first[-1]
+    beyond = f"SELECT 1 FROM {{schema}}.{name} WHERE {key} >= %s ORDER BY {key} LIMIT 1"
+    return not run(connection, beyond, schema, lowest)
 
 
-def _stored(table: str, key: str, frame: str, sent: Iterable[Sent]) -> Iterator[Stored]:
-    """How the rows of a table are read back: what was sent, and nothing behind it."""
-    rows, last = f"SELECT * FROM {{schema}}.{table} WHERE", list[Any]()
-    for part in sent:
-        after = f"{key} > %s AND " if last else ""
-        found = f"{rows} {after}{key} <= %s ORDER BY {key}"
-        query = f"SELECT sha256(string_agg({frame}, '')) AS hash FROM ({found}) t"
-        yield Stored(query, [*last, part.last], part.sha256)
-        last = [part.last]
-    behind = f"SELECT sha256(int8send(nullif(count(*), 0))) AS hash FROM ({rows} {key} > %s) t"
-    yield Stored(behind, last, None)  # a LIMIT would keep workers away
+def _next(key: bytes | int) -> bytes | int:
+    """The key that comes right after another."""
+    return key + 1 if isinstance(key, int) else key + b"\0"
 
 
 def _frames(handed: Handed) -> Iterator[Frames]:

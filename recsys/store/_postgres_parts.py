@@ -118,10 +118,7 @@ def load_parts(
     table = f"{schema}.playlist_{tables}"
     loading.copy_in(connection, table, [loading.written(noted.default)], freeze=False)
     run(connection, loading.TRACK_TABLE.replace("{tables}", tables), schema)
-    return loading.finish(
-        connection, schema, tables, handed, noted.chunks,
-        lambda: loading.add_key(connection, schema, tables),
-    )  # fmt: skip
+    return loading.finish(connection, schema, tables, handed, noted.rows, handed.tracks)
 
 
 def drop_abandoned(connection: Connection, schema: str) -> None:
