@@ -49,7 +49,7 @@ _PLAYLIST_FRAME: Final = (
 )
 _TRACK_FRAME: Final = (
     "'\\x000200000008'::bytea || int8send(code) "
-    "|| int4send(octet_length(names::text)) || convert_to(names::text, 'UTF8')"
+    "|| int4send(octet_length(names::text)) || json_send(names)"
 )
 _BY_INDEX: Final = "SET LOCAL enable_sort = off"  # as readers come
 _PARTS_AT_ONCE: Final = 256
