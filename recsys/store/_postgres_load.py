@@ -23,7 +23,7 @@ from recsys.store._handed import Handed
 from recsys.store._parts import Sent, sent_of
 from recsys.store._pipelined import pipelined
 from recsys.store._postgres_ledger import Place, run
-from recsys.store._postgres_server import Connection
+from recsys.store._postgres_server import Connection, Server
 from recsys.store._rows import CHUNK_ROWS
 from recsys.weeks import Week
 
@@ -33,15 +33,12 @@ CREATE TABLE {schema}.playlist_{tables} (  -- the default playlist is that of th
     playlist bytea NOT NULL                -- packed, see function shown
 );
 """
-TRACK_TABLE: Final = """
+_TRACK_TABLE: Final = """
 CREATE TABLE {schema}.track_{tables} (
     code bigint NOT NULL,
     names json NOT NULL                    -- id, name or null, names of the artists
 );
 """
-_TABLES: Final = PLAYLIST_TABLE + TRACK_TABLE
-_PLAYLIST_KEY: Final = "ALTER TABLE {schema}.playlist_{tables} ADD PRIMARY KEY (user_id)"
-_TRACK_KEY: Final = "ALTER TABLE {schema}.track_{tables} ADD PRIMARY KEY (code)"
 #: Rows as the server has them, as rows of binary COPY again.
 _PLAYLIST_FRAME: Final = (
     "'\\x0002'::bytea || int4send(length(user_id)) || user_id "
@@ -53,7 +50,7 @@ _TRACK_FRAME: Final = (
 )
 _BY_INDEX: Final = "SET LOCAL enable_sort = off"  # as readers come
 _PARTS_AT_ONCE: Final = 256
-_LOWEST_CODE: Final = -(2**63)
+_LOWEST: Final = -(2**63)
 _HEADING: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END: Final = b"\xff\xff"
 
@@ -78,15 +75,13 @@ class Table(NamedTuple):
     frame: str
 
 
-def load(connection: Connection, schema: str, handed: Handed, digest: str) -> Place:
+def load(connection: Connection, server: Server, tables: str, handed: Handed, digest: str) -> Place:
     """Write rows into tables of their own, index them, and read them back.
 
-    Nobody sees the tables before the transaction of ``connection`` has ended; if it does not end,
-    they never were.
-
     Args:
-        connection: in a transaction.
-        schema: quoted for SQL.
+        connection: from :func:`~recsys.store._postgres_staging.staging`.
+        server: where.
+        tables: what their names end with, from there.
         handed: the rows.
         digest: of all the rows that are handed over.
 
@@ -94,8 +89,8 @@ def load(connection: Connection, schema: str, handed: Handed, digest: str) -> Pl
         StoreError: the rows are not in order, not of this week, not what ``digest`` says, or read
             back otherwise than they were written.
     """
-    tables = uuid.uuid4().hex[:16]
-    run(connection, _TABLES.replace("{tables}", tables), schema)
+    schema = server.schema
+    run(connection, PLAYLIST_TABLE.replace("{tables}", tables), schema)
     playlists: list[Sent] = []
     copy_in(connection, f"{schema}.playlist_{tables}", _noted(_frames(handed), playlists))
 
@@ -103,56 +98,46 @@ def load(connection: Connection, schema: str, handed: Handed, digest: str) -> Pl
         handed.stored_digest(digest)  # or it refuses: these are not the rows
         return handed.tracks()
 
-    return finish(connection, schema, tables, handed, playlists, tracks)
+    return finish(connection, server, tables, handed, playlists, tracks)
 
 
 def finish(
     connection: Connection,
-    schema: str,
+    server: Server,
     tables: str,
     handed: Handed,
     playlists: Sequence[Sent],
     tracks: Callable[[], pa.StringArray],
 ) -> Place:
-    """Index playlists that are written, write the tracks beside them, and read both back.
+    """Index playlists that are written and read them back; beside that, write the tracks, too.
 
     Args:
-        connection: in the transaction that made the table of tracks.
-        schema: quoted for SQL.
-        tables: what their names end with.
-        handed: the rows.
+        connection: as of :func:`load`; so are all others not named here.
+        server: likewise.
+        tables: likewise.
+        handed: likewise.
         playlists: what must be found of them, the default playlist first.
-        tracks: makes what is to be stored by the codes of tracks, while the server reads playlists.
+        tracks: makes what is to be stored by the codes of tracks.
 
     Raises:
         StoreError: they read back otherwise than they were written.
     """
 
-    def index_playlists() -> bool:
-        run(connection, _PLAYLIST_KEY.replace("{tables}", tables), schema)
-        run(connection, _BY_INDEX, schema)
-        table = Table(f"playlist_{tables}", "user_id", "bytea", bytes, b"", _PLAYLIST_FRAME)
-        return _holds(connection, schema, table, playlists)
-
-    def add_tracks(made: Frames) -> bool:
-        copy_in(connection, f"{schema}.track_{tables}", [made.data])
-        run(connection, _TRACK_KEY.replace("{tables}", tables), schema)
-        code = int.from_bytes
-        table = Table(f"track_{tables}", "code", "bigint", code, _LOWEST_CODE, _TRACK_FRAME)
-        return _holds(connection, schema, table, sent_of(made))
-
-    try:
-        with ThreadPoolExecutor(1) as beside:
-            indexed = beside.submit(index_playlists)
-            made = Frames.numbered(tracks())
-            whole = indexed.result() and add_tracks(made)
-    except errors.UniqueViolation:
-        whole = False
-    if not whole:
-        raise StoreError(
-            f"The playlists of {handed.week} read back from PostgreSQL are not those that were "
-            "written: nothing is staged. The server's disk may be failing."
-        )
+    schema = server.schema
+    by_user = Table(f"playlist_{tables}", "user_id", "bytea", bytes, b"", _PLAYLIST_FRAME)
+    by_code = Table(f"track_{tables}", "code", "bigint", int.from_bytes, _LOWEST, _TRACK_FRAME)
+    with ThreadPoolExecutor(1) as beside:
+        indexed = beside.submit(_index, connection, schema, by_user, playlists)
+        made = Frames.numbered(tracks())
+        with server.write(load=True) as other:
+            run(other, "SET LOCAL idle_in_transaction_session_timeout = 0", schema)
+            run(other, _TRACK_TABLE.replace("{tables}", tables), schema)
+            copy_in(other, f"{schema}.{by_code.name}", [made.data])
+            if not _index(other, schema, by_code, sent_of(made)) or not indexed.result():
+                raise StoreError(
+                    f"The playlists of {handed.week} read back from PostgreSQL are not those that "
+                    "were written: nothing is staged. The server's disk may be failing."
+                )
     return Place(tables, handed.names())
 
 
@@ -168,7 +153,7 @@ def rewrite(connection: Connection, schema: str, old: Place) -> tuple[Place, int
         StoreError: a row was lost on the way.
     """
     tables = uuid.uuid4().hex[:16]
-    run(connection, _TABLES.replace("{tables}", tables), schema)
+    run(connection, (PLAYLIST_TABLE + _TRACK_TABLE).replace("{tables}", tables), schema)
     kept = (
         "NOT EXISTS (SELECT FROM {schema}.tombstone t WHERE t.user_id = p.user_id) "
         "OR p.user_id = ''"
@@ -177,8 +162,8 @@ def rewrite(connection: Connection, schema: str, old: Place) -> tuple[Place, int
         f"INSERT INTO {{schema}}.playlist_{tables} "
         f"SELECT * FROM {{schema}}.playlist_{old.tables} p WHERE {kept} ORDER BY user_id",
         f"INSERT INTO {{schema}}.track_{tables} TABLE {{schema}}.track_{old.tables}",
-        _PLAYLIST_KEY.replace("{tables}", tables),
-        _TRACK_KEY.replace("{tables}", tables),
+        _add_key(f"playlist_{tables}", "user_id"),
+        _add_key(f"track_{tables}", "code"),
     ):
         run(connection, statement, schema)
     before, forgotten, after = (
@@ -281,8 +266,9 @@ def _noted(frames: Iterable[Frames], noted: list[Sent]) -> Iterator[memoryview]:
             yield written(part)
 
 
-def _holds(connection: Connection, schema: str, table: Table, sent: Iterable[Sent]) -> bool:
-    """Whether a table holds rows as they were sent, each under its key, and nothing beside them.
+def _index(connection: Connection, schema: str, table: Table, sent: Iterable[Sent]) -> bool:
+    """Index a table, and see whether it holds rows as they were sent, each under its key, and no
+    others.
 
     The server hashes what it finds by the index: sending all rows back would take several times as
     long. A statement hashes many parts one after another, since it keeps what it has put together
@@ -294,6 +280,11 @@ def _holds(connection: Connection, schema: str, table: Table, sent: Iterable[Sen
         f"SELECT n, (SELECT sha256(string_agg({frame}, '')) FROM ({found}) t) "
         f"FROM unnest(%s::{kind}[], %s::{kind}[]) WITH ORDINALITY AS part (first, last, n)"
     )
+    try:
+        run(connection, _add_key(name, key), schema)
+    except errors.UniqueViolation:
+        return False
+    run(connection, _BY_INDEX, schema)
     parts = iter(sent)
     while some := list(islice(parts, _PARTS_AT_ONCE)):
         last = [key_of(part.last) for part in some]
@@ -304,6 +295,10 @@ def _holds(connection: Connection, schema: str, table: Table, sent: Iterable[Sen
         lowest = first[-1]
     beyond = f"SELECT 1 FROM {{schema}}.{name} WHERE {key} >= %s ORDER BY {key} LIMIT 1"
     return not run(connection, beyond, schema, lowest)
+
+
+def _add_key(table: str, key: str) -> str:
+    return f"ALTER TABLE {{schema}}.{table} ADD PRIMARY KEY ({key})"
 
 
 def _next(key: bytes | int) -> bytes | int:
