@@ -32,8 +32,8 @@ _T = TypeVar("_T")
 class PostgresStore(PartedStore):
     """Tables ``store``, ``edition``, ``ledger``, ``tombstone`` and ``block``; two more an edition.
 
-    An edition is loaded, indexed, read back and entered in the ledger within one transaction:
-    whenever a publisher is killed, the server undoes all of it.
+    An edition's playlists are loaded, indexed, read back and entered in the ledger within one
+    transaction: whenever a publisher is killed, the server undoes it.
     """
 
     def __init__(self, url: str) -> None:
