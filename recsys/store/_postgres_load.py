@@ -22,7 +22,7 @@ from recsys.store._frames import Data, Frames
 from recsys.store._handed import Handed
 from recsys.store._parts import Sent, sent_of
 from recsys.store._pipelined import pipelined
-from recsys.store._postgres_ledger import Place, run
+from recsys.store._postgres_ledger import Place, lock, run
 from recsys.store._postgres_server import Connection, Server
 from recsys.store._rows import CHUNK_ROWS
 from recsys.weeks import Week
@@ -122,7 +122,6 @@ def finish(
     Raises:
         StoreError: they read back otherwise than they were written.
     """
-
     schema = server.schema
     by_user = Table(f"playlist_{tables}", "user_id", "bytea", bytes, b"", _PLAYLIST_FRAME)
     by_code = Table(f"track_{tables}", "code", "bigint", int.from_bytes, _LOWEST, _TRACK_FRAME)
@@ -138,6 +137,7 @@ def finish(
                     f"The playlists of {handed.week} read back from PostgreSQL are not those that "
                     "were written: nothing is staged. The server's disk may be failing."
                 )
+            lock(connection, schema)  # whoever looks for what was left behind waits for this one
     return Place(tables, handed.names())
 
 
