@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,6 +17,9 @@ from recsys.store._handed import Handed
 from recsys.store._pack import Packer, RefusedRowError
 from recsys.store._rows import CHUNK_ROWS, chunks
 
+#: A server hashes so many at once: more would not stay in a core's cache.
+_ROWS_SENT: Final = 1_024
+
 
 class Sent(NamedTuple):
     """Rows that were sent one after another.
@@ -26,7 +29,7 @@ class Sent(NamedTuple):
         sha256: of their frames.
     """
 
-    last: bytes | int
+    last: bytes
     sha256: bytes
 
 
@@ -35,13 +38,21 @@ class Noted(NamedTuple):
 
     Attributes:
         default: the frame of the default playlist.
-        chunks: the rows to be stored, the default playlist first.
+        rows: those to be stored, the default playlist first.
         parts: SHA-256 of the frames of each part.
     """
 
     default: Frames
-    chunks: list[Sent]
+    rows: list[Sent]
     parts: list[str]
+
+
+def sent_of(frames: Frames) -> Iterator[Sent]:
+    """What must be found of some frames, a thousand rows at a time."""
+    count = len(frames.key_lengths)
+    for start in range(0, count, _ROWS_SENT):
+        some = frames.slice(start, min(start + _ROWS_SENT, count))
+        yield Sent(some.last_key(), hashlib.sha256(some.data).digest())
 
 
 class PartRows:
@@ -66,15 +77,13 @@ def note(handed: Handed, rows: PartRows) -> Noted:
         StoreError: no store would take these rows.
     """
     parts = [hashlib.sha256() for _ in rows.parts]
-    sent: list[Sent] = []
     every = iter(handed)
     default = next(every)
-    sent.append(Sent(default.last_key(), hashlib.sha256(default.data).digest()))
+    sent = list(sent_of(default))
     try:
         for number, frames in enumerate(every):
             parts[rows.part_of[number]].update(frames.data)
-            if frames.data:
-                sent.append(Sent(frames.last_key(), hashlib.sha256(frames.data).digest()))
+            sent += sent_of(frames)
     except OSError as error:
         raise StoreError(
             f"The rows handed over for {handed.week} cannot be read ({error}): nothing is staged."

@@ -32,8 +32,8 @@ _T = TypeVar("_T")
 class PostgresStore(PartedStore):
     """Tables ``store``, ``edition``, ``ledger``, ``tombstone`` and ``block``; two more an edition.
 
-    An edition is loaded, indexed, read back and entered in the ledger within one transaction:
-    whenever a publisher is killed, the server undoes all of it.
+    An edition's playlists are loaded, indexed, read back and entered in the ledger within one
+    transaction: whenever a publisher is killed, the server undoes it.
     """
 
     def __init__(self, url: str) -> None:
@@ -99,7 +99,7 @@ class PostgresStore(PartedStore):
         return self._write(change)
 
     def _prepare(self) -> None:
-        from recsys.store._postgres_parts import drop_abandoned
+        from recsys.store._postgres_staging import drop_abandoned
 
         def prepare(connection: Connection) -> None:
             ledger.renew_functions(connection, self._schema)
@@ -109,9 +109,10 @@ class PostgresStore(PartedStore):
 
     def _stage(self, staging: Staging, handed: Handed) -> int:
         from recsys.store._postgres_load import load
+        from recsys.store._postgres_staging import staging as tables_for
 
-        with self._server.write(load=True) as connection:
-            place = load(connection, self._schema, handed, staging.expected)
+        with tables_for(self._server) as (connection, tables):
+            place = load(connection, self._server, tables, handed, staging.expected)
             self._enter(connection, staging, handed, place)
         return handed.rows
 
@@ -120,7 +121,7 @@ class PostgresStore(PartedStore):
     ) -> int:
         from recsys.store._parts import PartPacker
         from recsys.store._postgres_parts import Writer, load_parts
-        from recsys.store._postgres_parts import staging as tables_for
+        from recsys.store._postgres_staging import staging as tables_for
 
         with tables_for(self._server) as (connection, tables):
             writer = Writer(self._url, tables, PartPacker(handed.packer(), handed.hidden))

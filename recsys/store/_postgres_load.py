@@ -6,13 +6,12 @@ Frames are rows of a binary ``COPY``: they go in, and come back, as they are.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import struct
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, islice
-from typing import Any, Final, NamedTuple
+from itertools import islice
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 from psycopg import errors
@@ -21,10 +20,10 @@ from recsys.errors import StoreError
 from recsys.store._arrow import Unpacker
 from recsys.store._frames import Data, Frames
 from recsys.store._handed import Handed
-from recsys.store._parts import Sent
+from recsys.store._parts import Sent, sent_of
 from recsys.store._pipelined import pipelined
-from recsys.store._postgres_ledger import Place, run
-from recsys.store._postgres_server import Connection
+from recsys.store._postgres_ledger import Place, lock, run
+from recsys.store._postgres_server import Connection, Server
 from recsys.store._rows import CHUNK_ROWS
 from recsys.weeks import Week
 
@@ -34,15 +33,12 @@ CREATE TABLE {schema}.playlist_{tables} (  -- the default playlist is that of th
     playlist bytea NOT NULL                -- packed, see function shown
 );
 """
-TRACK_TABLE: Final = """
+_TRACK_TABLE: Final = """
 CREATE TABLE {schema}.track_{tables} (
     code bigint NOT NULL,
     names json NOT NULL                    -- id, name or null, names of the artists
 );
 """
-_TABLES: Final = PLAYLIST_TABLE + TRACK_TABLE
-_PLAYLIST_KEY: Final = "ALTER TABLE {schema}.playlist_{tables} ADD PRIMARY KEY (user_id)"
-_TRACK_KEY: Final = "ALTER TABLE {schema}.track_{tables} ADD PRIMARY KEY (code)"
 #: Rows as the server has them, as rows of binary COPY again.
 _PLAYLIST_FRAME: Final = (
     "'\\x0002'::bytea || int4send(length(user_id)) || user_id "
@@ -50,44 +46,42 @@ _PLAYLIST_FRAME: Final = (
 )
 _TRACK_FRAME: Final = (
     "'\\x000200000008'::bytea || int8send(code) "
-    "|| int4send(octet_length(names::text)) || convert_to(names::text, 'UTF8')"
+    "|| int4send(octet_length(names::text)) || json_send(names)"
 )
-#: Through the index, as readers come, and by all cores that the server may use.
-_READING_BACK: Final = """
-SET LOCAL enable_sort = off;
-SET LOCAL parallel_setup_cost = 0;
-SET LOCAL parallel_tuple_cost = 0;
-SET LOCAL min_parallel_table_scan_size = 0
-"""
-_TRACKS_AT_ONCE: Final = 16_384
-_PARTS_AT_ONCE: Final = 32
+_BY_INDEX: Final = "SET LOCAL enable_sort = off"  # as readers come
+_PARTS_AT_ONCE: Final = 256
+_LOWEST: Final = -(2**63)
 _HEADING: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END: Final = b"\xff\xff"
 
 
-class Stored(NamedTuple):
-    """Rows that are to be found one after another.
+class Table(NamedTuple):
+    """A table that is read back.
 
     Attributes:
-        query: gives the SHA-256 of their frames.
-        bounds: its parameters.
-        sha256: what it is, None where there must be no row.
+        name: without its schema.
+        key: the column by which rows are found.
+        kind: its type.
+        key_of: what stands in it, from a frame's key.
+        lowest: no key is below this one.
+        frame: a row as a row of binary COPY.
     """
 
-    query: str
-    bounds: list[Any]
-    sha256: bytes | None
+    name: str
+    key: str
+    kind: str
+    key_of: Callable[[bytes], bytes | int]
+    lowest: bytes | int
+    frame: str
 
 
-def load(connection: Connection, schema: str, handed: Handed, digest: str) -> Place:
+def load(connection: Connection, server: Server, tables: str, handed: Handed, digest: str) -> Place:
     """Write rows into tables of their own, index them, and read them back.
 
-    Nobody sees the tables before the transaction of ``connection`` has ended; if it does not end,
-    they never were.
-
     Args:
-        connection: in a transaction.
-        schema: quoted for SQL.
+        connection: from :func:`~recsys.store._postgres_staging.staging`.
+        server: where.
+        tables: what their names end with, from there.
         handed: the rows.
         digest: of all the rows that are handed over.
 
@@ -95,58 +89,55 @@ def load(connection: Connection, schema: str, handed: Handed, digest: str) -> Pl
         StoreError: the rows are not in order, not of this week, not what ``digest`` says, or read
             back otherwise than they were written.
     """
-    tables = uuid.uuid4().hex[:16]
-    run(connection, _TABLES.replace("{tables}", tables), schema)
+    schema = server.schema
+    run(connection, PLAYLIST_TABLE.replace("{tables}", tables), schema)
     playlists: list[Sent] = []
     copy_in(connection, f"{schema}.playlist_{tables}", _noted(_frames(handed), playlists))
-    with ThreadPoolExecutor(1) as beside:
-        indexed = beside.submit(add_key, connection, schema, tables)
+
+    def tracks() -> pa.StringArray:
         handed.stored_digest(digest)  # or it refuses: these are not the rows
-        return finish(connection, schema, tables, handed, playlists, indexed.result)
+        return handed.tracks()
 
-
-def add_key(connection: Connection, schema: str, tables: str) -> None:
-    """Let playlists be found by their users."""
-    run(connection, _PLAYLIST_KEY.replace("{tables}", tables), schema)
+    return finish(connection, server, tables, handed, playlists, tracks)
 
 
 def finish(
     connection: Connection,
-    schema: str,
+    server: Server,
     tables: str,
     handed: Handed,
     playlists: Sequence[Sent],
-    indexed: Callable[[], object],
+    tracks: Callable[[], pa.StringArray],
 ) -> Place:
-    """Write the tracks beside playlists that are written, and read both back.
+    """Index playlists that are written and read them back; beside that, write the tracks, too.
 
     Args:
-        connection: in the transaction that made the table of tracks.
-        schema: quoted for SQL.
-        tables: what their names end with.
-        handed: the rows.
+        connection: as of :func:`load`; so are all others not named here.
+        server: likewise.
+        tables: likewise.
+        handed: likewise.
         playlists: what must be found of them, the default playlist first.
-        indexed: returns when the playlists have their key.
+        tracks: makes what is to be stored by the codes of tracks.
 
     Raises:
         StoreError: they read back otherwise than they were written.
     """
-    try:
-        tracks = Frames.numbered(handed.tracks())
-        indexed()
-        copy_in(connection, f"{schema}.track_{tables}", [tracks.data])
-        run(connection, _TRACK_KEY.replace("{tables}", tables), schema)
-        run(connection, _READING_BACK, schema)
-        playlist_parts = _stored(f"playlist_{tables}", "user_id", _PLAYLIST_FRAME, playlists)
-        track_parts = _stored(f"track_{tables}", "code", _TRACK_FRAME, _parts(tracks))
-        whole = _holds(connection, schema, chain(playlist_parts, track_parts))
-    except errors.UniqueViolation:
-        whole = False
-    if not whole:
-        raise StoreError(
-            f"The playlists of {handed.week} read back from PostgreSQL are not those that were "
-            "written: nothing is staged. The server's disk may be failing."
-        )
+    schema = server.schema
+    by_user = Table(f"playlist_{tables}", "user_id", "bytea", bytes, b"", _PLAYLIST_FRAME)
+    by_code = Table(f"track_{tables}", "code", "bigint", int.from_bytes, _LOWEST, _TRACK_FRAME)
+    with ThreadPoolExecutor(1) as beside:
+        indexed = beside.submit(_index, connection, schema, by_user, playlists)
+        made = Frames.numbered(tracks())
+        with server.write(load=True) as other:
+            run(other, "SET LOCAL idle_in_transaction_session_timeout = 0", schema)
+            run(other, _TRACK_TABLE.replace("{tables}", tables), schema)
+            copy_in(other, f"{schema}.{by_code.name}", [made.data])
+            if not _index(other, schema, by_code, sent_of(made)) or not indexed.result():
+                raise StoreError(
+                    f"The playlists of {handed.week} read back from PostgreSQL are not those that "
+                    "were written: nothing is staged. The server's disk may be failing."
+                )
+            lock(connection, schema)  # whoever looks for what was left behind waits for this one
     return Place(tables, handed.names())
 
 
@@ -162,7 +153,7 @@ def rewrite(connection: Connection, schema: str, old: Place) -> tuple[Place, int
         StoreError: a row was lost on the way.
     """
     tables = uuid.uuid4().hex[:16]
-    run(connection, _TABLES.replace("{tables}", tables), schema)
+    run(connection, (PLAYLIST_TABLE + _TRACK_TABLE).replace("{tables}", tables), schema)
     kept = (
         "NOT EXISTS (SELECT FROM {schema}.tombstone t WHERE t.user_id = p.user_id) "
         "OR p.user_id = ''"
@@ -171,8 +162,8 @@ def rewrite(connection: Connection, schema: str, old: Place) -> tuple[Place, int
         f"INSERT INTO {{schema}}.playlist_{tables} "
         f"SELECT * FROM {{schema}}.playlist_{old.tables} p WHERE {kept} ORDER BY user_id",
         f"INSERT INTO {{schema}}.track_{tables} TABLE {{schema}}.track_{old.tables}",
-        _PLAYLIST_KEY.replace("{tables}", tables),
-        _TRACK_KEY.replace("{tables}", tables),
+        _add_key(f"playlist_{tables}", "user_id"),
+        _add_key(f"track_{tables}", "code"),
     ):
         run(connection, statement, schema)
     before, forgotten, after = (
@@ -263,53 +254,56 @@ def copy_in(
         copy.write(_END)
 
 
-def _noted(frames: Iterable[Frames], sent: list[Sent]) -> Iterator[memoryview]:
-    """What is sent to the server; what must be found there again is noted in ``sent``."""
+def _noted(frames: Iterable[Frames], noted: list[Sent]) -> Iterator[memoryview]:
+    """What is sent to the server; what must be found there again goes into ``noted``."""
 
-    def hashed(part: Frames) -> tuple[Frames, bytes]:
-        return part, hashlib.sha256(part.data).digest()
+    def hashed(part: Frames) -> tuple[Frames, list[Sent]]:
+        return part, list(sent_of(part))
 
-    for part, sha256 in pipelined(hashed, frames):
-        if part.data:
-            sent.append(Sent(part.last_key(), sha256))
+    for part, sent in pipelined(hashed, frames):
+        if sent:
+            noted += sent
             yield written(part)
 
 
-def _parts(tracks: Frames) -> Iterator[Sent]:
-    """What must be found in a table of tracks."""
-    count = len(tracks.key_lengths)
-    for start in range(0, count, _TRACKS_AT_ONCE):
-        stop = min(start + _TRACKS_AT_ONCE, count)
-        yield Sent(stop, hashlib.sha256(tracks.slice(start, stop).data).digest())
+def _index(connection: Connection, schema: str, table: Table, sent: Iterable[Sent]) -> bool:
+    """Index a table, and see whether it holds rows as they were sent, each under its key, and no
+    others.
 
-
-def _holds(connection: Connection, schema: str, stored: Iterable[Stored]) -> bool:
-    """Whether tables hold rows as they were sent, each under its key.
-
-    The server hashes what it finds by its index, some parts beside each other: sending all rows
-    back would take several times as long.
+    The server hashes what it finds by the index: sending all rows back would take several times as
+    long. A statement hashes many parts one after another, since it keeps what it has put together
+    of one until the next.
     """
-    parts = iter(stored)
+    name, key, kind, key_of, lowest, frame = table
+    found = f"SELECT * FROM {{schema}}.{name} WHERE {key} BETWEEN first AND last ORDER BY {key}"
+    query = (
+        f"SELECT n, (SELECT sha256(string_agg({frame}, '')) FROM ({found}) t) "
+        f"FROM unnest(%s::{kind}[], %s::{kind}[]) WITH ORDINALITY AS part (first, last, n)"
+    )
+    try:
+        run(connection, _add_key(name, key), schema)
+    except errors.UniqueViolation:
+        return False
+    run(connection, _BY_INDEX, schema)
+    parts = iter(sent)
     while some := list(islice(parts, _PARTS_AT_ONCE)):
-        arms = [f"SELECT {n}, hash FROM ({part.query}) p" for n, part in enumerate(some)]
-        bounds = [bound for part in some for bound in part.bounds]
-        hashes = run(connection, " UNION ALL ".join(arms), schema, *bounds)
-        if dict(hashes) != {n: part.sha256 for n, part in enumerate(some)}:
+        last = [key_of(part.last) for part in some]
+        first = [lowest, *map(_next, last)]
+        hashes = run(connection, query, schema, first[:-1], last)
+        if dict(hashes) != {n: part.sha256 for n, part in enumerate(some, start=1)}:
             return False
-    return True
+        lowest = first[-1]
+    beyond = f"SELECT 1 FROM {{schema}}.{name} WHERE {key} >= %s ORDER BY {key} LIMIT 1"
+    return not run(connection, beyond, schema, lowest)
 
 
-def _stored(table: str, key: str, frame: str, sent: Iterable[Sent]) -> Iterator[Stored]:
-    """How the rows of a table are read back: what was sent, and nothing behind it."""
-    rows, last = f"SELECT * FROM {{schema}}.{table} WHERE", list[Any]()
-    for part in sent:
-        after = f"{key} > %s AND " if last else ""
-        found = f"{rows} {after}{key} <= %s ORDER BY {key}"
-        query = f"SELECT sha256(string_agg({frame}, '')) AS hash FROM ({found}) t"
-        yield Stored(query, [*last, part.last], part.sha256)
-        last = [part.last]
-    behind = f"SELECT sha256(int8send(nullif(count(*), 0))) AS hash FROM ({rows} {key} > %s) t"
-    yield Stored(behind, last, None)  # a LIMIT would keep workers away
+def _add_key(table: str, key: str) -> str:
+    return f"ALTER TABLE {{schema}}.{table} ADD PRIMARY KEY ({key})"
+
+
+def _next(key: bytes | int) -> bytes | int:
+    """The key that comes right after another."""
+    return key + 1 if isinstance(key, int) else key + b"\0"
 
 
 def _frames(handed: Handed) -> Iterator[Frames]:

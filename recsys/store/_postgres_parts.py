@@ -1,23 +1,19 @@
 """Loading an edition into PostgreSQL by several processes. Needs NumPy and Arrow.
 
 Each part is one transaction that first takes the part's number: another attempt at it waits, and
-finds it taken. Whoever stages holds a lock of the server's meanwhile; tables whose lock is free
-were left behind by a process that died, and the next one that stages drops them.
+finds it taken.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 import pyarrow as pa
-from psycopg import errors
 
-from recsys.errors import RecsysError
 from recsys.store import _postgres_load as loading
 from recsys.store._handed import Handed
 from recsys.store._parted import PartWriter, check_parts
@@ -31,7 +27,6 @@ CREATE TABLE {schema}.part_{tables} (  -- those that are written, while an editi
     sha256 text NOT NULL               -- of its frames
 );
 """
-_LOCK: Final = "hashtext('recsys staging {schema} ' || %s)"
 #: A machine that is gone is noticed after half a minute, and its part is free for another attempt.
 _PATIENT: Final = (
     "SET LOCAL lock_timeout = 0; SET LOCAL tcp_keepalives_idle = 10; "
@@ -68,27 +63,6 @@ class Writer(PartWriter):
             yield sent
 
 
-@contextlib.contextmanager
-def staging(server: Server) -> Iterator[tuple[Connection, str]]:
-    """A connection in a transaction, and what the names of tables for a staging end with.
-
-    The tables are gone in the end, unless the transaction has taken what is in them.
-    """
-    tables = uuid.uuid4().hex[:16]
-    try:
-        with server.write(load=True) as connection:
-            run(connection, "SET LOCAL idle_in_transaction_session_timeout = 0", server.schema)
-            run(connection, f"SELECT pg_advisory_xact_lock({_LOCK})", server.schema, tables)
-            with server.write() as other:
-                for table in (loading.PLAYLIST_TABLE, _PART_TABLE):
-                    run(other, table.replace("{tables}", tables), server.schema)
-            yield connection, tables
-    except BaseException:
-        with contextlib.suppress(RecsysError), server.write() as connection:
-            _drop(connection, server.schema, tables)
-        raise
-
-
 def load_parts(
     connection: Connection,
     server: Server,
@@ -100,9 +74,9 @@ def load_parts(
     """Have parts written into tables, index them, and read them back.
 
     Args:
-        connection: from :func:`staging`.
+        connection: from :func:`~recsys.store._postgres_staging.staging`.
         server: where.
-        tables: likewise from :func:`staging`.
+        tables: what their names end with, from there.
         handed: the rows.
         noted: what must be found.
         send: has every part written.
@@ -111,32 +85,13 @@ def load_parts(
         StoreError: parts are missing, were other rows, or read back otherwise than was noted.
     """
     schema = server.schema
+    with server.write() as other:
+        for made in (loading.PLAYLIST_TABLE, _PART_TABLE):
+            run(other, made.replace("{tables}", tables), schema)
     send()
     found = run(connection, f"SELECT part, sha256 FROM {{schema}}.part_{tables}", schema)
     check_parts(handed.week, noted.parts, dict(found))
     run(connection, f"DROP TABLE {{schema}}.part_{tables}", schema)
     table = f"{schema}.playlist_{tables}"
     loading.copy_in(connection, table, [loading.written(noted.default)], freeze=False)
-    run(connection, loading.TRACK_TABLE.replace("{tables}", tables), schema)
-    return loading.finish(
-        connection, schema, tables, handed, noted.chunks,
-        lambda: loading.add_key(connection, schema, tables),
-    )  # fmt: skip
-
-
-def drop_abandoned(connection: Connection, schema: str) -> None:
-    """Drop what processes left behind that died while they staged."""
-    query = "SELECT substr(tablename, 6) FROM pg_tables WHERE schemaname = %s AND tablename ~ %s"
-    name = schema.strip('"')
-    for (tables,) in run(connection, query, schema, name, "^part_[0-9a-f]{16}$"):
-        free = run(connection, f"SELECT pg_try_advisory_xact_lock({_LOCK})", schema, tables)
-        if free == [(True,)]:
-            _drop(connection, schema, tables)
-
-
-def _drop(connection: Connection, schema: str, tables: str) -> None:
-    """Drop the tables of a staging, unless somebody writes to them still: the next one will."""
-    drop = f"DROP TABLE IF EXISTS {{schema}}.part_{tables}, {{schema}}.playlist_{tables}"
-    with contextlib.suppress(errors.LockNotAvailable), connection.transaction():
-        run(connection, "SET LOCAL lock_timeout = '300ms'", schema)
-        run(connection, drop, schema)
+    return loading.finish(connection, server, tables, handed, noted.rows, handed.tracks)

@@ -246,9 +246,7 @@ def test_a_read_only_server_can_be_read(store: Store, deployment: PostgresDeploy
 def test_a_server_that_hangs_is_told_in_time(
     store: Store, deployment: PostgresDeployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make("2026-W47").publish(store)
-    assert store.playlist("ada").user_id == "ada"
-    backend = _backend(deployment)
+    backend = _backend(store, deployment)
     monkeypatch.setattr(_postgres_server, "_SECONDS_OF_SILENCE", 0.2)
     with open_store(deployment.url) as other:
         os.kill(backend, signal.SIGSTOP)
@@ -264,16 +262,31 @@ def test_a_server_that_hangs_is_told_in_time(
 def test_a_reader_outlives_a_restart_of_the_server(
     store: Store, deployment: PostgresDeployment
 ) -> None:
+    deployment.run("SELECT pg_terminate_backend(%s)", _backend(store, deployment))
+    assert store.playlist("ada").user_id == "ada"
+
+
+def test_names_that_a_killed_publisher_left_are_dropped(
+    store: Store, deployment: PostgresDeployment
+) -> None:
+    make("2026-W46").publish(store)
+    left = f"{deployment.schema}.track_0123456789abcdef"
+    deployment.run(f"CREATE TABLE {left} (code bigint)")
+    deployment.run(f"ALTER TABLE {left} OWNER TO publisher")
+    assert deployment.leftovers() == ["track_0123456789abcdef"]
     make("2026-W47").publish(store)
-    assert store.playlist("ada").user_id == "ada"
-    deployment.run("SELECT pg_terminate_backend(%s)", _backend(deployment))
-    assert store.playlist("ada").user_id == "ada"
+    assert deployment.leftovers() == []
+    assert store.playlist("ada", edition="2026-W46").tracks[0].track_id == "2026-W46/ada/1"
 
 
-def _backend(deployment: PostgresDeployment) -> int:
-    """The one server process that serves this process's store."""
+def _backend(store: Store, deployment: PostgresDeployment) -> int:
+    """The server process that serves a reader, once an edition is published."""
+    with open_store(deployment.url) as publisher:
+        make("2026-W47").publish(publisher)
+    assert store.playlist("ada").user_id == "ada"
     ((backend,),) = deployment.run(
-        "SELECT pid FROM pg_stat_activity WHERE application_name = 'recsys'"
+        "SELECT pid FROM pg_stat_activity WHERE application_name = 'recsys' "
+        "ORDER BY backend_start DESC LIMIT 1"
     )
     return int(backend)
 
