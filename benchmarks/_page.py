@@ -43,7 +43,8 @@ def _ratio(record: Record, name: str) -> str:
 
 def shares(records: list[Record]) -> str:
     """Markdown: what each stage of an edition takes of its seconds."""
-    editions = [r for r in records if r["contender"] == "ours" and "everything" in r["stage"]]
+    whole = ("everything", "overhead")
+    editions = [r for r in records if r["contender"] == "ours" and r["stage"].endswith(whole)]
     names = list(dict.fromkeys(name for one in editions for name in one["steps"]))
     if not editions:
         return ""

@@ -114,18 +114,16 @@ def everything(log: Log, work: Path, rounds: int) -> Iterator[Record]:
 
 
 def overhead(_: Log, work: Path, rounds: int) -> Iterator[Record]:
-    """Imports, Luigi, MLflow: an edition of a log so small that there is nothing else to do."""
+    """Imports, Luigi, MLflow: editions of a log so small that there is nothing else to do."""
     tiny = open_log("tiny", CACHE)
-    homes = iter(range(2 * rounds))
-
-    def once(home: Path) -> Run:
-        done = make_edition(tiny, home, WEEK)
-        shutil.rmtree(home)
-        return done
-
-    once(work / "warm-up")
-    contenders = {"ours": lambda: once(work / f"tiny-{next(homes)}")}
-    yield from _compared("fixed overhead", tiny, contenders, rounds)
+    weeks = {"first run, overhead": WEEK, "following week, overhead": FOLLOWING}
+    runs: dict[str, list[Run]] = {stage: [] for stage in weeks}
+    make_edition(tiny, work / "warm-up", WEEK)
+    for number in range(rounds):
+        for stage, week in weeks.items():
+            runs[stage].append(make_edition(tiny, work / f"tiny-{number}", week))
+    for stage, done in runs.items():
+        yield from _records(stage, tiny, {"ours": done}, {})
 
 
 def aggregation(log: Log, _: Path, rounds: int) -> Iterator[Record]:
