@@ -85,6 +85,8 @@ COSTS: Final = {
     "solving": Cost("AlsModel: rows", "listener or track, and iteration", 65, 0, 0, _ROWS),
     "folding": Cost("Candidates: folding in", "eligible listener", 310, 0, 1600, _ROWS),
     "scoring": Cost("Candidates: scoring", "eligible listener and track", 0.00069, 0, 0, _WIDE),
+    "playlists": Cost("Playlists", "eligible listener", 281, 0, 407, _M),
+    "gate": Cost("PlaylistGate", "eligible listener", 617, 0, 0, _M),
 }
 
 
@@ -107,6 +109,8 @@ def rows(world: World) -> dict[str, float]:
         "solving": 2 * (world.listeners + world.tracks) * world.iterations,
         "folding": eligible,
         "scoring": eligible * world.tracks,
+        "playlists": eligible,
+        "gate": eligible,
     }
 
 
