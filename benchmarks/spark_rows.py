@@ -1,12 +1,14 @@
 """What a row costs in each stage on Spark, and what skew costs: one even log and one that is not.
 
     python -m benchmarks.spark_rows [--master MASTER] [--rows N]
+    python -m benchmarks.spark_rows --scaling --rows 4000000
 
 Both logs are one day of so many rows. In the even one listeners and tracks are drawn alike; in the
 other one listener and one track have half of the rows each. Days are divided as large ones are,
 whatever their size. The stages run once on a small log, so that all is compiled, and then on both
 in turn. Prints JSON by stage and log: ``seconds``, ``cpu`` (of all processes) and ``rows``; a table
-of them goes into docs/benchmarks.md.
+of them goes into docs/benchmarks.md. With ``--scaling`` the even log goes through on one executor,
+and on two.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import _page
-from benchmarks._measure import processor_seconds
+from benchmarks._measure import processor_seconds, python, run
 from benchmarks.ours_spark import settings_of
 from recsys import models
 from recsys._tables import rows_of
@@ -134,25 +136,49 @@ def measured(engine: SparkEngine, settings: Settings, out: Path) -> Record:
 
 
 def main() -> None:
-    """Measure both logs in one session."""
+    """Measure both logs in one session, or one of them with one executor and with two."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--master", default="local[2]")
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--only", choices=["even", "skewed"], help="one of the logs")
+    parser.add_argument("--scaling", action="store_true", help="an executor, and two")
     given = parser.parse_args()
+    if given.scaling:
+        asked = ["benchmarks.spark_rows", "--rows", given.rows, "--only", "even", "--master"]
+        done = [run(python(*asked, f"local-cluster[{n},1,1024]")).said["even"] for n in (1, 2)]
+        _page.put("spark-scaling", scaling(*done, given.rows))
+        return
     _one_task.TASK_BYTES = _one_task.TASK_ROWS = 0  # type: ignore[misc] - all days are large
+    logs = [given.only] if given.only else ["even", "skewed"]
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         settings = settings_of(home, home, given.master)
         engine = SparkEngine(settings)
         found: Record = {"master": given.master}
-        for log, rows in (("small", 20_000), ("even", given.rows), ("skewed", given.rows)):
+        for log, rows in (("small", 20_000), *((log, given.rows) for log in logs)):
             source = write_log(home / log / "log", rows, skewed=log == "skewed")
             mine = replace(settings, listens=source)
             found[log] = measured(engine, mine, home / log)
         engine.close()
     print(json.dumps(found))
-    if given.rows >= _LEAST:
+    if given.rows >= _LEAST and not given.only:
         _page.put("spark-rows", table(found, given.rows))
+
+
+def scaling(one: Record, two: Record, rows: int) -> str:
+    """Markdown: what each stage takes of one executor, and of two."""
+    lines = [
+        f"{rows:,} rows, `local-cluster[1,1,1024]` and `[2,1,1024]`, {_page.machine()}:",
+        "",
+        "| stage | seconds, one | two | times as fast | processor s, one | two |",
+        "|---|---|---|---|---|---|",
+    ]
+    for stage, alone in one.items():
+        both = two[stage]
+        gain = f"{alone['seconds'] / both['seconds']:.2f}"
+        cells = [stage, alone["seconds"], both["seconds"], gain, alone["cpu"], both["cpu"]]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
 
 
 def table(found: Record, rows: int) -> str:
