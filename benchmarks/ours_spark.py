@@ -1,8 +1,8 @@
 """The peers' work and no more, by the Spark engine: count, matrix, train, 30 unheard tracks, write.
 
 It takes and writes what ``benchmarks/peers/spark_als.py`` does, on the same cores. From the counts
-on it is the engine of the product, with ``[spark] training = local``. The days, taste and catalogue
-that a weekly run keeps are not made here, since no peer makes them.
+on it is the engine of the product, with ``[spark] training = implicit``. The days, taste and
+catalogue that a weekly run keeps are not made here, since no peer makes them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ source = {log}
 name = spark
 [spark]
 master = {master}
-training = local
+training = implicit
 spark.driver.memory = {memory}
 spark.sql.shuffle.partitions = 4
 spark.local.dir = {home}

@@ -32,6 +32,10 @@ class LocalEngine:
     def preflight(self) -> None:
         """There is nothing to look at."""
 
+    def explained(self, error: BaseException) -> BaseException:
+        """Errors are the library's, and Python's."""
+        return error
+
     def close(self) -> None:
         """There is nothing to let go of."""
 

@@ -14,7 +14,7 @@ FIXED_FORMATS: Final = ("lastfm", "listenbrainz", "spotify")
 STOP, CONTINUE = "stop", "continue"
 ALLOW, BAR = "allow", "bar"
 ON, OFF = "on", "off"
-LOCAL, SPARK = "local", "spark"
+LOCAL, SPARK, IMPLICIT = "local", "spark", "implicit"
 BASELINES: Final = ("popularity", "recent_popularity", "item_knn", "als_defaults")
 
 
@@ -39,7 +39,7 @@ class SparkSettings:
 
     master: str = setting.of(setting.spark_master, "local[*]")
     #: Where the model is trained: by Spark's own ALS, or as without Spark, on the driver.
-    training: str = setting.of(setting.choice(SPARK, LOCAL), SPARK)
+    training: str = setting.of(setting.choice(SPARK, IMPLICIT), SPARK)
     #: Settings of Spark's own, handed through as they are.
     options: dict[str, str] = setting.of(setting.anything, {}, written="spark.*")
 

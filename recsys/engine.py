@@ -56,6 +56,9 @@ class Engine(Protocol):
             ResourceError: there is too little memory, or the cluster does not answer.
         """
 
+    def explained(self, error: BaseException) -> BaseException:
+        """What an error of the engine's own comes of, where that is known; else the error."""
+
     def close(self) -> None:
         """Let go of what the engine holds; nothing of it outlives the run."""
 

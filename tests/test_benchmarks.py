@@ -15,7 +15,6 @@ from benchmarks._logs import CUTOFF, open_log
 from benchmarks._measure import Ratio
 from benchmarks._quality import check_lists, recall
 from benchmarks.ours import read
-from recsys.spark import SparkEngine
 from tests.engines.here import need_spark
 
 
@@ -47,7 +46,7 @@ def test_spark_beside_spark(
 ) -> None:
     from benchmarks.ours_spark import settings_of
 
-    need_spark(SparkEngine(settings_of(tmp_path, tmp_path)))
+    need_spark(settings_of(tmp_path, tmp_path))
     monkeypatch.setattr(run, "CACHE", tmp_path)
     monkeypatch.setattr(run, "LATEST", tmp_path / "latest.json")
     run.main(["--size", "smoke", "--rounds", "1", "--only", benchmark])

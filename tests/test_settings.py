@@ -181,7 +181,7 @@ def test_a_master_that_no_cluster_has_is_refused(tmp_path: Path, master: str) ->
 
 
 def test_an_edition_is_shaped_by_the_engine_and_not_by_the_cluster(tmp_path: Path) -> None:
-    local = load(tmp_path, MINIMAL + "[spark]\ntraining = local\n").shaping()
+    local = load(tmp_path, MINIMAL + "[spark]\ntraining = implicit\n").shaping()
     assert local["engine"] == {"name": "local"}
     assert "spark" not in local
     spark = load(tmp_path, MINIMAL + "[engine]\nname = spark\n[spark]\nspark.a.B = 1\n")

@@ -91,6 +91,7 @@ class Stage(luigi.Task):
 
     def on_failure(self, exception: BaseException) -> str:
         """Leave word for ``recsys status``; an error of ours needs no stack trace."""
+        exception = _run.current().engine.explained(exception)
         _preflight.fail(exception, self.stage)
         if isinstance(exception, RecsysError):
             return str(exception)

@@ -33,7 +33,7 @@ __all__ = ["SparkEngine"]
 class SparkEngine:
     """Works on a Spark cluster; see :class:`recsys.engine.Engine`.
 
-    The session is opened at the first work, and there is one for the process.
+    There is one session for the process, opened before any work.
     """
 
     packages: tuple[str, ...] = ("pyspark",)
@@ -54,10 +54,17 @@ class SparkEngine:
         return _session.session(self._settings)
 
     def preflight(self) -> None:
-        """Look for Java, the package, memory and the master."""
-        from recsys.spark import _preflight
+        """Look for Java, the package, memory and the master, and open the session."""
+        from recsys.spark import _preflight, _session
 
         _preflight.look(self._settings.spark)
+        _session.session(self._settings)
+
+    def explained(self, error: BaseException) -> BaseException:
+        """What an error of Spark's own comes of, where that is known."""
+        from recsys.spark import _session
+
+        return _session.explained(error)
 
     def close(self) -> None:
         """Stop the session and its Java process."""
@@ -153,7 +160,7 @@ class SparkEngine:
         catalogue: Artefact,
         out: Path,
     ) -> dict[str, Any]:
-        """:func:`recsys.unseen_week.evaluate_week`: of a sample, or where training is local of all.
+        """:func:`recsys.unseen_week.evaluate_week`: of a sample, or of all (`training = implicit`).
 
         The matrix one week back is made here and gone in the end.
         """

@@ -259,7 +259,7 @@ def _write_listens(fresh: DataFrame, accepted: DataFrame, count: int, table: Pat
     """Write the first of the rows of each key, in order; returns how many."""
     same = Window.partitionBy(PART, *KEY).orderBy(*(F.col(name).asc_nulls_last() for name in _REST))
     rows = (
-        in_parts(fresh, ranges(accepted, c.USER_ID, count=count))
+        in_parts(fresh, ranges(accepted, c.USER_ID, count=count, apart=[c.LISTENED_AT, c.TRACK_ID]))
         .withColumn("place", F.row_number().over(same))
         .where(F.col("place") == 1)
         .sortWithinPartitions(PART, *KEY)

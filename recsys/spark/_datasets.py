@@ -1,6 +1,6 @@
 """Tables between stages: read from a file or a folder of parts, written by ranges of a key.
 
-Parts are cut at borders that are drawn from the keys alone, by a hash. The same rows make the same
+Parts are cut at borders that are drawn from the rows alone, by a hash. The same rows make the same
 parts, whatever ran before in the session and however many executors there are.
 """
 
@@ -30,8 +30,10 @@ PART_ROWS: Final = 1_000_000
 _FILE: Final = "part-{:05}.parquet"
 #: Column of the number of the part that a row belongs to.
 PART: Final = "part"
-#: Keys that borders are chosen among, about.
+#: Rows that borders are drawn from, about; keys where each counts once.
 _SAMPLED: Final = 200_000
+#: A part may be so much larger than others before the key that would make it so begins another.
+_OVERFULL: Final = 1.5
 _SCHEME: Final = re.compile("^file:/+")
 #: What makes a path a pattern to Hadoop.
 _PATTERN: Final = re.compile(r"([{}\[\]*?\\])")
@@ -113,13 +115,16 @@ class Ranges:
         )
 
 
-def ranges(rows: DataFrame, *keys: str, count: int, distinct: bool = False) -> Ranges:
-    """Ranges of about `PART_ROWS` rows each.
+def ranges(
+    rows: DataFrame, *keys: str, count: int, apart: Sequence[str] = (), distinct: bool = False
+) -> Ranges:
+    """Ranges of about `PART_ROWS` rows each; a key with more rows than that has one to itself.
 
     Args:
         rows: where the keys are.
         keys: columns of a key, strings and integers.
         count: how many rows there are.
+        apart: columns that tell the rows of a key apart, where it has several.
         distinct: whether a key counts once, however many rows it has.
     """
     types = ", ".join(f"{name}: {rows.schema[name].dataType.simpleString()}" for name in keys)
@@ -129,21 +134,21 @@ def ranges(rows: DataFrame, *keys: str, count: int, distinct: bool = False) -> R
         count = rows.select(F.approx_count_distinct(F.struct(*keys))).collect()[0][0]
     every = max(1, count // _SAMPLED)
     sampled = (
-        rows.select(*keys)
-        .where(F.pmod(F.xxhash64(*keys), F.lit(every)) == 0)
+        rows.select(*keys, *apart)
+        .where(F.pmod(F.xxhash64(*keys, *apart), F.lit(every)) == 0)
         .groupBy(*keys)
         .agg((F.lit(1) if distinct else F.count(F.lit(1))).alias("rows"))
         .orderBy(*keys)
         .collect()
     )
-    parts = -(-count // PART_ROWS)
-    total = sum(row.rows for row in sampled)
+    full = sum(row.rows for row in sampled) / -(-count // PART_ROWS)
     borders: list[tuple[Any, ...]] = []
-    before = 0
+    filled = 0
     for row in sampled:
-        if before * parts >= total * (len(borders) + 1):
+        if filled >= full or (filled and filled + row.rows > _OVERFULL * full):
             borders.append(tuple(row[name] for name in keys))
-        before += row.rows
+            filled = 0
+        filled += row.rows
     return Ranges(keys, types, tuple(borders))
 
 

@@ -27,7 +27,7 @@ from recsys.home import Home
 from recsys.matrix import TasteMatrix
 from recsys.plan import Plan
 from recsys.plays import DAILY_PLAYS
-from recsys.settings import LOCAL, Settings
+from recsys.settings import IMPLICIT, Settings
 from recsys.spark._datasets import read
 from recsys.spark._train import drawn, train_cold
 from recsys.unseen_week import RECENT_DAYS, UnseenWeek, earlier_playlists, unseen_since
@@ -91,7 +91,7 @@ def evaluate(
     pinned: Mapping[str, Artefact],
     out: Path,
 ) -> dict[str, Any]:
-    """:func:`recsys.unseen_week.evaluate_week`: of a sample, or where training is local of all.
+    """:func:`recsys.unseen_week.evaluate_week`: of a sample, or of all (`training = implicit`).
 
     Args:
         session: where.
@@ -103,7 +103,7 @@ def evaluate(
         pinned: the models of earlier editions.
         out: the folder of the evaluation.
     """
-    whole = settings.spark.training == LOCAL
+    whole = settings.spark.training == IMPLICIT
     if not whole:
         names = [name for name in settings.evaluation.baseline_names if name in _OF_SONGS]
         of_songs = replace(settings.evaluation, baselines=", ".join(names))

@@ -119,7 +119,7 @@ def build_matrix(
     with TemporaryDirectory(dir=out, prefix=".scratch-") as scratch:
         track = _tracks(session, catalogue, out / "tracks.parquet", Path(scratch) / "keys")
     pairs = session.sql(_PAIRS.format(weight=_weight(weights)), taste=known, track=track)
-    by_user = ranges(known, c.USER_ID, count=rows_of(taste))
+    by_user = ranges(known, c.USER_ID, count=rows_of(taste), apart=[c.TRACK_ID])
     users = in_parts(known.select(c.USER_ID).distinct(), by_user)
     counts = {row[PART]: row["count"] for row in users.groupBy(PART).count().collect()}
     sizes = [counts.get(part, 0) for part in range(by_user.count)]

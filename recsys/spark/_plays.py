@@ -73,7 +73,9 @@ def daily_plays(session: SparkSession, listens: Path, out: Path) -> Mapping[str,
         )
     rows = read(session, [listens], schemas.LISTENS)
     count = rows_of(listens)
-    by_user = in_parts(rows, ranges(rows, c.USER_ID, count=count))
+    by_user = in_parts(
+        rows, ranges(rows, c.USER_ID, count=count, apart=[c.LISTENED_AT, c.TRACK_ID])
+    )
     plays = session.sql(_PLAYS, listens=by_user)
     told = session.sql(_TOLD, listens=rows)
     by_track = in_parts(told, ranges(rows, c.TRACK_ID, count=count, distinct=True))

@@ -1,4 +1,4 @@
-"""What Spark needs, looked at before any work: nothing is started here but ``java -version``."""
+"""What Spark needs, looked at before it is started."""
 
 from __future__ import annotations
 
@@ -47,8 +47,9 @@ def _look_at_options(settings: SparkSettings) -> None:
                 f"[spark] {key} = {settings.options[key]!r}: expected {value!r}, which the rows "
                 "stand on, or no such line."
             )
-    if "spark.master" in settings.options:
-        raise SettingsError("[spark] spark.master is not a setting: name the cluster in master.")
+    for key in ("spark.master", "spark.remote"):
+        if key in settings.options:
+            raise SettingsError(f"[spark] {key} is not a setting: name the cluster in master.")
 
 
 def _look_at_package() -> None:
@@ -63,6 +64,11 @@ def _look_at_package() -> None:
         raise SettingsError(
             f"[engine] name = spark needs pyspark {least} or newer, and {version} is installed: "
             f"{_INSTALL}"
+        )
+    home = os.environ.get("SPARK_HOME")
+    if home and not (Path(home) / "bin" / "spark-submit").is_file():
+        raise SettingsError(
+            f"SPARK_HOME = {home} has no bin/spark-submit. Unset it, and Spark is that of pyspark."
         )
 
 
@@ -88,7 +94,8 @@ def _look_at_java() -> None:
 
 def _look_at_memory(settings: SparkSettings) -> None:
     options = configuration(settings)
-    for key in ("spark.driver.memory", "spark.executor.memory"):
+    threads = settings.master.startswith("local[")  # there the executor is the driver
+    for key in ("spark.driver.memory", *(() if threads else ("spark.executor.memory",))):
         if key in options and _bytes(key, options[key]) < _LEAST_MEMORY:
             raise ResourceError(
                 f"[spark] {key} = {options[key]}: Spark does not start with less than "

@@ -1,9 +1,10 @@
-"""The Spark session of a process: looked at before any work, opened once, and stopped whole."""
+"""The Spark session of a process: opened once, before any work, and stopped whole."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import os
 import subprocess
 import sys
@@ -14,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from recsys.errors import ResourceError, SettingsError
+from recsys.errors import RecsysError, ResourceError, SettingsError
 from recsys.settings import Settings, SparkSettings
+from recsys.spark._watch import GIVE_UP_S, Watch, watch
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -63,6 +65,7 @@ class _Open:
     session: SparkSession
     settings: SparkSettings
     process: int
+    watch: Watch | None = None
 
 
 _open: _Open | None = None
@@ -100,13 +103,33 @@ def session(settings: Settings) -> SparkSession:
         opened = _opened(settings.spark)
         _open = _Open(opened, settings.spark, os.getpid())
         atexit.register(close)
-        if not settings.spark.master.startswith("local["):
-            try:
+        try:
+            _look_at_configuration(opened)
+            if not settings.spark.master.startswith("local["):
                 _look_at_executors(opened, settings.home)
-            except BaseException:
-                close()
-                raise
+                _open.watch = watch(opened)
+        except BaseException:
+            close()
+            raise
     return _open.session
+
+
+def explained(error: BaseException) -> BaseException:
+    """What an error of Spark's own comes of, where that is known; else the error itself."""
+    if _open is None or isinstance(error, RecsysError):
+        return error
+    if _open.watch is not None and _open.watch.gave_up.is_set():
+        return ResourceError(
+            f"[spark] master = {_open.settings.master} had no executor for {GIVE_UP_S:.0f} s while "
+            "there was work. Has it lost its workers? Start them, and run the same command again."
+        )
+    if not _alive(_open.session):
+        return ResourceError(
+            "Spark's Java process has ended, or the cluster has let go of it. Often that is "
+            "memory: look whether the system has killed it, and name more or less in [spark] "
+            "spark.driver.memory. What is complete is kept: run the same command again."
+        )
+    return error
 
 
 def _alive(session: SparkSession) -> bool:
@@ -124,16 +147,23 @@ def close() -> None:
     global _open
     if _open is None or _open.process != os.getpid():
         return
+    ending, _open = _open, None
+    if ending.watch is not None:
+        ending.watch.stop()
+    with contextlib.suppress(Exception):  # the JVM may be gone already
+        ending.session.stop()
+    _end_java()
+    atexit.unregister(close)
+
+
+def _end_java() -> None:
+    """End the Java process, which the package does only where this one ends."""
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
-    ending, _open = _open, None
-    with contextlib.suppress(Exception):  # the JVM may be gone already
-        ending.session.stop()
     SparkContext._active_spark_context = None  # noqa: SLF001 - it is left where stopping failed
     SparkSession._instantiatedSession = SparkSession._activeSession = None  # noqa: SLF001 - so is it
-    # The package knows no other way to end the Java process before this one ends.
-    gateway: Any = SparkContext._gateway  # noqa: SLF001
+    gateway: Any = SparkContext._gateway  # noqa: SLF001 - nothing public knows the process
     if gateway is not None and gateway.proc is not None:  # spark-submit's own ends after this one
         SparkContext._gateway = SparkContext._jvm = None  # noqa: SLF001
         with contextlib.suppress(Exception):
@@ -144,12 +174,12 @@ def close() -> None:
         except subprocess.TimeoutExpired:
             gateway.proc.kill()
             gateway.proc.wait()
-    atexit.unregister(close)
 
 
 def _opened(settings: SparkSettings) -> SparkSession:
     from pyspark.sql import SparkSession
 
+    logging.getLogger("py4j").setLevel(logging.WARNING)  # it tells of each connection it closes
     wanted = configuration(settings)
     os.environ["PYSPARK_PYTHON"] = wanted[_PYTHON]
     builder = SparkSession.Builder().master(settings.master)
@@ -160,10 +190,25 @@ def _opened(settings: SparkSettings) -> SparkSession:
             warnings.simplefilter("ignore", ResourceWarning)  # the gateway's own sockets
             return builder.getOrCreate()
     except Exception as error:
+        cause = _cause(error)
+        _end_java()
         raise ResourceError(
-            f"No Spark session can be opened on [spark] master = {settings.master}: "
-            f"{_first_line(error)} What Spark itself says stands above."
+            f"No Spark session can be opened on [spark] master = {settings.master}: {cause} What "
+            "Spark itself says stands above. Is that a Spark cluster, of the version of the "
+            "pyspark here, and is each setting one of Spark's?"
         ) from error
+
+
+def _look_at_configuration(session: SparkSession) -> None:
+    """See that Spark understands all of its settings.
+
+    Raises:
+        SettingsError: it does not.
+    """
+    try:
+        session.range(1).schema  # noqa: B018 - what stands in them is read at the first question
+    except Exception as error:
+        raise SettingsError(f"[spark] has a setting that Spark refuses: {_cause(error)}") from error
 
 
 def _look_at_executors(session: SparkSession, home: Path) -> None:
@@ -234,6 +279,16 @@ def _time_limit(session: SparkSession, seconds: float) -> Iterator[threading.Eve
         yield late
     finally:
         timer.cancel()
+
+
+def _cause(error: BaseException) -> str:
+    """What an error in Java comes of, in its own words."""
+    java: Any = getattr(error, "java_exception", getattr(error, "_origin", None))
+    if java is None:
+        return _first_line(error)
+    while java.getCause() is not None:
+        java = java.getCause()
+    return _first_line(ValueError(str(java.getMessage())))
 
 
 def _first_line(error: BaseException) -> str:

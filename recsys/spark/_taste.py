@@ -41,9 +41,10 @@ def roll_taste(
         before=before,
     )
     count = sum(map(rows_of, [*days, *([previous[0]] if previous else [])]))
-    users = fresh.select(c.USER_ID).unionAll(before.select(c.USER_ID))
-    by_user = in_parts(rows, ranges(users, c.USER_ID, count=count))
-    state = session.sql(_state(factor), rows=by_user)
+    pairs = [one.select(c.USER_ID, c.TRACK_ID) for one in (fresh, before)]
+    by_user = ranges(pairs[0].unionAll(pairs[1]), c.USER_ID, count=count, apart=[c.TRACK_ID])
+    rows = in_parts(rows, by_user)
+    state = session.sql(_state(factor), rows=rows)
     return write(state.sortWithinPartitions(PART, c.USER_ID, c.TRACK_ID), out, schemas.TASTE)
 
 

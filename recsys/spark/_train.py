@@ -29,7 +29,7 @@ from recsys.engine import Trained
 from recsys.errors import MissingDataError
 from recsys.matrix import TasteMatrix
 from recsys.models import ALSModel, OnIteration
-from recsys.settings import LOCAL, AlsSettings, Settings
+from recsys.settings import IMPLICIT, AlsSettings, Settings
 from recsys.spark._datasets import read
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def train(
         on_iteration: told of each iteration of that.
     """
     seed = settings.recsys.seed
-    if settings.spark.training == LOCAL:
+    if settings.spark.training == IMPLICIT:
         known = TasteMatrix.load(matrix)
         trained = models.train(known, settings.als, seed, parent=parent, on_iteration=on_iteration)
         return Trained(trained.without_users(), trained, known)

@@ -77,8 +77,9 @@ def spark_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkEngi
     """Spark on two threads."""
     folder = tmp_path_factory.mktemp("spark")
     (folder / "spark.cfg").write_text(_SPARK.format(home=folder / "home"), encoding="utf-8")
-    engine = SparkEngine(load_settings([folder / "spark.cfg"]))
-    need_spark(engine)
+    settings = load_settings([folder / "spark.cfg"])
+    need_spark(settings)
+    engine = SparkEngine(settings)
     yield engine
     engine.close()
 

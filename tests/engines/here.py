@@ -7,13 +7,14 @@ import os
 import pytest
 
 from recsys.errors import RecsysError
-from recsys.spark import SparkEngine
+from recsys.settings import Settings
+from recsys.spark import _preflight
 
 
-def need_spark(engine: SparkEngine) -> None:
+def need_spark(settings: Settings) -> None:
     """Where Spark cannot start: skip on a laptop, fail in CI."""
     try:
-        engine.preflight()
+        _preflight.look(settings.spark)
     except RecsysError as error:
         if os.environ.get("CI"):
             pytest.fail(f"CI must test Spark: {error}")

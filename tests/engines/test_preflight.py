@@ -110,5 +110,11 @@ def test_executors_that_fit_no_worker() -> None:
 def test_settings_that_the_rows_stand_on() -> None:
     said = refused(SettingsError, spark__sql__session__timeZone="Europe/Berlin")
     assert "spark.sql.session.timeZone = 'Europe/Berlin': expected 'UTC'" in said
-    assert "name the cluster in master" in refused(SettingsError, spark__master="local")
+    for key in ("spark__master", "spark__remote"):
+        assert "name the cluster in master" in refused(SettingsError, **{key: "sc://here"})
     assert "expected a size" in refused(SettingsError, spark__driver__memory="much")
+
+
+def test_a_spark_home_without_spark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SPARK_HOME", str(tmp_path))
+    assert f"SPARK_HOME = {tmp_path} has no bin/spark-submit" in refused(SettingsError)

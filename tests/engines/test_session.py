@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from recsys.errors import SettingsError
+from recsys.settings import load_settings
 from recsys.spark import SparkEngine, _session
 
 #: Opens a session, has its executors at work, and says so.
@@ -37,6 +38,7 @@ if sys.argv[3] == "goes on":
     java = SparkContext._gateway.proc
     java.kill()
     java.wait()
+    assert "Java process has ended" in str(engine.explained(OSError("connection refused")))
     assert engine.session is not first
     assert engine.session.range(3).count() == 3
 print("open", flush=True)
@@ -94,4 +96,19 @@ def test_a_process_that_was_forked_is_told_so(
         _ = spark_engine.session
     _session.close()
     monkeypatch.undo()
+    assert spark_engine.session.range(3).count() == 3
+
+
+def test_a_setting_that_spark_refuses_is_refused_before_any_work(
+    spark_engine: SparkEngine, tmp_path: Path
+) -> None:
+    (tmp_path / "spark.cfg").write_text(
+        "[recsys]\nhome = home\n[engine]\nname = spark\n[listens]\nsource = log\n"
+        "[spark]\nmaster = local[1]\nspark.driver.memory = 600m\n"
+        "spark.sql.shuffle.partitions = many\n",
+        encoding="utf-8",
+    )
+    engine = SparkEngine(load_settings([tmp_path / "spark.cfg"]))
+    with pytest.raises(SettingsError, match="many"):
+        engine.preflight()
     assert spark_engine.session.range(3).count() == 3

@@ -113,7 +113,7 @@ def test_a_matrix_without_any_taste(
     assert not trained.model.item_factors.any()
 
 
-@pytest.mark.parametrize("training", ["spark", "local"])
+@pytest.mark.parametrize("training", ["spark", "implicit"])
 def test_the_same_week_is_predicted(
     spark_engine: SparkEngine,
     settings: Settings,
@@ -137,7 +137,7 @@ def test_the_same_week_is_predicted(
     for name in ("listeners", "of_listeners", "dropped", "week"):
         assert ours[name] == local[name], name
     alike = {"popularity", "parent", "grandparent"} | (
-        {"item_knn"} if training == "local" else set()
+        {"item_knn"} if training == "implicit" else set()
     )
     for name in alike:
         for metric, value in local["metrics"][name].items():

@@ -64,6 +64,12 @@ class Cluster:
                 process.kill()
         worker.wait(_PATIENCE_S)
 
+    def lose_all_workers(self) -> None:
+        """For good."""
+        while self.workers:
+            self.lose_a_worker()
+            del self.workers[0]
+
     def stop(self) -> None:
         self._stack.close()
 
