@@ -1,8 +1,8 @@
 """The peers' work and no more, by the Spark engine: count, matrix, train, 30 unheard tracks, write.
 
 It takes and writes what ``benchmarks/peers/spark_als.py`` does, on the same cores. From the counts
-on it is the engine of the product, with ``[spark] training = implicit``. The days, taste and
-catalogue that a weekly run keeps are not made here, since no peer makes them.
+on it is the engine of the product, with ``[spark] training = implicit`` or ``spark``. The days,
+taste and catalogue that a weekly run keeps are not made here, since no peer makes them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from recsys import models, schemas
 from recsys._slices import FOLDER, part_name, read_listeners, slice_of
 from recsys._tables import part_files
 from recsys.candidates import rank_unheard
-from recsys.settings import Settings, load_settings
+from recsys.settings import IMPLICIT, Settings, load_settings
 from recsys.spark import SparkEngine
 from recsys.spark._datasets import read, write
 from recsys.spark._lists import _shared as shared
@@ -50,7 +50,7 @@ source = {log}
 name = spark
 [spark]
 master = {master}
-training = implicit
+training = {training}
 spark.driver.memory = {memory}
 spark.sql.shuffle.partitions = 4
 spark.local.dir = {home}
@@ -80,12 +80,12 @@ _CATALOGUE: Final = """
 """
 
 
-def main(log: Path, cutoff: str, out: Path) -> None:
+def main(log: Path, cutoff: str, out: Path, training: str = IMPLICIT) -> None:
     """Read, count, train, recommend, write."""
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         home = Path(folder)
         steps = Steps()
-        settings = settings_of(home, log)
+        settings = settings_of(home, log, training=training)
         engine = SparkEngine(settings)
         spark = engine.session
         steps.done("start")
@@ -150,12 +150,12 @@ def _quiet(*_told: object) -> None:
     """Say nothing of an iteration."""
 
 
-def settings_of(home: Path, log: Path, master: str = MASTER) -> Settings:
+def settings_of(home: Path, log: Path, master: str = MASTER, training: str = IMPLICIT) -> Settings:
     """The settings of the engine, in ``home``."""
     config = home / "spark.cfg"
     config.write_text(
         _CONFIG.format(
-            home=home, log=log, master=master, memory=MEMORY, factors=FACTORS,
+            home=home, log=log, master=master, memory=MEMORY, training=training, factors=FACTORS,
             iterations=ITERATIONS, regularization=REGULARIZATION, alpha=ALPHA,
         )
     )  # fmt: skip
@@ -163,4 +163,4 @@ def settings_of(home: Path, log: Path, master: str = MASTER) -> Settings:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))
+    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), *sys.argv[4:])

@@ -159,14 +159,15 @@ def candidates(log: Log, _: Path, rounds: int) -> Iterator[Record]:
 
 
 def on_spark(log: Log, work: Path, rounds: int) -> Iterator[Record]:
-    """The peers' work on Spark: by the engine, and by a plain pipeline."""
+    """The peers' work on Spark: by the engine, training either way, and by a plain pipeline."""
 
-    def of(name: str, module: str) -> Callable[[], Run]:
+    def of(name: str, module: str, *more: str) -> Callable[[], Run]:
         out = work / f"{name}.parquet"
-        return lambda: run(python(module, log.source, CUTOFF, out))
+        return lambda: run(python(module, log.source, CUTOFF, out, *more))
 
     contenders = {
         "ours": of("ours", "benchmarks.ours_spark"),
+        "ours, training = spark": of("ours, training = spark", "benchmarks.ours_spark", "spark"),
         "spark": of("spark", "benchmarks.peers.spark_als"),
     }
     yield from _compared(

@@ -76,14 +76,14 @@ _ROWS: Final = "`benchmarks.spark_rows`, even log"
 _WIDE: Final = "`--only candidates`, 1,000,000 tracks"
 _M: Final = "size M, two executors of 1 GiB"
 COSTS: Final = {
-    "clean": Cost("CleanListens", "listen of the week", 27, 57, 25, _ROWS),
-    "plays": Cost("DailyPlays", "listen of the week", 11, 64, 8, _ROWS),
+    "clean": Cost("CleanListens", "listen of the week", 17, 57, 25, _ROWS),
+    "plays": Cost("DailyPlays", "listen of the week", 8.4, 64, 8, _ROWS),
     "taste": Cost("TasteState", "pair of before, and play of the week", 4.6, 16, 7, _M),
     "catalogue": Cost("TrackCatalogue", "track told by a day", 22, 13, 27, _M),
     "matrix": Cost("UserTrackMatrix", "pair", 9.5, 49, 8.6, _M),
-    "training": Cost("AlsModel: entries", "pair and iteration", 3.6, 0, 0, _ROWS),
+    "training": Cost("AlsModel: entries", "pair and iteration", 3.4, 0, 0, _ROWS),
     "solving": Cost("AlsModel: rows", "listener or track, and iteration", 45, 0, 0, _ROWS),
-    "folding": Cost("Candidates: folding in", "eligible listener", 120, 0, 1600, _ROWS),
+    "folding": Cost("Candidates: folding in", "eligible listener", 230, 0, 1600, _ROWS),
     "scoring": Cost("Candidates: scoring", "eligible listener and track", 0.00069, 0, 0, _WIDE),
     "playlists": Cost("Playlists", "eligible listener", 281, 0, 407, _M),
     "gate": Cost("PlaylistGate", "eligible listener", 617, 0, 0, _M),

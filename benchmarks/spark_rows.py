@@ -1,7 +1,7 @@
 """What a row costs in each stage on Spark, and what skew costs: one even log and one that is not.
 
     python -m benchmarks.spark_rows [--master MASTER] [--rows N]
-    python -m benchmarks.spark_rows --scaling --rows 4000000
+    python -m benchmarks.spark_rows --scaling
 
 Both logs are one day of so many rows. In the even one listeners and tracks are drawn alike; in the
 other one listener and one track have half of the rows each. Days are divided as large ones are,
@@ -139,7 +139,7 @@ def main() -> None:
     """Measure both logs in one session, or one of them with one executor and with two."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--master", default="local[2]")
-    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rows", type=int, default=4_000_000)
     parser.add_argument("--only", choices=["even", "skewed"], help="one of the logs")
     parser.add_argument("--scaling", action="store_true", help="an executor, and two")
     given = parser.parse_args()
