@@ -28,7 +28,7 @@ notebooks: .venv/installed-dev
 			--output-dir data/notebooks --output $$(basename {} .py)'
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -q -n auto -m "not soak"
+	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not soak"
 
 soak: .venv/installed-dev
 	$(BIN)/python -m pytest -q -n auto -m soak

@@ -26,8 +26,9 @@ def log(share: float, busy: str) -> pa.Table:
     return pa.table({"user": np.where(theirs, busy, users), "at": np.arange(ROWS)})
 
 
-@pytest.mark.parametrize("busy", ["l007", "l150", "l298"])
-@pytest.mark.parametrize("share", [0.0, 0.02, 0.1, 0.3])
+@pytest.mark.parametrize(
+    ("share", "busy"), [(0.0, "l150"), (0.02, "l007"), (0.1, "l150"), (0.3, "l298")]
+)
 def test_who_listens_without_end_makes_no_other_part_large_or_empty(
     spark_engine: SparkEngine, share: float, busy: str
 ) -> None:

@@ -7,6 +7,7 @@ import json
 import random
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -17,9 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys.artefact import Artefact, exists
-from recsys.errors import ResourceError
 from recsys.home import Home
-from recsys.spark import SparkEngine, _watch
 from recsys.store import open_store
 from recsys.weeks import Week
 from tests.engines.here import need_spark
@@ -150,25 +149,41 @@ def test_an_executor_dies_while_a_day_is_cleaned(weeks: Deployment, cluster: Clu
     assert gone([*left, *cluster.executors()])
 
 
-def test_work_that_nobody_is_left_for_ends(
-    weeks: Deployment,
-    cluster: Cluster,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    for limit, seconds in (("GIVE_UP_S", 3.0), ("_SAY_EVERY_S", 1.0), ("_LOOK_EVERY_S", 0.1)):
-        monkeypatch.setattr(_watch, limit, seconds)
+#: Opens a session, is told that all workers are gone, asks for work, and says how that ended.
+_ASK = """
+import sys
+from pathlib import Path
+from recsys.settings import load_settings
+from recsys.spark import SparkEngine, _session, _watch
+
+_watch._LOOK_EVERY_S, _watch._SAY_EVERY_S, _watch.GIVE_UP_S = 0.1, 1.0, 3.0
+engine = SparkEngine(load_settings([Path(sys.argv[1])]))
+engine.preflight()
+print("open", flush=True)
+sys.stdin.readline()
+try:
+    engine.session.range(3).count()
+except Exception as error:
+    raise engine.explained(error) from None
+"""
+
+
+@pytest.mark.soak
+def test_work_that_nobody_is_left_for_ends(weeks: Deployment, cluster: Cluster) -> None:
     weeks.configure(engine={"name": "spark"}, spark={"master": cluster.url})
-    engine = SparkEngine(weeks.load())
-    engine.preflight()
-    cluster.lose_all_workers()
-    with pytest.raises(Exception, match="cancelled") as error:
-        engine.session.range(3).count()
-    told = engine.explained(error.value)
-    engine.close()
-    assert isinstance(told, ResourceError)
-    assert f"{cluster.url} had no executor for" in str(told)
-    assert "the work waits for one" in caplog.text
+    with subprocess.Popen(
+        [sys.executable, "-c", _ASK, str(weeks.config)],
+        cwd=weeks.folder, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as asking:  # fmt: skip
+        assert asking.stdout is not None
+        assert asking.stdout.readline() == "open\n"
+        cluster.lose_all_workers()
+        _, said = asking.communicate("\n", timeout=300)
+    assert "the work waits for one" in said
+    last = said.splitlines()[-1]
+    assert last.startswith("recsys.errors.ResourceError: ")
+    assert f"{cluster.url} had no executor for" in last
 
 
 def at_work(weeks: Deployment, cluster: Cluster) -> list[psutil.Process]:
