@@ -85,7 +85,7 @@ def test_the_factors_pass_the_gate(
 def test_training_on_the_driver_is_that_of_one_machine(
     spark: SparkSession, settings: Settings, known: World, tmp_path: Path
 ) -> None:
-    local = trained_by(settings, "local")
+    local = trained_by(settings, "implicit")
     parent = models.train(known.base, ALS, local.recsys.seed)
 
     cold, warm = (
