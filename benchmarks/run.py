@@ -147,7 +147,7 @@ def candidates(log: Log, _: Path, rounds: int) -> Iterator[Record]:
     """The best 200 unheard, at the log's own catalogue and at a wider one."""
     folder = prepare(log, CACHE / f"{log.name}-model")
     names = ["ours", "implicit", "product"]
-    wider = [] if log.name == "smoke" else [(100_000, 4_000), (1_000_000, 1_000)]
+    wider = [] if log.name == "smoke" else [(100_000, 20_000), (1_000_000, 8_000)]
     sizes = [(None, 20_000), *wider]
     for tracks, listeners in sizes:
         size = f"{tracks:,} tracks" if tracks else "the log's own tracks"

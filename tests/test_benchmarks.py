@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks import run
+from benchmarks import run, warm
 from benchmarks._logs import CUTOFF, open_log
 from benchmarks._measure import Ratio
 from benchmarks._quality import check_lists, recall
@@ -30,11 +31,12 @@ def test_a_small_one_runs_and_its_lists_are_as_they_should_be(
     assert not (tmp_path / "latest.json").exists()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("benchmark", "stage"),
     [
         ("spark-candidates", "on Spark, candidates"),
-        pytest.param("spark", "on Spark, the peers' work", marks=pytest.mark.soak),
+        ("spark", "on Spark, the peers' work"),
     ],
 )
 def test_spark_beside_spark(
@@ -96,6 +98,14 @@ def test_ours_counts_the_listens_that_count(smoke: Path) -> None:
         user for (user,) in active
     ]
     assert set(tracks) == {track for _, track, _ in counted}
+
+
+def test_a_warm_start_needs_two_iterations_at_most(
+    smoke: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(warm, "CACHE", smoke)
+    warm.main(["--size", "smoke"])
+    assert re.search("reaches the loss of 15 from nothing after [12]\\.", capsys.readouterr().out)
 
 
 def oracle(smoke: Path) -> pa.Table:

@@ -127,7 +127,12 @@ def test_every_user_gets_their_own_playlist(deployment: Deployment) -> None:
 
 @pytest.mark.parametrize(
     ("users", "tribes", "listens_a_day", "cores", "workers"),
-    [(40, 4, 3, [2], 2), (500, 12, 2, [1], 1), (9000, 24, 1, [1, 2], 1)],
+    [
+        (40, 4, 3, [2], 2),
+        (500, 12, 2, [1], 1),
+        (4200, 24, 1, [1, 2], 1),
+        pytest.param(9000, 24, 1, [1, 2], 1, marks=pytest.mark.soak),
+    ],
 )
 def test_at_any_size_on_any_number_of_cores(
     deployment: Deployment,
