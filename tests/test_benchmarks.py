@@ -100,12 +100,12 @@ def test_ours_counts_the_listens_that_count(smoke: Path) -> None:
     assert set(tracks) == {track for _, track, _ in counted}
 
 
-def test_a_warm_start_needs_two_iterations_at_most(
+def test_momentum_needs_two_thirds_of_the_iterations(
     smoke: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(warm, "CACHE", smoke)
     warm.main(["--size", "smoke"])
-    assert re.search("reaches the loss of 15 from nothing after [12]\\.", capsys.readouterr().out)
+    assert re.search("is reached from nothing after (9|10|11),", capsys.readouterr().out)
 
 
 def oracle(smoke: Path) -> pa.Table:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from recsys import columns as c
 from recsys import schemas
+from recsys._pipelined import ahead
 from recsys._tables import TableWriter, arrow, read_parquet, write_query
 from recsys._tables import database as database_in
 from recsys.listens._inventory import LogFile
@@ -103,7 +104,7 @@ def clean_day(
         if earlier:
             _add_known(database, listens, earlier, scratch / "known.parquet")
         with TableWriter(out / "listens.parquet", schemas.LISTENS) as writer:
-            for rows in listens.sorted():
+            for rows in ahead(listens.sorted()):
                 fresh = rows.filter(pc.invert(rows["known"])) if earlier else rows
                 writer.write(fresh.select(schemas.LISTENS.names))
     duplicates = read + returned - writer.rows - sum(quarantined.values())
@@ -176,12 +177,12 @@ def in_microseconds(files: Sequence[Path]) -> str:
     return f"(SELECT * REPLACE (epoch_us(listened_at) AS listened_at) FROM {read_parquet(files)})"
 
 
-def _one_of_each(database: duckdb.DuckDBPyConnection, rows: pa.Table) -> pa.Table:
+def _one_of_each(database: duckdb.DuckDBPyConnection, rows: pa.Table) -> npt.NDArray[np.int64]:
     """The rows in the order of `KEY`, one of each: what is known, or whose others sort first."""
     order, first = by_key(rows, KEY)
     if not first.all():
         order = _chosen(database, rows, order, first)
-    return rows.take(pa.array(order))
+    return order
 
 
 def _chosen(

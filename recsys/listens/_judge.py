@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from recsys import columns as c
 from recsys import schemas
+from recsys._pipelined import ahead
 from recsys.errors import BadLogError, SettingsError
 from recsys.listens._block import COLUMNS, REQUIRED, Block, Reader, called, merged
 from recsys.listens._inventory import LogFile
@@ -104,7 +105,7 @@ class Judge:
             BadLogError: a file cannot be read as a whole, has changed since it was listed, or
                 lacks a column that it needs; or no file has a column that the settings map.
         """
-        for block in merged(self._blocks(files)):
+        for block in ahead(merged(self._blocks(files))):
             self._database.register("block", block.rows)
             self._look_for_names(block)
             yield self._sql(block)

@@ -16,14 +16,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import types
 
-from recsys._tables import read_parquet
+from recsys._tables import ROW_GROUP, read_parquet
 
 #: Rows are sorted in memory up to so many bytes; more of them become a run on disk.
-RUN_BYTES: Final = 64 << 20
+RUN_BYTES: Final = 160 << 20
 #: Bytes of a run's row groups; half of them up to one and a half are in memory while it is merged.
-STRETCH_BYTES: Final = 512 << 10
+STRETCH_BYTES: Final = 2 << 20
 #: More runs than these are merged in turns.
-MERGED_AT_ONCE: Final = 64
+MERGED_AT_ONCE: Final = 32
 
 
 class Sorter:
@@ -33,7 +33,7 @@ class Sorter:
         scratch: room for the runs.
         schema: of the rows.
         key: columns to sort by, without nulls; text goes by its bytes.
-        order: puts a table in this order; it may drop rows.
+        order: where the rows of a table go: the numbers of those to keep, in this order.
     """
 
     def __init__(
@@ -41,12 +41,12 @@ class Sorter:
         scratch: Path,
         schema: pa.Schema,
         key: Sequence[str],
-        order: Callable[[pa.Table], pa.Table] | None = None,
+        order: Callable[[pa.Table], npt.NDArray[np.int64]] | None = None,
     ) -> None:
         self._scratch = scratch
         self._schema = schema
         self._key = key
-        self._order = order or (lambda rows: rows.take(by_key(rows, key)[0]))
+        self._order = order or (lambda rows: by_key(rows, key)[0])
         self._waiting: list[pa.Table] = []
         self._bytes = 0
         self._runs: list[Path] = []
@@ -54,7 +54,8 @@ class Sorter:
 
     def add(self, rows: pa.Table) -> None:
         """Take in rows of the schema; its columns may come in another order."""
-        self._waiting.append(rows.select(self._schema.names).cast(self._schema))
+        rows = rows.select(self._schema.names).cast(self._schema)
+        self._waiting.append(rows)
         self._bytes += rows.nbytes
         if self._bytes >= RUN_BYTES:
             self._spill()
@@ -72,8 +73,8 @@ class Sorter:
     def sorted(self) -> Iterator[pa.Table]:
         """The rows in order, a table at a time; once."""
         if not self._runs:
-            rows, self._waiting = self._gathered(), []
-            yield self._order(rows)
+            rows, self._waiting = self._gathered().combine_chunks(), []
+            yield from self._ordered(rows)
             return
         self._spill()
         while len(self._runs) > MERGED_AT_ONCE:
@@ -88,8 +89,13 @@ class Sorter:
 
     def _spill(self) -> None:
         if self._waiting:
-            rows, self._waiting, self._bytes = self._gathered(), [], 0
-            self._write([self._order(rows)])
+            rows, self._waiting, self._bytes = self._gathered().combine_chunks(), [], 0
+            self._write(self._ordered(rows))
+
+    def _ordered(self, rows: pa.Table) -> Iterator[pa.Table]:
+        order = self._order(rows)
+        for start in range(0, len(order), ROW_GROUP):
+            yield rows.take(pa.array(order[start : start + ROW_GROUP]))
 
     def _write(self, tables: Iterable[pa.Table]) -> None:
         run = self._scratch / f"run-{id(self)}-{self._written}.parquet"
@@ -106,7 +112,7 @@ class Sorter:
             while runs := [run for run in runs if run.fill()]:
                 # Up to there, nothing can come that is not here yet.
                 complete = min((run.last for run in runs if run.goes_on), default=None)
-                yield self._order(pa.concat_tables([run.take(complete) for run in runs]))
+                yield from self._ordered(pa.concat_tables([run.take(complete) for run in runs]))
 
 
 def _stretches(rows: pa.Table) -> Iterator[pa.Table]:

@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 
 from recsys import columns as c
 from recsys import schemas
+from recsys._pipelined import pipelined
 from recsys.errors import StoreError
 from recsys.store._frames import Data, Frames
 from recsys.store._pack import Packer, RefusedRowError
-from recsys.store._pipelined import pipelined
 from recsys.store._rows import check_rows, chunks, default_row, not_playlists
 from recsys.store._value import Names, Values
 from recsys.weeks import Week

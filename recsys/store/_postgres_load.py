@@ -16,12 +16,12 @@ from typing import Final, NamedTuple
 import pyarrow as pa
 from psycopg import errors
 
+from recsys._pipelined import pipelined
 from recsys.errors import StoreError
 from recsys.store._arrow import Unpacker
 from recsys.store._frames import Data, Frames
 from recsys.store._handed import Handed
 from recsys.store._parts import Sent, sent_of
-from recsys.store._pipelined import pipelined
 from recsys.store._postgres_ledger import Place, lock, run
 from recsys.store._postgres_server import Connection, Server
 from recsys.store._rows import CHUNK_ROWS

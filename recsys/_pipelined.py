@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+_Item = TypeVar("_Item")
 _Given = TypeVar("_Given")
 _Made = TypeVar("_Made")
 
@@ -24,3 +25,12 @@ def pipelined(make: Callable[[_Given], _Made], given: Iterable[_Given]) -> Itera
             making = following
         if making is not None:
             yield making.result()
+
+
+def ahead(items: Iterator[_Item]) -> Iterator[_Item]:
+    """The same items, of which the next is made in another thread while one is in use."""
+    with ThreadPoolExecutor(1) as worker:
+        coming = worker.submit(lambda: next(items, None))
+        while (item := coming.result()) is not None:
+            coming = worker.submit(lambda: next(items, None))
+            yield item
