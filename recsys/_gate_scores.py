@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import duckdb
+import numba
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys._gate_spares import LARGEST_SCORE
-from recsys._tables import stream
+from recsys._tables import arrow, stream
 from recsys.verdict import MOST_SAMPLES, Check
 
 #: How far a score may lie from the product of its factors; scores are rounded to 6 decimals.
@@ -25,20 +26,20 @@ TOLERANCE: Final = 1e-5
 
 #: Scores that are no numbers, and tracks that the catalogue does not know, have their own checks.
 _SCORED: Final = f"""
-    WITH scored AS (
+    FROM (
         SELECT no, false AS spare, place, track, song, score FROM slot WHERE source = 'als'
         UNION ALL
         SELECT no, true, nth, track, song, score FROM spare WHERE source = 'als'
     )
-    SELECT user_id, spare, place, track_id, score, user_row, song_row
-    FROM scored JOIN list USING (no) JOIN track USING (track)
-    LEFT JOIN user_factors USING (user_id)
-    LEFT JOIN (
-        SELECT DISTINCT song, song_row FROM track
-        JOIN catalogue USING (track_id) JOIN song_factors USING (song_key)
-    ) AS factors ON scored.song = factors.song
-    WHERE isfinite(score) AND abs(score) < {LARGEST_SCORE}
-    ORDER BY no, spare, place"""
+    WHERE track IS NOT NULL AND isfinite(score) AND abs(score) < {LARGEST_SCORE}"""
+
+_USER_ROWS: Final = "SELECT no, row FROM list JOIN user_factors USING (user_id)"
+_SONG_ROWS: Final = """
+    SELECT DISTINCT song, row FROM track
+    JOIN catalogue USING (track_id) JOIN song_factors USING (song_key)"""
+_NAMES: Final = """
+    SELECT user_id, spare, place, track_id, score, model
+    FROM wrong JOIN list USING (no) JOIN track USING (track) ORDER BY no, spare, place"""
 
 
 class Factors(NamedTuple):
@@ -79,37 +80,55 @@ def check_scores(connection: duckdb.DuckDBPyConnection, factors: Factors) -> Che
         ("song_factors", "song_key", factors.song_keys),
     ):
         rows = pa.array(range(len(ids)), pa.int64())
-        connection.register(table, pa.table({name: ids, f"{name.split('_')[0]}_row": rows}))
+        connection.register(table, pa.table({name: ids, "row": rows}))
+    user_row = _by_number(connection, "list", "no", _USER_ROWS)
+    song_row = _by_number(connection, "track", "song", _SONG_ROWS)
     users, songs = factors.users, factors.songs.astype(np.float64)
-    found, samples = 0, list[dict[str, Any]]()
+    found = 0
+    wrong = list[pa.Table]()
     for batch in stream(connection, _SCORED):
-        given = batch["score"].to_numpy()
-        expected = _products(users, songs, batch["user_row"], batch["song_row"])
-        wrong = np.flatnonzero(~(np.abs(given - expected) <= TOLERANCE))
-        found += len(wrong)
-        for n in wrong[: MOST_SAMPLES - len(samples)].tolist():
-            row = {name: batch[name][n].as_py() for name in _SAMPLED}
-            theirs = float(expected[n])
-            samples.append({**row, "model": theirs if np.isfinite(theirs) else None})
+        mine = user_row[batch["no"].to_numpy()]
+        its = song_row[batch["song"].to_numpy()]
+        expected = np.full(len(batch), np.nan)
+        _products(np.asarray(users), songs, mine, its, expected)
+        off = np.flatnonzero(~(np.abs(batch["score"].to_numpy() - expected) <= TOLERANCE))
+        if len(off):
+            found += len(off)
+            theirs = expected[off]
+            model = pa.array(theirs, mask=~np.isfinite(theirs))
+            some = pa.Table.from_batches([batch]).take(pa.array(off)).append_column("model", model)
+            first = pa.concat_tables([*wrong, some]).sort_by([(n, "ascending") for n in _PLACE])
+            wrong = [first.slice(0, MOST_SAMPLES)]
+    samples = ()
+    if wrong:
+        connection.register("wrong", wrong[0])
+        samples = tuple(arrow(connection, _NAMES).to_pylist())
     return Check(
         "scores_given", not found, found,
-        "0 scores that the model does not give this listener", tuple(samples),
+        "0 scores that the model does not give this listener", samples,
     )  # fmt: skip
 
 
-_SAMPLED: Final = ("user_id", "spare", "place", "track_id", "score")
+_PLACE: Final = ("no", "spare", "place")
 
 
-def _products(
-    users: npt.NDArray[np.floating[Any]],
-    songs: npt.NDArray[np.float64],
-    user_row: pa.Array,
-    song_row: pa.Array,
-) -> npt.NDArray[np.float64]:
-    """The product of each pair of rows; nan where the model does not know one of them."""
-    known = user_row.is_valid().to_numpy(False) & song_row.is_valid().to_numpy(False)
-    mine = users[user_row.fill_null(0).to_numpy()[known]].astype(np.float64)
-    its = songs[song_row.fill_null(0).to_numpy()[known]]
-    products = np.full(len(known), np.nan)
-    products[known] = np.einsum("ij,ij->i", mine, its)
-    return products
+def _by_number(
+    connection: duckdb.DuckDBPyConnection, table: str, number: str, query: str
+) -> npt.NDArray[np.int64]:
+    """The row of the factors by a number of ``table``; -1 where the model knows none."""
+    ((most,),) = connection.execute(f"SELECT coalesce(max({number}), -1) FROM {table}").fetchall()
+    rows = np.full(most + 1, -1)
+    known = arrow(connection, query)
+    rows[known[number].to_numpy()] = known["row"].to_numpy()
+    return rows
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _products(users, songs, user_row, song_row, products):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """The product of each pair of rows; left as it is where the model does not know one of them."""
+    for n in range(len(products)):
+        if user_row[n] >= 0 and song_row[n] >= 0:
+            total = 0.0
+            for k in range(songs.shape[1]):
+                total += users[user_row[n], k] * songs[song_row[n], k]
+            products[n] = total
