@@ -105,5 +105,5 @@ def check_lists(log: Log, cutoff: date, lists: Path, length: int = 30) -> None:
 
 def _lists(path: Path) -> str:
     names = [row[0] for row in duckdb.sql(f"DESCRIBE FROM '{path}'").fetchall()]
-    tracks = "track_ids" if "track_ids" in names else "list_transform(tracks, x -> x.track_id)"
+    tracks = "track_ids" if "track_ids" in names else "list_transform(tracks, lambda x: x.track_id)"
     return f"SELECT user_id, {tracks} AS track_ids FROM '{path}'"

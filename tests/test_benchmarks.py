@@ -165,3 +165,9 @@ def test_recall_is_of_the_songs_first_heard_in_the_week(smoke: Path) -> None:
     found = recall(log, out)
     assert found["recall"] == 1
     assert found["shifted"] < 0.2
+    playlists = {
+        "user_id": list(answers),
+        "tracks": [[{"track_id": one} for one in each] for each in answers.values()],
+    }
+    pq.write_table(pa.table(playlists), out)
+    assert recall(log, out) == found
