@@ -48,8 +48,8 @@ _UNKNOWN_LENGTH: Final = 30_000
 
 _DAY: Final = 86_400_000_000  # microseconds
 _TEXT: Final = [c.USER_ID, c.TRACK_ID, c.EVENT, c.TRACK_NAME, c.ARTIST_NAME, c.ALBUM_NAME]
-#: Row groups that are counted together.
-_GROUPS_AT_ONCE: Final = 8
+#: Row groups are counted together up to so many bytes of them, before they are compressed.
+_STRETCH_BYTES: Final = 128 << 20
 
 #: What is told of a track, and in how many rows.
 _TOLD: Final = DAILY_TRACKS.append(pa.field("times", pa.int64(), nullable=False))
@@ -103,10 +103,21 @@ def _stretches(listens: Path) -> Iterator[pa.Table]:
     """Some row groups at a time, text by codes, a chunk a column."""
     for part in part_files(listens):
         with pq.ParquetFile(part, read_dictionary=_TEXT) as file:
-            groups = range(file.num_row_groups)
-            for first in groups[::_GROUPS_AT_ONCE]:
-                some = groups[first : first + _GROUPS_AT_ONCE]
-                yield file.read_row_groups(some).unify_dictionaries().combine_chunks()
+            for groups in _together(file.metadata):
+                yield file.read_row_groups(groups).unify_dictionaries().combine_chunks()
+
+
+def _together(meta: pq.FileMetaData) -> Iterator[list[int]]:
+    groups: list[int] = []
+    size = 0
+    for group in range(meta.num_row_groups):
+        if groups and size + meta.row_group(group).total_byte_size > _STRETCH_BYTES:
+            yield groups
+            groups, size = [], 0
+        groups.append(group)
+        size += meta.row_group(group).total_byte_size
+    if groups:
+        yield groups
 
 
 def _counted(rows: pa.Table) -> pa.Table:

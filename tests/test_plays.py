@@ -1,0 +1,58 @@
+"""Daily plays, from a day that is read in stretches."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from recsys import plays, schemas
+from recsys.plays import daily_plays
+
+
+def listens(count: int) -> pa.Table:
+    """Sorted, with pairs that are heard many times a day, and tracks told in several ways."""
+    draw = random.Random(5)
+    begin = datetime(2026, 11, 1, 22, tzinfo=UTC)
+    rows = [
+        {
+            "user_id": f"u{draw.randrange(3)}",
+            "track_id": f"t{draw.randrange(4)}",
+            "listened_at": begin + timedelta(minutes=minute),
+            "event": draw.choice(["play", "play", "play", "save", "like", "dislike"]),
+            "artist_ids": draw.choice([None, ["a"], ["a", "b"], ["a", "b"], ["b", "a"], [None]]),
+            "ms_played": draw.choice([None, 0, 20_000, 200_000]),
+            "duration_ms": draw.choice([None, 180_000]),
+            "skipped": draw.choice([None, True, False]),
+            "track_name": draw.choice([None, "Song", "song"]),
+            "artist_name": draw.choice(["A", "A", "B"]),
+            "album_name": None,
+        }
+        for minute in range(count)
+    ]
+    rows.sort(key=lambda row: (row["user_id"], row["track_id"], row["listened_at"]))
+    return pa.Table.from_pylist(rows, schemas.LISTENS)
+
+
+@pytest.mark.parametrize("group", [1, 3, 50])
+def test_stretches_play_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: int
+) -> None:
+    day = listens(240)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    made = {}
+    for out in (whole, cut):
+        out.mkdir()
+        pq.write_table(day, out / "listens.parquet", row_group_size=group)
+        made[out] = daily_plays(out / "listens.parquet", out)
+        monkeypatch.setattr(plays, "_STRETCH_BYTES", 1)
+    assert made[whole] == made[cut]
+    assert made[whole]["plays"] <= 2 * 12 < len(day)
+    for name in ("plays.parquet", "tracks.parquet"):
+        assert (whole / name).read_bytes() == (cut / name).read_bytes()
+    counted = pq.read_table(cut / "plays.parquet").select(plays.DAILY_PLAYS.names[3:9])
+    assert sum(sum(column.to_pylist()) for column in counted.columns) == len(day)
