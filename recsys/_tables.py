@@ -41,27 +41,40 @@ def database(out: Path, memory: str | None = None) -> Iterator[duckdb.DuckDBPyCo
         ResourceError: memory or disk ran out.
     """
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out, prefix=".spill-") as spill:
-        try:
-            with duckdb.connect(
-                config={
-                    "memory_limit": memory or _memory(),
-                    "temp_directory": spill,
-                    "threads": cores(),
-                }
-            ) as connection:
-                connection.execute("SET TimeZone = 'UTC'")
-                yield connection
-        except (duckdb.OutOfMemoryException, duckdb.IOException, MemoryError, OSError) as error:
-            if isinstance(error, duckdb.IOException) and "No space left" not in str(error):
-                raise
-            if isinstance(error, OSError) and error.errno not in RAN_OUT:
-                raise
-            why = str(error).rstrip(".") or "no memory is left"
-            raise ResourceError(
-                f"Memory or disk ran out while working in {out}: {why}. "
-                "Free some of it and run the same command again."
-            ) from error
+    with (
+        tempfile.TemporaryDirectory(dir=out, prefix=".spill-") as spill,
+        room(out),
+        duckdb.connect(
+            config={
+                "memory_limit": memory or _memory(),
+                "temp_directory": spill,
+                "threads": cores(),
+            }
+        ) as connection,
+    ):
+        connection.execute("SET TimeZone = 'UTC'")
+        yield connection
+
+
+@contextlib.contextmanager
+def room(out: Path) -> Iterator[None]:
+    """Say so where memory or disk runs out while there is work in a folder.
+
+    Raises:
+        ResourceError: it did.
+    """
+    try:
+        yield
+    except (duckdb.OutOfMemoryException, duckdb.IOException, MemoryError, OSError) as error:
+        if isinstance(error, duckdb.IOException) and "No space left" not in str(error):
+            raise
+        if isinstance(error, OSError) and error.errno not in RAN_OUT:
+            raise
+        why = str(error).rstrip(".") or "no memory is left"
+        raise ResourceError(
+            f"Memory or disk ran out while working in {out}: {why}. "
+            "Free some of it and run the same command again."
+        ) from error
 
 
 def _memory() -> str:

@@ -12,15 +12,22 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from recsys import columns as c
 from recsys import schemas
-from recsys._tables import arrow, database, read_parquet, write_query
+from recsys._codes import NEVER, CodedWriter, Rows, SideBySide
+from recsys._pipelined import ahead
+from recsys._tables import room
 from recsys.plays import DAILY_PLAYS
 
 #: One listen, undecayed.
 FIXED_POINT: Final = 2**32
+_FRESH: Final = pa.schema([DAILY_PLAYS.field(name) for name in (c.LISTENED_ON, *c.COUNTS)])
+_BEFORE: Final = pa.schema(list(schemas.TASTE)[2:])
+_EPOCH: Final = date(1970, 1, 1)
 
 
 def roll_taste(
@@ -42,22 +49,13 @@ def roll_taste(
     Returns:
         The number of (user, track) pairs.
     """
-    with database(out.parent) as connection:
-        if days:
-            connection.execute(f"CREATE VIEW day_plays AS SELECT * FROM {read_parquet(days)}")
-        else:
-            connection.register("day_plays", DAILY_PLAYS.empty_table())
-        found = arrow(connection, "SELECT DISTINCT listened_on FROM day_plays ORDER BY 1")
-        weights = weights_of(found[c.LISTENED_ON].to_pylist(), cutoff, half_life_days)
-        connection.register("day_weight", weights)
-        factor = 0.0
-        if previous is None:
-            connection.register("previous", schemas.TASTE.empty_table())
-        else:
-            path, then = previous
-            connection.execute(f"CREATE VIEW previous AS SELECT * FROM {read_parquet([path])}")
-            factor = aged(then, cutoff, half_life_days)
-        return write_query(connection, _roll(factor, cutoff), out, schemas.TASTE)
+    factor = aged(previous[1], cutoff, half_life_days) if previous else 0.0
+    tables = SideBySide((days, _FRESH), ([previous[0]] if previous else [], _BEFORE))
+    with room(out.parent), CodedWriter(out, schemas.TASTE) as writer:
+        for stretch in ahead(iter(tables)):
+            user, track, columns = _rolled(*stretch.groups, factor, cutoff, half_life_days)
+            writer.write(stretch, user, track, columns)
+    return writer.rows
 
 
 def aged(then: date, cutoff: date, half_life_days: float) -> float:
@@ -78,28 +76,38 @@ def weights_of(listened_on: Sequence[date], cutoff: date, half_life_days: float)
     )
 
 
-def _roll(factor: float, cutoff: date) -> str:
-    sums = ", ".join(f"sum({name} * weight) AS {name}" for name in c.COUNTS)
-    totals = ", ".join(
-        f"coalesce(p.{name}, 0) * {factor!r} + coalesce(f.{name}, 0)::DOUBLE / {FIXED_POINT} "
-        f"AS {name}"
-        for name in c.COUNTS
+def _rolled(
+    fresh: Rows, before: Rows, factor: float, cutoff: date, half_life_days: float
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], list[pa.Array]]:
+    """The state of some users: ranks of users and tracks, and the other columns of it."""
+    from recsys._rolling import roll
+
+    days, *counts = fresh.columns
+    *old_counts, old_heard, old_disliked, old_last = before.columns
+    first, newest = (int(bound(days)) if len(days) else 0 for bound in (np.min, np.max))
+    between = [_EPOCH + timedelta(day) for day in range(first, newest + 1)]
+    weights = weights_of(between, cutoff, half_life_days)["weight"].to_numpy()
+    most = len(fresh.user) + len(before.user)
+    user, track, last_heard = (np.empty(most, np.int32) for _ in range(3))
+    heard, disliked = np.empty(most, np.bool_), np.empty(most, np.bool_)
+    totals = np.empty((len(c.COUNTS), most), np.float64)
+    made = roll(
+        (fresh.user, fresh.track, days, tuple(counts), fresh.starts),
+        np.array(weights),
+        first,
+        (cutoff - _EPOCH).days - 1,
+        (before.user, before.track, tuple(old_counts), old_heard, old_disliked, old_last),
+        factor,
+        (user, track, totals, heard, disliked, last_heard),
     )
-    newest = (cutoff - timedelta(days=1)).isoformat()
-    return f"""
-        WITH fresh AS (
-            SELECT user_id, track_id, {sums},
-                bool_or(plays + part_plays + skips > 0) AS heard,
-                bool_or(dislikes > 0) AS disliked,
-                max(least(listened_on, DATE '{newest}'))
-                    FILTER (plays + part_plays + skips > 0) AS last_heard
-            FROM day_plays JOIN day_weight USING (listened_on)
-            GROUP BY user_id, track_id
-        )
-        SELECT user_id, track_id, {totals},
-            coalesce(p.heard, false) OR coalesce(f.heard, false) AS heard,
-            coalesce(p.disliked, false) OR coalesce(f.disliked, false) AS disliked,
-            greatest(p.last_heard, f.last_heard) AS last_heard
-        FROM previous p FULL JOIN fresh f USING (user_id, track_id)
-        ORDER BY user_id, track_id
-    """
+    last = last_heard[:made]
+    return (
+        user[:made],
+        track[:made],
+        [
+            *(pa.array(total[:made]) for total in totals),
+            pa.array(heard[:made]),
+            pa.array(disliked[:made]),
+            pa.array(last, mask=last == NEVER).view(pa.date32()),
+        ],
+    )
