@@ -24,7 +24,7 @@ from recsys.errors import ArtefactError
 #: A day that no listen is of, where a date is null; days are counted from 1970.
 NEVER: Final = np.iinfo(np.int32).min
 #: Of all tables together, about so many rows are held at a time.
-_STRETCH_ROWS: Final = 1 << 21
+_STRETCH_ROWS: Final = 1 << 20
 _LEAST_ROWS: Final = 1 << 12
 
 
@@ -49,6 +49,10 @@ class Ids:
         ranks = np.empty(len(order), np.int32)
         ranks[order] = np.arange(len(order), dtype=np.int32)
         return cls(texts, order, ranks)
+
+    def named(self, ranks: npt.NDArray[np.int32]) -> pa.StringArray:
+        """The texts of some ranks."""
+        return self.texts.take(pa.array(self.order[ranks]))
 
 
 class Codes:
@@ -122,8 +126,8 @@ class SideBySide:
     """Groups of tables that are sorted by user, to be read together.
 
     Args:
-        groups: the tables of each group, and the columns that are read besides the ids. Dates become
-            days since 1970 (int32, :data:`NEVER` for null); no other column may have nulls.
+        groups: the tables of each group, and the columns that are read besides the ids. Dates
+            become days since 1970 (int32, :data:`NEVER` for null); of others none may be null.
     """
 
     def __init__(self, *groups: tuple[Sequence[Path], pa.Schema]) -> None:
@@ -229,12 +233,12 @@ class _Source:
         self, batch: pa.RecordBatch, user: npt.NDArray[np.int32], track: npt.NDArray[np.int32]
     ) -> None:
         """Keep rows, with the numbers of the texts in their dictionaries."""
-        ids = (
+        user, track = (
             numbers[batch.column(name).indices.to_numpy()]
             for name, numbers in ((c.USER_ID, user), (c.TRACK_ID, track))
         )
         columns = tuple(_numpy(batch.column(name)) for name in self._columns)
-        self.pieces.append(_Piece(*ids, columns))
+        self.pieces.append(_Piece(user, track, columns))
 
     def last_rank(self, ranks: npt.NDArray[np.int32]) -> int:
         """The place of the last user that was read, of whom more may follow."""
@@ -257,6 +261,20 @@ class _Source:
                 left.append(piece.between(at, len(user)))
         self.pieces = left
         return taken
+
+
+def places(ids: Ids, known: pa.ChunkedArray) -> npt.NDArray[np.int32]:
+    """By rank, the place of each text among those known; -1 where there is none.
+
+    >>> places(Ids.of(pa.array(["b", "a"])), pa.chunked_array([["b", "c"]])).tolist()
+    [-1, 0]
+    """
+    return _int32(pc.fill_null(pc.index_in(ids.texts, known), -1))[ids.order]
+
+
+def to_dates(days: npt.NDArray[np.int32]) -> pa.Date32Array:
+    """Dates of days since 1970; null for :data:`NEVER`."""
+    return pa.array(days, mask=days == NEVER).view(pa.date32())
 
 
 def _numbered(
@@ -296,7 +314,7 @@ def _rows(
 def _numpy(column: pa.Array) -> npt.NDArray[Any]:
     if pa.types.is_date32(column.type):
         return np.asarray(column.view(pa.int32()).fill_null(NEVER))
-    return column.to_numpy(zero_copy_only=False)
+    return np.asarray(column.to_numpy(zero_copy_only=False))
 
 
 def _int32(numbers: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int32]:
@@ -319,7 +337,12 @@ class CodedWriter:
         self._schema = pa.schema([*coded, *list(schema)[2:]])
         # Without Arrow's own schema in it the ids are read as text, as in any other file.
         self._writer = pq.ParquetWriter(
-            path, self._schema, compression="zstd", compression_level=1, store_schema=False
+            path,
+            self._schema,
+            compression="zstd",
+            compression_level=1,
+            store_schema=False,
+            write_statistics=[c.USER_ID],  # who is looked for; of the others they cost more
         )
         self._waiting: list[pa.Table] = []
         self._ids: tuple[Ids, ...] = ()

@@ -1,4 +1,4 @@
-"""The loop behind the taste state, compiled: a listener after the other, in all days at once."""
+"""The loops behind the taste state, compiled: a listener after the other, all days at once."""
 
 from __future__ import annotations
 
@@ -10,104 +10,144 @@ from recsys._codes import NEVER
 _FIXED_POINT = 2.0**32
 _NEVER = np.int32(NEVER)
 _NOBODY = np.int32(2**31 - 1)
+_LOW = 0xFFFFFFFF
 
 
 @numba.njit(cache=True, nogil=True)
 def roll(fresh, weights, first_day, newest, before, factor, made):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Add up the rows of each user and track, and count them.
+    """Add up the rows of each user and track; returns how many pairs there are.
 
     Args:
-        fresh: ``user``, ``track``, ``listened_on`` (int32), the counts (a tuple of int64 arrays) and
-            ``starts`` of the new days; ascending by user from one start to the next.
+        fresh: ``user``, ``track``, ``listened_on`` (int32), the counts (a tuple of int64 arrays),
+            and ``starts`` of the new days; ascending by user from one start to the next.
         weights: int64, of a listen in fixed point, by day from ``first_day`` on.
         first_day: what ``weights`` begins with.
         newest: the last day that may count as the one that a track was heard on.
-        before: ``user``, ``track``, the counts (a tuple of float64 arrays), ``heard``, ``disliked``
-            and ``last_heard`` of the older state; ascending by user.
+        before: ``user``, ``track``, the counts (a tuple of float64 arrays), ``heard``,
+            ``disliked`` and ``last_heard`` of the older state; ascending by user.
         factor: what is left of the older counts.
-        made: ``user``, ``track``, the counts (a tuple of float64 arrays), ``heard``, ``disliked``
-            and ``last_heard`` to fill, ascending by user and track.
+        made: ``user``, ``track``, the counts (float64, one a row), ``heard``, ``disliked`` and
+            ``last_heard`` to fill, ascending by user and track.
     """
-    user, track, day, (plays, part_plays, skips, saves, likes, dislikes), starts = fresh
-    old_user, old_track, old_counts, old_heard, old_disliked, old_last = before
-    old_plays, old_part_plays, old_skips, old_saves, old_likes, old_dislikes = old_counts
-    out_user, out_track, out_counts, out_heard, out_disliked, out_last = made
-    tracks = 0
-    for each in track:
-        tracks = max(tracks, each + 1)
-    for each in old_track:
-        tracks = max(tracks, each + 1)
-    place = np.zeros(tracks, np.int32)
+    tracks = max(_most(fresh[1]), _most(before[1])) + 1
     keys = np.empty(tracks, np.int64)
-    sums = np.empty((tracks, 6), np.int64)
-    aged = np.empty((tracks, 6), np.float64)
-    heard = np.empty(tracks, np.bool_)
-    disliked = np.empty(tracks, np.bool_)
-    last = np.empty(tracks, np.int32)
-    at = starts[:-1].copy()
+    work = (
+        np.zeros(tracks, np.int32),  # where a track is among those of the user
+        keys,
+        np.empty((tracks, 6), np.int64),
+        np.empty((tracks, 6), np.float64),
+        np.empty(tracks, np.bool_),
+        np.empty(tracks, np.bool_),
+        np.empty(tracks, np.int32),
+    )
+    at = fresh[4][:-1].copy()
     old, n = 0, 0
     while True:
-        now = _NOBODY
-        if old < len(old_user):
-            now = old_user[old]
-        for table in range(len(at)):
-            if at[table] < starts[table + 1]:
-                now = min(now, user[at[table]])
-        if now == _NOBODY:
+        user = _next(fresh, at, before[0], old)
+        if user == _NOBODY:
             return n
-        size = 0
-        while old < len(old_user) and old_user[old] == now:
-            place[old_track[old]] = size
-            keys[size] = np.int64(old_track[old]) << 32 | size
-            sums[size] = 0
-            aged[size, 0] = old_plays[old] * factor
-            aged[size, 1] = old_part_plays[old] * factor
-            aged[size, 2] = old_skips[old] * factor
-            aged[size, 3] = old_saves[old] * factor
-            aged[size, 4] = old_likes[old] * factor
-            aged[size, 5] = old_dislikes[old] * factor
-            heard[size] = old_heard[old]
-            disliked[size] = old_disliked[old]
-            last[size] = old_last[old]
-            size += 1
-            old += 1
+        end = old
+        while end < len(before[0]) and before[0][end] == user:
+            end += 1
+        size = _take_old(before, old, end, factor, work)
+        old = end
         for table in range(len(at)):
-            i = at[table]
-            while i < starts[table + 1] and user[i] == now:
-                k = place[track[i]]
-                if k >= size or keys[k] >> 32 != track[i]:
-                    k = size
-                    place[track[i]] = k
-                    keys[k] = np.int64(track[i]) << 32 | k
-                    sums[k] = 0
-                    aged[k] = 0.0
-                    heard[k] = False
-                    disliked[k] = False
-                    last[k] = _NEVER
-                    size += 1
-                weight = weights[day[i] - first_day]
-                sums[k, 0] += plays[i] * weight
-                sums[k, 1] += part_plays[i] * weight
-                sums[k, 2] += skips[i] * weight
-                sums[k, 3] += saves[i] * weight
-                sums[k, 4] += likes[i] * weight
-                sums[k, 5] += dislikes[i] * weight
-                if plays[i] + part_plays[i] + skips[i] > 0:
-                    heard[k] = True
-                    last[k] = max(last[k], min(day[i], newest))
-                if dislikes[i] > 0:
-                    disliked[k] = True
-                i += 1
-            at[table] = i
-        mine = keys[:size]
-        mine.sort()
-        for key in mine:
-            k = key & 0xFFFFFFFF
-            out_user[n] = now
-            out_track[n] = key >> 32
-            for kind in range(6):
-                out_counts[kind, n] = aged[k, kind] + sums[k, kind] / _FIXED_POINT
-            out_heard[n] = heard[k]
-            out_disliked[n] = disliked[k]
-            out_last[n] = last[k]
-            n += 1
+            if at[table] < fresh[4][table + 1] and fresh[0][at[table]] == user:
+                stop = fresh[4][table + 1]
+                at[table], size = _take_new(
+                    fresh, at[table], stop, weights, first_day, newest, work, size
+                )
+        keys[:size].sort()
+        n = _give(user, size, work, made, n)
+
+
+@numba.njit(cache=True, nogil=True)
+def _most(tracks):  # type: ignore[no-untyped-def]  # pragma: no cover
+    most = np.int32(-1)
+    for track in tracks:
+        most = max(most, track)
+    return most
+
+
+@numba.njit(cache=True, nogil=True)
+def _next(fresh, at, old_user, old):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """The first user of whom there are rows."""
+    user, starts = fresh[0], fresh[4]
+    first = old_user[old] if old < len(old_user) else _NOBODY
+    for table in range(len(at)):
+        if at[table] < starts[table + 1]:
+            first = min(first, user[at[table]])
+    return first
+
+
+@numba.njit(cache=True, nogil=True)
+def _take_old(before, start, stop, factor, work):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Begin a user with the rows of the older state."""
+    _, track, (plays, part_plays, skips, saves, likes, dislikes), heard, disliked, last = before
+    place, keys, sums, aged, was_heard, was_disliked, last_heard = work
+    for row in range(start, stop):
+        k = row - start
+        place[track[row]] = k
+        keys[k] = np.int64(track[row]) << 32 | k
+        sums[k] = 0
+        aged[k, 0] = plays[row] * factor
+        aged[k, 1] = part_plays[row] * factor
+        aged[k, 2] = skips[row] * factor
+        aged[k, 3] = saves[row] * factor
+        aged[k, 4] = likes[row] * factor
+        aged[k, 5] = dislikes[row] * factor
+        was_heard[k] = heard[row]
+        was_disliked[k] = disliked[row]
+        last_heard[k] = last[row]
+    return stop - start
+
+
+@numba.njit(cache=True, nogil=True)
+def _take_new(fresh, row, stop, weights, first_day, newest, work, size):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Add a table's rows of a user; where the next user's begin, and how many tracks there are."""
+    user, track, day, (plays, part_plays, skips, saves, likes, dislikes), _ = fresh
+    place, keys, sums, aged, was_heard, was_disliked, last_heard = work
+    mine = user[row]
+    while row < stop and user[row] == mine:
+        k = place[track[row]]
+        if k >= size or keys[k] >> 32 != track[row]:
+            k = size
+            size += 1
+            place[track[row]] = k
+            keys[k] = np.int64(track[row]) << 32 | k
+            sums[k] = 0
+            aged[k] = 0.0
+            was_heard[k] = False
+            was_disliked[k] = False
+            last_heard[k] = _NEVER
+        weight = weights[day[row] - first_day]
+        sums[k, 0] += plays[row] * weight
+        sums[k, 1] += part_plays[row] * weight
+        sums[k, 2] += skips[row] * weight
+        sums[k, 3] += saves[row] * weight
+        sums[k, 4] += likes[row] * weight
+        sums[k, 5] += dislikes[row] * weight
+        if plays[row] + part_plays[row] + skips[row] > 0:
+            was_heard[k] = True
+            last_heard[k] = max(last_heard[k], min(day[row], newest))
+        was_disliked[k] |= dislikes[row] > 0
+        row += 1
+    return row, size
+
+
+@numba.njit(cache=True, nogil=True)
+def _give(user, size, work, made, n):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Fill in the pairs of a user, by track."""
+    _, keys, sums, aged, was_heard, was_disliked, last_heard = work
+    made_user, made_track, made_counts, made_heard, made_disliked, made_last = made
+    for key in keys[:size]:
+        k = key & _LOW
+        made_user[n] = user
+        made_track[n] = key >> 32
+        for kind in range(6):
+            made_counts[kind, n] = aged[k, kind] + sums[k, kind] / _FIXED_POINT
+        made_heard[n] = was_heard[k]
+        made_disliked[n] = was_disliked[k]
+        made_last[n] = last_heard[k]
+        n += 1
+    return n

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -11,15 +11,44 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from scipy.sparse import csr_matrix
 
-from recsys import _slices
-from recsys._entries import entries
-from recsys._tables import arrow, database, part_files, read_parquet
+from recsys import _slices, schemas
+from recsys import columns as c
+from recsys._codes import Ids, SideBySide, Stretch, places, to_dates
+from recsys._entries import Entries, entries
+from recsys._pipelined import ahead
+from recsys._tables import part_files, room
 from recsys.settings import ListensSettings
 
-_FIXED_POINT: Final = 2**20
+_FIXED_POINT: Final = 2.0**20
+_TASTE: Final = pa.schema(list(schemas.TASTE)[2:])
+_OF_SONG: Final = pa.schema(
+    [
+        (name, schemas.CATALOGUE.field(name).type)
+        for name in (
+            c.SONG_KEY,
+            c.TRACK_ID,
+            c.TRACK_NAME,
+            c.ARTIST_IDS,
+            c.ARTIST_NAMES,
+            c.AVAILABLE,
+        )
+    ]
+)
+_PAIRS: Final[dict[str, type[np.generic]]] = {
+    "user": np.int32,
+    "song": np.int32,
+    "track": np.int32,
+    "weight": np.float64,
+    "heard": np.bool_,
+    "disliked": np.bool_,
+}
+_NOBODY: Final = pa.table(
+    {c.USER_ID: pa.array([], pa.string()), c.LAST_HEARD: pa.array([], pa.date32())}
+)
 
 
 @dataclass(frozen=True)
@@ -115,7 +144,6 @@ def build_matrix(
     weights: ListensSettings,
     forgotten: Collection[str],
     spill: Path,
-    memory: str | None = None,
 ) -> TasteMatrix:
     """Build the matrix from a taste state.
 
@@ -129,105 +157,146 @@ def build_matrix(
         active_days: a user with a listen in so many days before ``cutoff`` is eligible.
         weights: what each event weighs.
         forgotten: users that must not be in it.
-        spill: a folder for what does not fit into memory.
-        memory: how much DuckDB may use, as of :func:`recsys._tables.database`.
+        spill: the folder that the work is for.
+
+    Raises:
+        ArtefactError: the taste state is not sorted by user.
+        ResourceError: memory ran out.
     """
-    with database(spill, memory) as connection:
-        connection.register(
-            "forgotten", pa.table({"user_id": pa.array(sorted(forgotten), pa.string())})
-        )
-        connection.execute(
-            f"""
-            CREATE VIEW taste AS SELECT * FROM {read_parquet([taste])}
-            ANTI JOIN forgotten USING (user_id);
-            CREATE TABLE track AS
-                SELECT *, dense_rank() OVER (ORDER BY song_key) - 1 AS song,
-                    row_number() OVER (ORDER BY track_id) - 1 AS code
-                FROM {read_parquet([catalogue])};
-            CREATE TABLE listener AS
-                SELECT user_id, max(last_heard) AS last_heard,
-                    row_number() OVER (ORDER BY user_id) - 1 AS code
-                FROM taste GROUP BY user_id;
-            """
-        )
-        active_since = (cutoff - timedelta(days=active_days)).isoformat()
-        users = arrow(
-            connection,
-            f"""SELECT user_id, last_heard,
-                    coalesce(last_heard >= DATE '{active_since}', false) AS eligible
-                FROM listener ORDER BY code""",
-        )
-        tracks = arrow(
-            connection, "SELECT track_id, song::INTEGER AS song FROM track ORDER BY code"
-        )
-        songs = arrow(connection, _SONGS)
-        pairs = connection.execute(_PAIRS.format(weight=_weight(weights))).fetchnumpy()
-    return _assemble(users, songs, tracks, pairs)
+    with room(spill):
+        known = _known(catalogue)
+        times = np.zeros(len(known), np.int64)
+        found = [
+            _listeners(stretch, known, times, weights, forgotten)
+            for stretch in ahead(iter(SideBySide(([taste], _TASTE))))
+        ]
+        return _assemble(found, known, times, cutoff - timedelta(days=active_days))
 
 
-# A song is shown as its most played available track; plays are summed in fixed point, so that the
-# order of rows plays no part.
-_SONGS: Final = f"""
-    WITH played AS (
-        SELECT track_id, sum(round(plays * {_FIXED_POINT})::BIGINT) AS times
-        FROM taste GROUP BY track_id
-    )
-    SELECT song_key, track_id, track_name, artist_ids, artist_names, available
-    FROM track LEFT JOIN played USING (track_id)
-    QUALIFY row_number() OVER (
-        PARTITION BY song ORDER BY available DESC, coalesce(times, 0) DESC, track_id) = 1
-    ORDER BY song
-"""
+@dataclass(frozen=True)
+class _Listeners:
+    """Some listeners: ``user_id`` and ``last_heard``, and their entries, by their places here."""
 
-_PAIRS: Final = """
-    SELECT listener.code::INTEGER AS user, track.song::INTEGER AS song,
-        track.code::INTEGER AS track, {weight} AS weight, heard, disliked
-    FROM taste JOIN listener USING (user_id) JOIN track USING (track_id)
-    ORDER BY user, song, heard DESC, plays DESC, track
-"""
+    users: pa.Table
+    entries: Entries
 
 
-def _weight(weights: ListensSettings) -> str:
-    return " + ".join(
-        f"{events} * {weight!r}::DOUBLE"
-        for events, weight in (
-            ("plays", weights.weight_play),
-            ("part_plays", weights.weight_part_play),
-            ("skips", weights.weight_skip),
-            ("saves", weights.weight_save),
-            ("likes", weights.weight_like),
-            ("dislikes", weights.weight_dislike),
-        )
+def _known(catalogue: Path) -> pa.Table:
+    """The tracks of a catalogue in order of their ids, with ``song`` (int32): rank of the key."""
+    table = pq.read_table(catalogue, columns=_OF_SONG.names).cast(_OF_SONG)
+    table = table.take(pc.sort_indices(table[c.TRACK_ID]))
+    keys = table[c.SONG_KEY].combine_chunks().dictionary_encode()
+    song = Ids.of(keys.dictionary).ranks[keys.indices.to_numpy()]
+    return table.append_column("song", pa.array(song, pa.int32()))
+
+
+def _listeners(
+    stretch: Stretch,
+    known: pa.Table,
+    times: npt.NDArray[np.int64],
+    weights: ListensSettings,
+    forgotten: Collection[str],
+) -> _Listeners:
+    """The listeners of a stretch; what they played is added to ``times`` of each known track."""
+    from recsys._by_song import add_rounded, by_song
+
+    (rows,) = stretch.groups
+    first = np.flatnonzero(np.diff(rows.user, prepend=-1))
+    names = stretch.users.named(rows.user[first])
+    gone = pc.is_in(names, pa.array(sorted(forgotten), pa.string())).to_numpy(zero_copy_only=False)
+    place = np.where(gone, -1, np.cumsum(~gone) - 1).astype(np.int32)
+    user = np.repeat(place, np.diff(first, append=len(rows.user)))
+    track = places(stretch.tracks, known[c.TRACK_ID])[rows.track]
+    columns = rows.columns
+    if gone.any():
+        here = user >= 0
+        user, track, columns = user[here], track[here], tuple(each[here] for each in columns)
+    *counts, heard, disliked, last_heard = columns
+    add_rounded(track, counts[0], _FIXED_POINT, times)
+    made: dict[str, npt.NDArray[Any]] = {
+        name: np.empty(len(user), kind) for name, kind in _PAIRS.items()
+    }
+    by_event = [
+        weights.weight_play,
+        weights.weight_part_play,
+        weights.weight_skip,
+        weights.weight_save,
+        weights.weight_like,
+        weights.weight_dislike,
+    ]
+    song_of = known["song"].to_numpy()
+    n = by_song(
+        user, track, song_of, tuple(counts), np.array(by_event), heard, disliked,
+        tuple(made.values()),
+    )  # fmt: skip
+    newest = np.maximum.reduceat(last_heard, np.flatnonzero(np.diff(user, prepend=-1)))
+    return _Listeners(
+        users=pa.table({c.USER_ID: names.filter(pa.array(~gone)), c.LAST_HEARD: to_dates(newest)}),
+        entries=entries({name: values[:n] for name, values in made.items()}),
     )
 
 
 def _assemble(
-    users: pa.Table, songs: pa.Table, tracks: pa.Table, pairs: dict[str, npt.NDArray[Any]]
+    found: Sequence[_Listeners],
+    known: pa.Table,
+    times: npt.NDArray[np.int64],
+    active_since: date,
 ) -> TasteMatrix:
+    users = pa.concat_tables([_NOBODY, *(some.users for some in found)]).combine_chunks()
+    active = pc.greater_equal(users[c.LAST_HEARD], pa.scalar(active_since, pa.date32()))
+    songs = _songs(known, times)
     shape = (len(users), len(songs))
-    made = entries(pairs)
-    strength = _csr(made.users, made.songs, made.strength, shape)
+    made = [(len(some.users), some.entries) for some in found]
+    strength = _csr(
+        [(count, each.users, each.songs) for count, each in made],
+        _together([each.strength for _, each in made], np.float32),
+        shape,
+    )
     popularity = np.bincount(strength.indices, strength.data.astype(np.float64), len(songs))
     return TasteMatrix(
-        users=users,
+        users=users.append_column("eligible", pc.fill_null(active, False)),
         songs=songs.append_column(
             "listeners", pa.array(np.bincount(strength.indices, minlength=len(songs)), pa.int64())
         ).append_column("popularity", pa.array(popularity.round(6), pa.float64())),
-        tracks=tracks,
+        tracks=known.select([c.TRACK_ID, "song"]),
         strength=strength,
-        played_track=made.played_track,
-        excluded=_csr(made.excluded_users, made.excluded, None, shape),
+        played_track=_together([each.played_track for _, each in made], np.int32),
+        excluded=_csr(
+            [(count, each.excluded_users, each.excluded) for count, each in made], None, shape
+        ),
     )
 
 
+def _songs(known: pa.Table, times: npt.NDArray[np.int64]) -> pa.Table:
+    """Each song, shown as its most played available track; ``times`` is of each known track.
+
+    Plays are summed in fixed point, so that the order of rows plays no part.
+    """
+    song = known["song"].to_numpy()
+    order = np.lexsort((-times, ~known[c.AVAILABLE].to_numpy(), song))  # equal ones by track
+    shown = order[np.flatnonzero(np.diff(song[order], prepend=-1))]
+    return known.take(pa.array(shown)).select(_OF_SONG.names)
+
+
 def _csr(
-    rows: npt.NDArray[Any],
-    columns: npt.NDArray[Any],
-    values: npt.NDArray[Any] | None,
+    pieces: Sequence[tuple[int, npt.NDArray[np.int32], npt.NDArray[np.int32]]],
+    values: npt.NDArray[np.float32] | None,
     shape: tuple[int, int],
 ) -> csr_matrix:
-    """CSR from pairs that are already in order and without duplicates."""
-    indptr = np.zeros(shape[0] + 1, np.int64)
-    np.cumsum(np.bincount(rows, minlength=shape[0]), out=indptr[1:])
+    """CSR of rows that follow each other.
+
+    Args:
+        pieces: how many rows there are in each piece; the row and the column of its entries, in
+            order and without duplicates.
+        values: of all entries; True, where there are none.
+        shape: of the matrix.
+    """
+    lengths = [np.bincount(rows, minlength=count) for count, rows, _ in pieces]
+    indptr = np.cumsum(np.concatenate([np.zeros(1, np.int64), *lengths]))
+    columns = _together([each for _, _, each in pieces], np.int32)
     data = np.ones(len(columns), bool) if values is None else values
-    return csr_matrix((data, columns.astype(np.int32), indptr), shape)
+    return csr_matrix((data, columns, indptr), shape)
+
+
+def _together(pieces: Sequence[npt.NDArray[Any]], kind: type[np.generic]) -> npt.NDArray[Any]:
+    return np.concatenate([np.zeros(0, kind), *pieces])

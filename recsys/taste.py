@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from recsys import columns as c
 from recsys import schemas
-from recsys._codes import NEVER, CodedWriter, Rows, SideBySide
+from recsys._codes import CodedWriter, Rows, SideBySide, to_dates
 from recsys._pipelined import ahead
 from recsys._tables import room
 from recsys.plays import DAILY_PLAYS
@@ -53,7 +53,8 @@ def roll_taste(
     tables = SideBySide((days, _FRESH), ([previous[0]] if previous else [], _BEFORE))
     with room(out.parent), CodedWriter(out, schemas.TASTE) as writer:
         for stretch in ahead(iter(tables)):
-            user, track, columns = _rolled(*stretch.groups, factor, cutoff, half_life_days)
+            fresh, before = stretch.groups
+            user, track, columns = _rolled(fresh, before, factor, cutoff, half_life_days)
             writer.write(stretch, user, track, columns)
     return writer.rows
 
@@ -100,7 +101,6 @@ def _rolled(
         factor,
         (user, track, totals, heard, disliked, last_heard),
     )
-    last = last_heard[:made]
     return (
         user[:made],
         track[:made],
@@ -108,6 +108,6 @@ def _rolled(
             *(pa.array(total[:made]) for total in totals),
             pa.array(heard[:made]),
             pa.array(disliked[:made]),
-            pa.array(last, mask=last == NEVER).view(pa.date32()),
+            to_dates(last_heard[:made]),
         ],
     )

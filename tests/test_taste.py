@@ -24,6 +24,7 @@ def listen(user: str, track: str, day: date, **fields: Any) -> dict[str, Any]:
 def day_of(folder: Path, rows: list[dict[str, Any]]) -> Path:
     folder.mkdir(parents=True)
     table = pa.Table.from_pylist(rows, schema=schemas.LISTENS)
+    table = table.sort_by([(name, "ascending") for name in ("user_id", "track_id", "listened_at")])
     pq.write_table(table, folder / "listens.parquet")
     daily_plays(folder / "listens.parquet", folder)
     return folder / "plays.parquet"

@@ -107,7 +107,7 @@ def build_matrix(
         def build(folder: Path) -> dict[str, int]:
             made = on_one_machine.build_matrix(
                 taste, catalogue, cutoff=cutoff, active_days=active_days, weights=weights,
-                forgotten=forgotten, spill=folder, memory=_one_task.MEMORY,
+                forgotten=forgotten, spill=folder,
             )  # fmt: skip
             write_slices(made, folder, USERS_A_PART)
             return made.rows
