@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -270,6 +271,15 @@ def places(ids: Ids, known: pa.ChunkedArray) -> npt.NDArray[np.int32]:
     [-1, 0]
     """
     return _int32(pc.fill_null(pc.index_in(ids.texts, known), -1))[ids.order]
+
+
+def number_of(day: date) -> int:
+    """Days since 1970.
+
+    >>> number_of(date(1970, 1, 3))
+    2
+    """
+    return (day - date(1970, 1, 1)).days
 
 
 def to_dates(days: npt.NDArray[np.int32]) -> pa.Date32Array:

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from recsys import columns as c
 from recsys import schemas
-from recsys._codes import CodedWriter, Rows, SideBySide, to_dates
+from recsys._codes import CodedWriter, Rows, SideBySide, number_of, to_dates
 from recsys._pipelined import ahead
 from recsys._tables import room
 from recsys.plays import DAILY_PLAYS
@@ -96,7 +96,7 @@ def _rolled(
         (fresh.user, fresh.track, days, tuple(counts), fresh.starts),
         np.array(weights),
         first,
-        (cutoff - _EPOCH).days - 1,
+        number_of(cutoff) - 1,
         (before.user, before.track, tuple(old_counts), old_heard, old_disliked, old_last),
         factor,
         (user, track, totals, heard, disliked, last_heard),

@@ -28,8 +28,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys import models
-from recsys._tables import arrow, database, read_parquet
+from recsys import columns as c
+from recsys import models, schemas
+from recsys._codes import SideBySide, Stretch, number_of, places
+from recsys._pipelined import ahead
+from recsys._tables import room
 from recsys.artefact import Artefact
 from recsys.choice import Evidence, needs_challenger
 from recsys.eligibility import cooling_songs
@@ -50,11 +53,24 @@ from recsys.home import Home
 from recsys.matrix import TasteMatrix, build_matrix
 from recsys.models import ALSModel, Ranking
 from recsys.plan import Plan, open_pinned
+from recsys.plays import DAILY_PLAYS
 from recsys.settings import BASELINES, Settings
 from recsys.weeks import Week
 
 #: What is popular of late is what so many days before the week had listeners.
 RECENT_DAYS: Final = 28
+
+_PLAYED: Final = pa.schema(
+    [DAILY_PLAYS.field(name) for name in (c.LISTENED_ON, c.PLAYS, c.PART_PLAYS, c.SKIPS)]
+)
+_NO_PLAYS: Final = pa.table(
+    {
+        c.USER_ID: pa.array([], pa.string()),
+        c.TRACK_ID: pa.array([], pa.string()),
+        "played": pa.array([], pa.bool_()),
+    }
+)
+_LAST_HEARD: Final = pa.schema([schemas.TASTE.field(c.LAST_HEARD)])
 
 #: The challenger's folder in the evaluation's.
 CHALLENGER: Final = "challenger"
@@ -174,27 +190,36 @@ def plays_of(days: Sequence[Path], begin: date, end: date, spill: Path) -> pa.Ta
         days: ``plays.parquet`` of each day that arrived since the base.
         begin: the first day.
         end: the day after the last.
-        spill: a folder for what does not fit into memory.
+        spill: the folder that the work is for.
+
+    Raises:
+        ResourceError: memory ran out.
     """
-    if not days:
-        return pa.table(
-            {
-                "user_id": pa.array([], pa.string()),
-                "track_id": pa.array([], pa.string()),
-                "played": pa.array([], pa.bool_()),
-            }
-        )
-    with database(spill) as connection:
-        return arrow(
-            connection,
-            f"""SELECT user_id, track_id,
-                    bool_or(plays + part_plays > 0 AND listened_on < DATE '{end}') AS played
-                FROM {read_parquet(days)}
-                WHERE plays + part_plays + skips > 0
-                GROUP BY user_id, track_id
-                HAVING min(listened_on) BETWEEN DATE '{begin}' AND DATE '{end}' - 1
-                ORDER BY ALL""",
-        )
+    with room(spill):
+        found = [_first_plays(stretch, begin, end) for stretch in SideBySide((days, _PLAYED))]
+        return pa.concat_tables([_NO_PLAYS, *found]).combine_chunks()
+
+
+def _first_plays(stretch: Stretch, begin: date, end: date) -> pa.Table:
+    """:func:`plays_of`, of some users."""
+    (rows,) = stretch.groups
+    day, plays, part_plays, skips = rows.columns
+    pair = rows.user.astype(np.int64) << 32 | rows.track
+    begun = plays + part_plays > 0
+    kept = np.flatnonzero(begun | (skips > 0))
+    order = kept[np.argsort(pair[kept], kind="stable")]
+    pair, day, begun = pair[order], day[order], begun[order] & (day[order] < number_of(end))
+    first = np.flatnonzero(np.diff(pair, prepend=-1))
+    earliest = np.minimum.reduceat(day, first)
+    new = (earliest >= number_of(begin)) & (earliest < number_of(end))
+    return pa.table(
+        [
+            stretch.users.named(pair[first][new] >> 32),
+            stretch.tracks.named(pair[first][new] & 0xFFFFFFFF),
+            np.logical_or.reduceat(begun, first)[new],
+        ],
+        _NO_PLAYS.schema,
+    )
 
 
 def recent_listeners(
@@ -206,21 +231,26 @@ def recent_listeners(
         base: the matrix made of ``taste``.
         taste: the taste state (:data:`recsys.schemas.TASTE`) at ``cutoff``.
         cutoff: its day.
-        spill: a folder for what does not fit into memory.
+        spill: the folder that the work is for.
+
+    Raises:
+        ResourceError: memory ran out.
     """
-    with database(spill) as connection:
-        connection.register("listener", base.users.select(["user_id"]))
-        connection.register("track", base.tracks)
-        counts = arrow(
-            connection,
-            f"""SELECT song, count(DISTINCT user_id) AS listeners
-                FROM {read_parquet([taste])}
-                JOIN listener USING (user_id) JOIN track USING (track_id)
-                WHERE last_heard >= DATE '{cutoff - timedelta(days=RECENT_DAYS)}'
-                GROUP BY song""",
-        )
+    from recsys._by_song import count_users
+
+    since = number_of(cutoff - timedelta(days=RECENT_DAYS))
+    song_of = np.append(base.tracks["song"].to_numpy(), np.int32(-1))  # the last is of no track
     recent = np.zeros(len(base.songs), np.int64)
-    recent[counts["song"].to_numpy()] = counts["listeners"].to_numpy()
+    with room(spill):
+        for stretch in ahead(iter(SideBySide(([taste], _LAST_HEARD)))):
+            (rows,) = stretch.groups
+            late = rows.columns[0] >= since
+            user, track = rows.user[late], rows.track[late]
+            first = np.flatnonzero(np.diff(user, prepend=-1))
+            known = pc.is_in(stretch.users.named(user[first]), base.users["user_id"])
+            here = np.repeat(known.to_numpy(zero_copy_only=False), np.diff(first, append=len(user)))
+            song = song_of[places(stretch.tracks, base.tracks["track_id"])[track]]
+            count_users(user[here], song[here], np.full(len(recent), -1, np.int32), recent)
     return recent
 
 
