@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from datetime import date
+import math
+import tempfile
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +10,27 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recsys import schemas
+from recsys._entries import entries
+from recsys.columns import COUNTS
 from recsys.eligibility import barred_songs, cooling_songs, eligible_users
 from recsys.matrix import TasteMatrix, build_matrix
 from recsys.settings import ListensSettings
+from tests.sorted_tables import (
+    CATALOGUES,
+    CUTOFF,
+    IDS,
+    TASTES,
+    Row,
+    read_by,
+    write_catalogue,
+    write_taste,
+)
 
-CUTOFF = date(2026, 11, 15)
-NO_COUNTS = dict.fromkeys(("plays", "part_plays", "skips", "saves", "likes", "dislikes"), 0.0)
+NO_COUNTS = dict.fromkeys(COUNTS, 0.0)
 
 
 def pair(user: str, track: str, **fields: Any) -> dict[str, Any]:
@@ -178,3 +193,78 @@ def test_what_was_recommended_before_is_cooling_by_song(tmp_path: Path) -> None:
     song = matrix.songs["song_key"].to_pylist().index("s")
     assert cooling.toarray()[:, song].tolist() == [True, False]
     assert cooling.nnz == 1
+
+
+@given(TASTES, CATALOGUES, st.integers(1, 40), st.sets(IDS, max_size=2))
+def test_it_is_what_adding_up_pair_by_pair_gives(
+    taste: list[Row], catalogue: list[Row], rows: int, forgotten: set[str]
+) -> None:
+    with tempfile.TemporaryDirectory() as name, read_by(rows):
+        matrix = build_matrix(
+            write_taste(taste, Path(name) / "taste.parquet"),
+            write_catalogue(catalogue, Path(name) / "catalogue.parquet"),
+            cutoff=CUTOFF,
+            active_days=28,
+            weights=ListensSettings(source="log"),
+            forgotten=forgotten,
+            spill=Path(name),
+        )
+    here = [row for row in taste if row["user_id"] not in forgotten]
+    users = sorted({row["user_id"] for row in here})
+    last = [
+        max(
+            (row["last_heard"] for row in here if row["user_id"] == user and row["last_heard"]),
+            default=None,
+        )
+        for user in users
+    ]
+    since = CUTOFF - timedelta(28)
+    assert matrix.users.to_pylist() == [
+        {"user_id": user, "last_heard": day, "eligible": day is not None and day >= since}
+        for user, day in zip(users, last, strict=True)
+    ]
+    keys = sorted({row["song_key"] for row in catalogue})
+    song = {row["track_id"]: keys.index(row["song_key"]) for row in catalogue}
+    tracks = sorted(song)
+    assert matrix.tracks.to_pylist() == [{"track_id": one, "song": song[one]} for one in tracks]
+
+    times = dict.fromkeys(tracks, 0)
+    for row in here:
+        if row["track_id"] in song:
+            times[row["track_id"]] += math.floor(row["plays"] * 2**20 + 0.5)
+    shown = sorted(catalogue, key=lambda row: (not row["available"], -times[row["track_id"]]))
+    assert matrix.songs["track_id"].to_pylist() == [
+        next(row["track_id"] for row in shown if row["song_key"] == key) for key in keys
+    ]
+    pairs = sorted(
+        (users.index(row["user_id"]), song[row["track_id"]], not row["heard"], -row["plays"],
+         tracks.index(row["track_id"]), _weight(row), row["disliked"])
+        for row in here if row["track_id"] in song
+    )  # fmt: skip
+    user, of, unheard, _, track, weight, disliked = np.array(pairs, float).reshape(-1, 7).T
+    made = entries(
+        {
+            "user": user.astype(np.int32),
+            "song": of.astype(np.int32),
+            "track": track.astype(np.int32),
+            "weight": weight,
+            "heard": unheard == 0,
+            "disliked": disliked == 1,
+        }
+    )
+    strength, excluded = matrix.strength.tocoo(), matrix.excluded.tocoo()
+    assert strength.row.tolist() == made.users.tolist()
+    assert strength.col.tolist() == made.songs.tolist()
+    assert strength.data.tolist() == made.strength.tolist()
+    assert matrix.played_track.tolist() == made.played_track.tolist()
+    assert excluded.row.tolist() == made.excluded_users.tolist()
+    assert excluded.col.tolist() == made.excluded.tolist()
+
+
+def _weight(row: Row) -> float:
+    weights = (1.0, 0.3, -0.5, 3.0, 3.0, -5.0)
+    first, *others = (row[name] * weight for name, weight in zip(COUNTS, weights, strict=True))
+    total: float = first
+    for each in others:
+        total += each
+    return total

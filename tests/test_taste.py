@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import tempfile
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recsys import schemas
 from recsys.plays import daily_plays
 from recsys.taste import roll_taste
+from tests.sorted_tables import CUTOFF, DAYS, TASTES, Row, read_by, write_plays, write_taste
 
 MONDAY = date(2026, 11, 2)
+COUNTS = ("plays", "part_plays", "skips", "saves", "likes", "dislikes")
 
 
 def listen(user: str, track: str, day: date, **fields: Any) -> dict[str, Any]:
@@ -50,8 +55,7 @@ def day_of(folder: Path, rows: list[dict[str, Any]]) -> Path:
 def test_a_listen_counts_as_one_thing(tmp_path: Path, fields: dict[str, Any], counted: str) -> None:
     plays = pq.read_table(day_of(tmp_path / "day", [listen("u", "t", MONDAY, **fields)]))
     row = plays.to_pylist()[0]
-    counts = ("plays", "part_plays", "skips", "saves", "likes", "dislikes")
-    assert {name: row[name] for name in counts} == {name: int(name == counted) for name in counts}
+    assert {name: row[name] for name in COUNTS} == {name: int(name == counted) for name in COUNTS}
 
 
 def test_a_listen_counts_on_its_own_day_however_late_it_arrives(tmp_path: Path) -> None:
@@ -118,3 +122,59 @@ def test_no_days_make_an_empty_state(tmp_path: Path) -> None:
     out = tmp_path / "taste.parquet"
     assert roll_taste(None, [], MONDAY, 7.0, out) == 0
     assert pq.read_schema(out).equals(schemas.TASTE)
+
+
+def plainly(
+    previous: list[Row], factor: float, days: list[list[Row]], half_life_days: float
+) -> list[Row]:
+    """The state, row by row."""
+    weight = {
+        row["listened_on"]: round(
+            2**32 * 0.5 ** (max((CUTOFF - row["listened_on"]).days, 1) / half_life_days)
+        )
+        for day in days
+        for row in day
+    }
+    old = {(row["user_id"], row["track_id"]): row for row in previous}
+    new: dict[tuple[str, str], list[Row]] = {}
+    for day in days:
+        for row in day:
+            new.setdefault((row["user_id"], row["track_id"]), []).append(row)
+    state = []
+    for key in sorted(old | new):
+        was, rows = old.get(key, {}), new.get(key, [])
+        began = [row for row in rows if row["plays"] + row["part_plays"] + row["skips"] > 0]
+        dates = [min(row["listened_on"], CUTOFF - timedelta(1)) for row in began]
+        dates += [was["last_heard"]] if was.get("last_heard") else []
+        state.append(
+            {"user_id": key[0], "track_id": key[1]}
+            | {
+                name: was.get(name, 0.0) * factor
+                + sum(row[name] * weight[row["listened_on"]] for row in rows) / 2**32
+                for name in COUNTS
+            }
+            | {
+                "heard": was.get("heard", False) or bool(began),
+                "disliked": was.get("disliked", False) or any(row["dislikes"] for row in rows),
+                "last_heard": max(dates, default=None),
+            }
+        )
+    return state
+
+
+@given(st.lists(DAYS, max_size=4), TASTES, st.integers(1, 40), st.sampled_from([0.5, 7.0, 90.0]))
+def test_it_is_what_adding_up_row_by_row_gives(
+    days: list[list[Row]], previous: list[Row], rows: int, half_life_days: float
+) -> None:
+    with tempfile.TemporaryDirectory() as name, read_by(rows):
+        folder = Path(name)
+        tables = [write_plays(day, folder / f"{n}.parquet") for n, day in enumerate(days)]
+        before = write_taste(previous, folder / "before.parquet"), CUTOFF - timedelta(7)
+        out = folder / "taste.parquet"
+        assert (
+            roll_taste(before, tables, CUTOFF, half_life_days, out)
+            == pq.read_metadata(out).num_rows
+        )
+        found = pq.read_table(out)
+    assert found.schema.equals(schemas.TASTE)
+    assert found.to_pylist() == plainly(previous, 0.5 ** (7 / half_life_days), days, half_life_days)

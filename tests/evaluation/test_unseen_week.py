@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recsys import artefact, schemas
 from recsys.artefact import Artefact
@@ -36,6 +38,7 @@ from recsys.unseen_week import (
 )
 from recsys.weeks import Week
 from tests.models.worlds import SETTINGS, matrix_of, world
+from tests.sorted_tables import CUTOFF, DAYS, Row, read_by, write_plays
 
 BEGIN, END = date(2026, 11, 8), date(2026, 11, 15)
 
@@ -101,6 +104,24 @@ def test_recent_listeners_are_those_of_four_weeks(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(rows, schemas.TASTE), tmp_path / "taste.parquet")
     found = recent_listeners(base, tmp_path / "taste.parquet", BEGIN, tmp_path)
     assert found.tolist() == [1, 2, 0]
+
+
+@given(st.lists(DAYS, max_size=4), st.integers(1, 40))
+def test_plays_of_a_week_are_those_of_every_row(days: list[list[Row]], rows: int) -> None:
+    begin, end = CUTOFF - timedelta(7), CUTOFF
+    with tempfile.TemporaryDirectory() as name, read_by(rows):
+        folder = Path(name)
+        tables = [write_plays(day, folder / f"{n}.parquet") for n, day in enumerate(days)]
+        found = plays_of(tables, begin, end, folder)
+    pairs: dict[tuple[str, str], list[Row]] = {}
+    for row in (row for day in days for row in day):
+        if row["plays"] + row["part_plays"] + row["skips"]:
+            pairs.setdefault((row["user_id"], row["track_id"]), []).append(row)
+    assert [tuple(row.values()) for row in found.to_pylist()] == [
+        (*pair, any(row["plays"] + row["part_plays"] and row["listened_on"] < end for row in them))
+        for pair, them in sorted(pairs.items())
+        if begin <= min(row["listened_on"] for row in them) < end
+    ]
 
 
 # --- leaks -----------------------------------------------------------------------------------
