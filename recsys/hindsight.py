@@ -18,10 +18,24 @@ from pathlib import Path
 from typing import Any, Final
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from recsys._tables import database, part_files, read_parquet
+from recsys import columns as c
+from recsys._outcomes import (
+    FINISHED,
+    KEPT,
+    PLAYED,
+    SAVED,
+    SKIPPED,
+    Lists,
+    Outcomes,
+    outcomes_of,
+)
+from recsys._tables import arrow, database
 from recsys.artefact import Artefact
 from recsys.errors import ArtefactError, BadLogError, PlanError
 from recsys.exposures import exposure_rows
@@ -31,6 +45,17 @@ from recsys.weeks import Week
 
 HINDSIGHT_FILE: Final = "hindsight.json"
 _WEEK: Final = timedelta(weeks=1)
+
+#: What is counted, by the bit of it.
+_OUTCOMES: Final = {
+    "played": PLAYED,
+    "finished": FINISHED,
+    "saved": SAVED,
+    "kept": KEPT,
+    "skipped": SKIPPED,
+}
+_SHOWN: Final = 32
+_BITS: Final = 64
 
 
 def look_back(
@@ -55,10 +80,7 @@ def look_back(
     editions, left_out = [], []
     lead = plan.week.monday - plan.cutoff
     with database(spill) as connection:
-        connection.register(
-            "forgotten", pa.table({"user_id": pa.array(sorted(plan.forgotten), pa.string())})
-        )
-        connection.execute(_SONGS.format(catalogue=read_parquet([catalogue])))
+        songs = _songs(catalogue)
         _read_exposures(connection, exposures, plan)
         carried = _settled(plan, home)
         for one in plan.past:
@@ -73,7 +95,7 @@ def look_back(
                     home.edition(week, one["revision"]) / "playlists", one["digest"]
                 ).file("playlists.parquet")
                 found = _look_at(
-                    connection, plan, home, week, lead, playlists, logged=bool(exposures)
+                    connection, plan, home, week, lead, playlists, songs, logged=bool(exposures)
                 )
             except (ArtefactError, PlanError) as error:
                 found = str(error)
@@ -130,6 +152,7 @@ def _look_at(
     week: Week,
     lead: timedelta,
     playlists: Path,
+    songs: pa.Table,
     *,
     logged: bool,
 ) -> dict[str, Any] | str:
@@ -140,28 +163,35 @@ def _look_at(
         return "the log holds no day of its week yet"
     books_closed = monday - lead
     arrivals = plan.days_between(books_closed, min(end + _WEEK, plan.cutoff))
-    connection.register("playlist", _columns_needed(playlists))
-    connection.execute(_LISTENERS.format(edition=week))
-    connection.execute(
-        _HEARD.format(
-            plays=read_parquet([_plays(plan, home, day) for day in arrivals]),
-            monday=monday,
-            end=end,
-        )
+    lists = Lists.read(playlists, plan.forgotten)
+    taste = _taste_before(plan, home, week, books_closed)
+    found = outcomes_of(
+        lists,
+        songs,
+        [_plays(plan, home, day) for day in arrivals],
+        taste if isinstance(taste, Path) else None,
+        monday,
+        end,
     )
+    audiences = {"active": found.active}
+    bits = found.bits
     covered = logged and _covered(connection, week)
-    audiences = {"active": "active"}
+    if logged:
+        connection.register("list", pa.table({c.USER_ID: lists.users}))
+        connection.execute(f"INSERT INTO has_list SELECT '{week}', user_id FROM list")
     if covered:
-        audiences |= {"opened": "opened", "not_opened": "active AND NOT opened"}
+        opened, shown = _exposed(connection, week, lists)
+        audiences |= {"opened": opened, "not_opened": found.active & ~opened}
+        bits = bits | np.where(shown, _SHOWN, 0).astype(np.uint8)
     return {
         "days": len(days),
         "settled": plan.cutoff >= end + _WEEK,
-        "playlists": _rows(connection, "SELECT count(*) AS n FROM listener")[0]["n"],
+        "playlists": len(lists.users),
         "audiences": {
-            name: _audience(connection, condition, shown=covered)
-            for name, condition in audiences.items()
+            name: _audience(lists, bits, listeners, shown=covered)
+            for name, listeners in audiences.items()
         },
-        "discoveries": _discoveries(connection, plan, home, week, books_closed),
+        "discoveries": _discoveries(found) if isinstance(taste, Path) else {"reason": taste},
         **({"exposures": {"reason": _NOT_COVERED}} if logged and not covered else {}),
     }
 
@@ -174,65 +204,95 @@ def _covered(connection: duckdb.DuckDBPyConnection, week: Week) -> bool:
     return bool(found[0][0])
 
 
-def _columns_needed(playlists: Path) -> pa.RecordBatchReader:
-    """The playlists without names and scores, which take most of the time to read."""
-    files = part_files(playlists)
-    columns = ["user_id", "kind"]
-    columns += [f"tracks.list.element.{name}" for name in ("position", "track_id", "source")]
-    schema = pq.ParquetFile(files[0]).read_row_groups([], columns=columns).schema
-    batches = (
-        batch
-        for file in files
-        for batch in pq.ParquetFile(file).iter_batches(8192, columns=columns)
-    )
-    return pa.RecordBatchReader.from_batches(schema, batches)
-
-
 def _plays(plan: Plan, home: Home, day: date) -> Path:
     return open_pinned(home.plays(day), plan.days[day]).file("plays.parquet")
 
 
+def _exposed(
+    connection: duckdb.DuckDBPyConnection, week: Week, lists: Lists
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Which lists were opened, and which slots were shown."""
+    rows = arrow(connection, f"SELECT user_id, track_id FROM exposed WHERE edition = '{week}'")
+    mine = pc.fill_null(pc.index_in(rows[c.USER_ID], lists.users), -1).to_numpy()
+    track = pc.fill_null(pc.index_in(rows[c.TRACK_ID], lists.track_id.dictionary), -1).to_numpy()
+    opened = np.zeros(len(lists.users), np.bool_)
+    opened[mine[mine >= 0]] = True
+    owner = np.repeat(np.arange(len(lists.users)), np.diff(lists.offsets))
+    slots = owner << 32 | lists.track_id.indices.to_numpy()
+    known = (mine >= 0) & (track >= 0)
+    return opened, np.isin(slots, mine[known].astype(np.int64) << 32 | track[known])
+
+
 def _audience(
-    connection: duckdb.DuckDBPyConnection, condition: str, *, shown: bool
+    lists: Lists,
+    bits: npt.NDArray[np.uint8],
+    listeners: npt.NDArray[np.bool_],
+    *,
+    shown: bool,
 ) -> dict[str, Any]:
-    """Counts over the playlists of the listeners that meet ``condition``."""
-    connection.execute(_OUTCOMES.format(condition=condition))
-    counts = _COUNTS + (", count(*) FILTER (shown) AS shown" if shown else "")
-    (listeners,) = _rows(
-        connection,
-        f"""SELECT (SELECT count(*) FROM listener WHERE {condition}) AS listeners,
-            count(*) FILTER (played) AS played_any, count(*) FILTER (kept) AS kept_any
-        FROM (SELECT bool_or(played) AS played, bool_or(kept) AS kept FROM outcome GROUP BY no)""",
-    )
+    """Counts over the playlists of some listeners; ``bits`` are the outcomes of all slots."""
+    outcomes = _OUTCOMES | ({"shown": _SHOWN} if shown else {})
+    owner = np.repeat(np.arange(len(lists.users)), np.diff(lists.offsets))
+    theirs = listeners[owner]
+    owner, bits = owner[theirs], bits[theirs]
+
+    def counts(times: npt.NDArray[np.int64]) -> dict[str, int]:
+        """Of how many slots have which bits: how many there are, and how many have each bit."""
+        having = np.arange(len(times))
+        return {"tracks": int(times.sum())} | {
+            name: int(times[having & bit > 0].sum()) for name, bit in outcomes.items()
+        }
+
+    def by(key: str, numbers: npt.NDArray[Any], values: Sequence[Any]) -> list[dict[str, Any]]:
+        cells = np.bincount(numbers[theirs] * _BITS + bits, minlength=len(values) * _BITS)
+        rows = zip(values, cells.reshape(-1, _BITS), strict=True)
+        return [{key: value} | counts(row) for value, row in sorted(rows) if row.any()]
+
+    positions = range(int(lists.position.max(initial=0)) + 1)
+    kinds = lists.kind.indices.to_numpy()
     return {
-        **listeners,
-        "total": _rows(connection, f"SELECT count(*) AS tracks, {counts} FROM outcome")[0],
+        "listeners": int(listeners.sum()),
         **{
-            f"by_{key}": _rows(
-                connection,
-                f"""SELECT {key}, count(*) AS tracks, {counts} FROM outcome
-                GROUP BY {key} ORDER BY {key}""",
-            )
-            for key in ("position", "source", "kind")
+            f"{name}_any": len(np.unique(owner[bits & outcomes[name] > 0]))
+            for name in ("played", "kept")
         },
+        "total": counts(np.bincount(bits, minlength=_BITS)),
+        "by_position": by("position", lists.position, positions),
+        "by_source": by(
+            "source", lists.source.indices.to_numpy(), lists.source.dictionary.to_pylist()
+        ),
+        "by_kind": by(
+            "kind", np.repeat(kinds, np.diff(lists.offsets)), lists.kind.dictionary.to_pylist()
+        ),
     }
 
 
-def _discoveries(
-    connection: duckdb.DuckDBPyConnection, plan: Plan, home: Home, week: Week, closed: date
-) -> dict[str, Any]:
-    """Songs that active listeners began for the first time: from the playlist, and elsewhere."""
+def _taste_before(plan: Plan, home: Home, week: Week, closed: date) -> Path | str:
+    """The taste state that an edition was made from, or why there is none to go by."""
     try:
         state = Artefact.open(home.taste(week))
         if state.inputs["days"] != plan.days_digest(closed):
-            return {"reason": "the log's days have changed since the edition's taste state"}
-        taste = state.file("taste.parquet")
+            return "the log's days have changed since the edition's taste state"
+        return state.file("taste.parquet")
     except ArtefactError:
-        return {"reason": "the edition's taste state is no longer there"}
-    rows = _rows(connection, _DISCOVERIES.format(taste=read_parquet([taste])))
-    counted = {row.pop("place"): row for row in rows}
-    nothing = dict.fromkeys(("songs", "finished", "saved", "kept", "skipped"), 0)
-    return {place: counted.get(place, nothing) for place in ("from_playlist", "elsewhere")}
+        return "the edition's taste state is no longer there"
+
+
+def _discoveries(found: Outcomes) -> dict[str, Any]:
+    """Songs that active listeners began for the first time: from the playlist, and elsewhere."""
+    names = ("songs", "finished", "saved", "kept", "skipped")
+    places = ("from_playlist", "elsewhere")
+    return {
+        place: dict(zip(names, counts, strict=True))
+        for place, counts in zip(places, found.discoveries.tolist(), strict=True)
+    }
+
+
+def _songs(catalogue: Path) -> pa.Table:
+    """``track_id`` of every track, and its ``song``, a number of the song key (int32)."""
+    known = pq.read_table(catalogue, columns=[c.TRACK_ID, c.SONG_KEY])
+    keys = known[c.SONG_KEY].combine_chunks().dictionary_encode()
+    return pa.table({c.TRACK_ID: known[c.TRACK_ID], "song": keys.indices})
 
 
 def _read_exposures(
@@ -301,79 +361,3 @@ _ROWS_USED: Final = """
         for place in ("incomplete", "after_cutoff", "other_edition", "unknown_listener", "used")
     )
 )
-
-_SONGS: Final = """
-    CREATE TABLE song AS
-        SELECT track_id, dense_rank() OVER (ORDER BY song_key)::INTEGER AS song
-        FROM {catalogue}
-"""
-
-_LISTENERS: Final = """
-    CREATE OR REPLACE TABLE list AS
-        SELECT row_number() OVER (ORDER BY user_id)::INTEGER AS no, user_id, kind, tracks
-        FROM playlist ANTI JOIN forgotten USING (user_id);
-    CREATE OR REPLACE TABLE exposure AS
-        SELECT DISTINCT no, exposed.track_id
-        FROM exposed JOIN list USING (user_id)
-        WHERE edition = '{edition}';
-    INSERT INTO has_list SELECT '{edition}', user_id FROM list;
-    CREATE OR REPLACE TABLE slot AS
-        WITH entry AS (SELECT no, kind, unnest(tracks, max_depth := 2) FROM list)
-        SELECT entry.no, kind, position, source, song, exposure.no IS NOT NULL AS shown
-        FROM entry LEFT JOIN song USING (track_id)
-        LEFT JOIN exposure ON entry.no = exposure.no AND entry.track_id = exposure.track_id;
-"""
-
-#: One row per listener and song of the week; without a song, what no catalogue knows.
-_HEARD: Final = """
-    CREATE OR REPLACE TABLE heard AS
-        WITH event AS (
-            SELECT no, song, listened_on < DATE '{monday}' AS before,
-                plays + part_plays + skips AS begun, plays, skips, saves + likes AS saves,
-                dislikes
-            FROM {plays} JOIN list USING (user_id) LEFT JOIN song USING (track_id)
-            WHERE listened_on < DATE '{end}'
-        ), week AS (
-            SELECT no, song, bool_or(before AND begun > 0) AS before, bool_or(NOT before) AS active,
-                bool_or(NOT before AND begun > 0) AS played,
-                bool_or(NOT before AND plays > 0) AS finished,
-                bool_or(NOT before AND saves > 0) AS saved,
-                bool_or(NOT before AND skips > 0) AS skips
-            FROM event GROUP BY no, song
-        )
-        SELECT * EXCLUDE (skips), finished OR saved AS kept, skips AND NOT kept AS skipped
-        FROM week WHERE active;
-    CREATE OR REPLACE TABLE listener AS
-        SELECT no, no IN (SELECT no FROM heard) AS active,
-            no IN (SELECT no FROM exposure) AS opened
-        FROM list;
-"""
-
-_OUTCOMES: Final = """
-    CREATE OR REPLACE TABLE outcome AS
-        SELECT slot.no, kind, position, source, shown,
-            coalesce(played, false) AS played, coalesce(finished, false) AS finished,
-            coalesce(saved, false) AS saved, coalesce(kept, false) AS kept,
-            coalesce(skipped, false) AS skipped
-        FROM slot SEMI JOIN (FROM listener WHERE {condition}) USING (no)
-        LEFT JOIN heard USING (no, song)
-"""
-
-_KEPT_OR_NOT: Final = ", ".join(
-    f"count(*) FILTER ({outcome}) AS {outcome}"
-    for outcome in ("finished", "saved", "kept", "skipped")
-)
-_COUNTS: Final = f"count(*) FILTER (played) AS played, {_KEPT_OR_NOT}"
-
-_DISCOVERIES: Final = f"""
-    WITH first AS (
-        SELECT heard.*, (no, song) IN (SELECT no, song FROM slot) AS listed FROM heard
-        WHERE played AND NOT before AND song IS NOT NULL
-    ), known AS (
-        SELECT no, song FROM {{taste}} JOIN list USING (user_id)
-        JOIN song USING (track_id) WHERE heard
-    )
-    SELECT CASE WHEN listed THEN 'from_playlist' ELSE 'elsewhere' END AS place,
-        count(*) AS songs, {_KEPT_OR_NOT}
-    FROM first ANTI JOIN known USING (no, song) GROUP BY place
-"""
