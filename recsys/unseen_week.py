@@ -312,7 +312,7 @@ def evaluate_week(
     evidence = compared(replace(evidence, cold_only=train is not None))
     why = needs_challenger(evidence)
     if why is not None and len(heard.users):
-        challenger = train() if train else models.train(base, settings.als, seed)
+        challenger = train() if train else models.train(base, settings.als, seed, with_users=False)
         rankings["challenger"] = recommend(challenger, base, heard.users)
         (out / CHALLENGER).mkdir()
         models.save(challenger.without_users(), out / CHALLENGER)

@@ -16,7 +16,7 @@ from workflows.user_track_matrix import UserTrackMatrix
 
 
 class AlsModel(EditionStage):
-    """Trained cold, or gone on from the plan's parent; logged to MLflow."""
+    """Gone on from the plan's parent, or cold: from the challenger; logged to MLflow."""
 
     stage = "als_model"
     version = 2
@@ -46,7 +46,7 @@ class AlsModel(EditionStage):
             trained = _run.current().engine.train(
                 made["matrix"].path,
                 self.settings,
-                parent=last_week if parent else None,
+                parent=last_week if parent else challenger,
                 on_iteration=lambda n, loss, seconds: self.tell(
                     f"iteration {n + 1}, loss {loss:.5f}, {seconds:.2f} s"
                 ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ from recsys.models._fold_in import RotatedItems, fold_in, rotate
 from recsys.models._implicit_als import ImplicitALS
 from recsys.models._objective import Objective, confidences
 from recsys.settings import AlsSettings
+
+#: A cold training ends where iterations lower the loss by less than this share of it.
+_TOLERANCE: Final = 1e-4
 
 #: Called after each iteration with its number (from 0), the loss, and the seconds it took.
 OnIteration = Callable[[int, float, float], None]
@@ -115,12 +118,14 @@ def train(
     seed: int,
     *,
     parent: ALSModel | None = None,
+    with_users: bool = True,
     on_iteration: OnIteration | None = None,
 ) -> ALSModel:
     """Train a model: cold from random item factors, or going on from ``parent``.
 
-    With a parent, factors are carried over by song key and user id (a parent that holds no users
-    has those of ``matrix`` folded in), ``settings.warm_iterations`` are run, and songs and users
+    Cold, at most ``settings.iterations`` are run: training ends where two running have each lowered
+    the loss by less than a ten-thousandth of it (``docs/adr/0061``). With a parent, factors are
+    carried over by song key and user id, ``settings.warm_iterations`` are run, and songs and users
     that the parent did not know begin at zero: the first sweep over the users solves the new users,
     the one over the songs that follows solves the new songs. The same input and seed give the same
     bytes for any number of threads.
@@ -130,7 +135,8 @@ def train(
             whose factors are all zero: it ranks nothing.
         settings: the model's settings.
         seed: of the first item factors (cold) only.
-        parent: the model to go on from.
+        parent: the model to go on from; it may hold no users.
+        with_users: whether the users are folded in at the end.
         on_iteration: told of each iteration.
 
     Raises:
@@ -145,13 +151,12 @@ def train(
             "Check that the log holds listens before the edition's cutoff."
         )
     song_keys, user_ids = strings(matrix.songs, c.SONG_KEY), strings(matrix.users, c.USER_ID)
-    als = _implicit(settings, seed, None if parent is None else settings.warm_iterations)
+    als = _implicit(settings, seed, warm=parent is not None)
     als.user_factors = np.zeros((users, settings.factors), np.float32)
     if parent is not None:
         _check_parent(parent, settings)
         als.item_factors = aligned(parent.item_factors, parent.song_keys, song_keys)
-        knows_users = parent if len(parent.user_ids) else parent.refolded(matrix)
-        als.user_factors = aligned(knows_users.user_factors, knows_users.user_ids, user_ids).astype(
+        als.user_factors = aligned(parent.user_factors, parent.user_ids, user_ids).astype(
             np.float32
         )
     losses: list[float] = []
@@ -173,16 +178,17 @@ def train(
             ) from error
     else:
         als.item_factors = np.zeros((songs, settings.factors), np.float32)
-    return ALSModel(
+    model = ALSModel(
         item_factors=als.item_factors,
-        user_factors=fold_in(rotate(als.item_factors, als.objective), confidence),
+        user_factors=np.zeros((0, settings.factors)),
         song_keys=song_keys,
-        user_ids=user_ids,
+        user_ids=pa.array([], pa.string()),
         settings=settings,
         seed=seed,
         warm=parent is not None,
         loss=tuple(losses),
     )
+    return model.folded(matrix) if with_users else model
 
 
 def _check_parent(parent: ALSModel, settings: AlsSettings) -> None:
@@ -193,14 +199,15 @@ def _check_parent(parent: ALSModel, settings: AlsSettings) -> None:
         )
 
 
-def _implicit(settings: AlsSettings, seed: int, iterations: int | None = None) -> ImplicitALS:
+def _implicit(settings: AlsSettings, seed: int, *, warm: bool = False) -> ImplicitALS:
     """With ``alpha`` 1: the confidences are made by :func:`confidences`."""
     return ImplicitALS(
         factors=settings.factors,
         regularization=settings.regularization,
         unobserved_weight=settings.unobserved_weight,
         regularization_exponent=settings.regularization_exponent,
-        iterations=iterations or settings.iterations,
+        iterations=settings.warm_iterations if warm else settings.iterations,
+        tolerance=0.0 if warm else _TOLERANCE,
         calculate_training_loss=True,
         random_state=seed,
     )

@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix
 from recsys._threads import one_blas_thread
 from recsys.errors import RecsysError
 from recsys.models._fold_in import RotatedItems, contributions, fold_in, rotate
-from recsys.models._loss import loss
+from recsys.models._loss import loss, penalty, settled, weight_of
 from recsys.models._momentum import Momentum
 from recsys.models._objective import Objective
 from recsys.models._sweep import sweep
@@ -44,8 +44,8 @@ class ImplicitALS(AlternatingLeastSquares):
     float64, and made for many rows at once: each call looks at all factors of the other side.
 
     Iterations have momentum (:mod:`recsys.models._momentum`), so the loss falls faster, and may
-    rise a little on the way. The same matrix and ``random_state`` give the same bytes for any
-    ``num_threads``.
+    rise a little on the way; the sweeps measure it themselves, to a millionth. The same matrix and
+    ``random_state`` give the same bytes for any ``num_threads``.
 
     Args:
         factors: of each user and item, from 1.
@@ -54,7 +54,9 @@ class ImplicitALS(AlternatingLeastSquares):
         unobserved_weight: ``w0``, above 0. The sweeps are in float32: confidences of a billionth of
             it train nothing.
         regularization_exponent: ``nu``: 0 for every row alike, 1 for each in proportion.
-        iterations: a sweep over the users and one over the items each.
+        iterations: a sweep over the users and one over the items each; at most so many.
+        tolerance: training ends where two iterations running have each lowered the loss by less
+            than this share of it; 0 for never.
         calculate_training_loss: whether the callback is told the loss.
         num_threads: 0 for one a core.
         random_state: a seed, or a generator of `numpy`, for the first factors.
@@ -74,6 +76,7 @@ class ImplicitALS(AlternatingLeastSquares):
         unobserved_weight: float = 1.0,
         regularization_exponent: float = 0.0,
         iterations: int = 15,
+        tolerance: float = 0.0,
         calculate_training_loss: bool = False,
         num_threads: int = 0,
         random_state: int | np.random.Generator | None = None,
@@ -83,6 +86,7 @@ class ImplicitALS(AlternatingLeastSquares):
             ("regularization", regularization, regularization >= 0, "from 0"),
             ("alpha", alpha, alpha > 0, "above 0"),
             ("unobserved_weight", unobserved_weight, unobserved_weight > 0, "above 0"),
+            ("tolerance", tolerance, tolerance >= 0, "from 0"),
         ):
             if not (allowed and np.isfinite(value)):
                 raise RecsysError(f"{name} is {value}: expected a finite number {expected}.")
@@ -99,6 +103,8 @@ class ImplicitALS(AlternatingLeastSquares):
         self.cg_steps = 2  # preconditioned, they reach what three of implicit's do
         self.unobserved_weight = unobserved_weight
         self.regularization_exponent = regularization_exponent
+        self.tolerance = tolerance
+        self._left = 0.0  # of the objective, as the last sweep over the items found it
 
     @property
     def objective(self) -> Objective:
@@ -121,9 +127,16 @@ class ImplicitALS(AlternatingLeastSquares):
             objective = Objective(
                 self.unobserved_weight, regularization, self.regularization_exponent
             )
-            if next(sides) == "users":
+            side = next(sides)
+            if side == "users":
                 momentum.carry_on(columns)
-            sweep(confidence, rows, columns, objective, steps=self.cg_steps, threads=num_threads)
+            left = sweep(
+                confidence, rows, columns, objective, steps=self.cg_steps, threads=num_threads
+            )
+            if side == "users":
+                self._left = penalty(rows, objective.ridge(confidence.indptr, len(columns)))
+            else:
+                self._left += left
 
         return solve
 
@@ -146,14 +159,20 @@ class ImplicitALS(AlternatingLeastSquares):
         self._check_shape(user_items)
         told = callback or self.fit_callback
         wanted, self.calculate_training_loss = self.calculate_training_loss, False
+        weight = weight_of(self._weighted(user_items), self.objective)
+        losses: list[float] = []
 
         def after(iteration: int, seconds: float, _: None) -> None:
-            found = self.loss(user_items) if wanted else None
+            losses.append(self._left / weight)
             if told:
-                told(iteration, seconds, found)
+                told(iteration, seconds, losses[-1] if wanted else None)
+            if settled(losses, self.tolerance):
+                raise _Settled
 
         try:
             super().fit(user_items, show_progress=show_progress, callback=after)
+        except _Settled:
+            self._check_fit_errors()
         finally:
             self.calculate_training_loss = wanted
 
@@ -321,6 +340,10 @@ class ImplicitALS(AlternatingLeastSquares):
             observed.sum_duplicates()
             observed.eliminate_zeros()
         return observed
+
+
+class _Settled(Exception):  # noqa: N818 - it ends a training, and is no error
+    """Further iterations would change nothing that matters."""
 
 
 def _there(factors: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32]:

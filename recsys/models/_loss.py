@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numba
@@ -15,6 +16,7 @@ from recsys.models._fold_in import gram
 from recsys.models._objective import Objective, index_arrays
 
 _USERS_AT_ONCE: Final = 1024
+_SETTLING: Final = 2
 
 
 def loss(
@@ -47,14 +49,35 @@ def loss(
         return found
 
     held = np.concatenate([[0], np.cumsum(np.bincount(indices, minlength=items))])
-    weight = unobserved * (users * items - confidence.nnz) + float(
-        confidence.data.sum(dtype=np.float64)
-    )
     with np.errstate(over="ignore", invalid="ignore"):  # the gate speaks of what is not finite
         observed = math.fsum(over_blocks(block, users, _USERS_AT_ONCE))
         everywhere = unobserved * np.vdot(gram(user_factors), gram(item_factors))
-        squares = np.einsum("ij,ij->i", item_factors, item_factors, dtype=np.float64)
-        return float((observed + everywhere + squares @ objective.ridge(held, users)) / weight)
+        on_items = penalty(item_factors, objective.ridge(held, users))
+        return float(observed + everywhere + on_items) / weight_of(confidence, objective)
+
+
+def penalty(factors: npt.NDArray[np.floating[Any]], ridge: npt.NDArray[np.float64]) -> float:
+    """What regularization adds for one side."""
+    return float(np.einsum("ij,ij->i", factors, factors, dtype=np.float64) @ ridge)
+
+
+def weight_of(confidence: csr_matrix, objective: Objective) -> float:
+    """The sum of all ``c`` and ``w0``."""
+    users, items = confidence.shape
+    unobserved = objective.unobserved_weight * (users * items - confidence.nnz)
+    return float(unobserved + confidence.data.sum(dtype=np.float64))
+
+
+def settled(losses: Sequence[float], tolerance: float) -> bool:
+    """Whether each of the last two iterations lowered the loss, by less than a share of it.
+
+    >>> settled([3.0, 2.0, 1.9999, 1.9998], 0.001), settled([3.0, 2.0, 1.9999, 2.0], 0.001)
+    (True, False)
+    """
+    fallen = -np.diff(losses[-3:])
+    return len(fallen) == _SETTLING and bool(
+        ((fallen >= 0) & (fallen < tolerance * losses[-1])).all()
+    )
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})

@@ -48,7 +48,7 @@ def sweep(
     *,
     steps: int,
     threads: int = 0,
-) -> None:
+) -> float:
     """Bring the factors of all rows closer to their minimum, in place.
 
     Costs ``3 (rows + columns) factors^2 + 4 (steps + 1) observed * factors`` operations and a copy
@@ -62,6 +62,10 @@ def sweep(
         steps: of conjugate gradients.
         threads: 0 for one a core.
 
+    Returns:
+        The objective that is left, but for the penalty on the columns. It is added up along the
+        way, from the scores and steps that there are anyway: to a millionth.
+
     Raises:
         ModelFitError: the products of the columns are not finite (`implicit`'s).
     """
@@ -73,19 +77,19 @@ def sweep(
         shared *= unobserved
         back = np.ascontiguousarray(basis.T)
 
-        def block(start: int, stop: int) -> None:
+        def block(start: int, stop: int) -> float:
             if not hasattr(own, "gathered"):
                 own.gathered = np.empty((_GATHERED, rows.shape[1]), np.float32)
             solved = rows[start:stop] @ basis
             ridge = objective.ridge(indptr[start : stop + 1], len(columns)).astype(np.float32)
-            _solve_rows(
+            left: float = _solve_rows(
                 indptr[start : stop + 1], indices, confidence.data, rotated,
                 shared, ridge, unobserved, steps, own.gathered, solved,
             )  # fmt: skip
             np.matmul(solved, back, out=rows[start:stop])
+            return left
 
-        for _ in pool.over_blocks(block, len(rows), _ROWS_AT_ONCE):
-            pass
+        return sum(pool.over_blocks(block, len(rows), _ROWS_AT_ONCE))
 
 
 def _rotate(factors: Floats, pool: Workers) -> tuple[Floats, Floats, Floats]:
@@ -115,12 +119,13 @@ def _rotate(factors: Floats, pool: Workers) -> tuple[Floats, Floats, Floats]:
 def _solve_rows(  # type: ignore[no-untyped-def]  # pragma: no cover
     indptr, indices, confidence, columns, shared, ridge, unobserved, steps, gathered, rows
 ):
-    """Overwrite the factors of each row."""
+    """Overwrite the factors of each row; returns what is left of their part of the objective."""
     factors = rows.shape[1]
     work = np.empty((5, factors), np.float32)
     diagonal, inverse = work[3], work[4]
     least = max(np.float32(_LEAST_EIGENVALUE) * shared.max(), np.float32(1e-30))
     in_order = np.arange(len(gathered)).astype(np.int32)
+    total = 0.0
     for row in range(len(rows)):
         own = slice(indptr[row], indptr[row + 1])
         weights, where, observed = confidence[own], indices[own], columns
@@ -136,17 +141,23 @@ def _solve_rows(  # type: ignore[no-untyped-def]  # pragma: no cover
         for j in range(factors):
             diagonal[j] = shared[j] + ridge[row]
             inverse[j] = np.float32(1) / max(diagonal[j], least)
-        _descend(observed, where, weights, unobserved, steps, work, rows[row])
+        total += _descend(observed, where, weights, unobserved, steps, work, rows[row])
+    return total
 
 
 @numba.njit(cache=True, nogil=True, fastmath=_FASTMATH)
 def _descend(observed, where, weights, unobserved, steps, work, x):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Preconditioned conjugate gradients on one row (Golub, Van Loan 2013, algorithm 11.5.1)."""
+    """Preconditioned conjugate gradients on one row (Golub, Van Loan 2013, algorithm 11.5.1).
+
+    Returns what is left of the row's part of the objective: a step takes ``length * size`` off it.
+    """
     residual, search, product = work[0], work[1], work[2]
     diagonal, inverse = work[3], work[4]
+    everywhere = np.float32(0)
     for j in range(len(x)):
         residual[j] = -diagonal[j] * x[j]
-    _add_observed(observed, where, weights, unobserved, True, x, residual)
+        everywhere -= residual[j] * x[j]
+    objective = everywhere + _add_observed(observed, where, weights, unobserved, True, x, residual)
     size = np.float32(0)
     for j in range(len(x)):
         search[j] = inverse[j] * residual[j]
@@ -161,6 +172,7 @@ def _descend(observed, where, weights, unobserved, steps, work, x):  # type: ign
         for j in range(len(x)):
             curvature += search[j] * product[j]
         length = size / curvature
+        objective -= length * size
         left = np.float32(0)
         for j in range(len(x)):
             x[j] += length * search[j]
@@ -170,16 +182,21 @@ def _descend(observed, where, weights, unobserved, steps, work, x):  # type: ign
         size = left
         for j in range(len(x)):
             search[j] = inverse[j] * residual[j] + turn * search[j]
+    return objective
 
 
 @numba.njit(cache=True, nogil=True, fastmath=_FASTMATH, inline="never")
 def _add_observed(columns, where, weights, unobserved, residual, x, out):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Add ``Y'EYx`` over the observed columns to ``out``; for the residual, ``Y'c - Y'EYx``.
 
+    With the residual it returns what the observed add to the objective beyond what they would as
+    unobserved: the sum of ``c (1 - s)^2 - w0 s^2``.
+
     Four columns at a time, so that each is read from the cache once for both products.
     """
     factors = columns.shape[1]
     whole = len(where) // 4 * 4
+    left = 0.0
     for k in range(0, whole, 4):
         a, b = columns[where[k]], columns[where[k + 1]]
         c, d = columns[where[k + 2]], columns[where[k + 3]]
@@ -189,6 +206,9 @@ def _add_observed(columns, where, weights, unobserved, residual, x, out):  # typ
             bx += b[j] * x[j]
             cx += c[j] * x[j]
             dx += d[j] * x[j]
+        if residual:
+            left += _left(weights[k], unobserved, ax) + _left(weights[k + 1], unobserved, bx)
+            left += _left(weights[k + 2], unobserved, cx) + _left(weights[k + 3], unobserved, dx)
         ax, bx = (weights[k] - unobserved) * ax, (weights[k + 1] - unobserved) * bx
         cx, dx = (weights[k + 2] - unobserved) * cx, (weights[k + 3] - unobserved) * dx
         if residual:
@@ -201,8 +221,17 @@ def _add_observed(columns, where, weights, unobserved, residual, x, out):  # typ
         ax = np.float32(0)
         for j in range(factors):
             ax += a[j] * x[j]
+        if residual:
+            left += _left(weights[k], unobserved, ax)
         ax = (weights[k] - unobserved) * ax
         if residual:
             ax = weights[k] - ax
         for j in range(factors):
             out[j] += ax * a[j]
+    return left
+
+
+@numba.njit(cache=True, nogil=True, fastmath=_FASTMATH)
+def _left(weight, unobserved, score):  # type: ignore[no-untyped-def]  # pragma: no cover
+    short = np.float32(1) - score
+    return weight * short * short - unobserved * score * score

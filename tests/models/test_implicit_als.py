@@ -183,8 +183,25 @@ def test_it_ends_near_the_lowest_loss_on_its_way(drawn: st.DataObject) -> None:
         calculate_training_loss=True,
     )
     losses: list[float] = []
-    model.fit(data, show_progress=False, callback=lambda *a: losses.append(a[2]))
+
+    def told(_: int, __: float, loss: float | None) -> None:
+        assert loss == pytest.approx(model.loss(data), rel=1e-5, abs=1e-6)
+        losses.append(loss)
+
+    model.fit(data, show_progress=False, callback=told)
     assert losses[-1] <= 1.01 * min(losses) + 1e-4  # as the gate has it
+
+
+def test_training_ends_where_iterations_no_longer_matter() -> None:
+    losses: dict[float, list[float]] = {0.0: [], 1e-4: []}
+    for tolerance, found in losses.items():
+        model = made(calculate_training_loss=True, iterations=100, tolerance=tolerance)
+        model.fit(observed(), show_progress=False, callback=lambda *a, to=found: to.append(a[2]))
+    whole, short = losses.values()
+    assert len(short) < 50 < len(whole) == 100
+    assert short == whole[: len(short)]
+    assert short[-1] < 1.002 * whole[-1]
+    assert short[-3] - short[-2] < 1e-4 * short[-2] > short[-2] - short[-1] >= 0
 
 
 @pytest.mark.parametrize("value", [-1.0, np.nan, np.inf])

@@ -9,7 +9,9 @@ from datetime import date, timedelta
 
 import pytest
 
+from recsys import models
 from recsys.artefact import Artefact
+from recsys.matrix import TasteMatrix
 from tests.workflows.conftest import LAST_DAY, WEEK, Deployment, tribe_log
 
 
@@ -44,4 +46,20 @@ def test_a_model_is_trained_cold_after_so_many_weeks_not_editions(deployment: De
     tribe_log(deployment, days=35)
     for week, way in (("2026-W44", "cold"), ("2026-W45", "continue"), ("2026-W47", "cold")):
         assert deployment.run(week)
-        assert Artefact.open(deployment.edition(week) / "model_choice").facts["way"] == way
+        edition = deployment.edition(week)
+        assert Artefact.open(edition / "model_choice").facts["way"] == way
+        model = Artefact.open(edition / "als_model")
+        assert model.facts["cold_in"] == (week if way == "cold" else "2026-W44")
+        assert (model.inputs["parent"] is None) == (way == "cold")
+
+
+def test_what_ships_cold_has_gone_on_from_the_challenger(deployment: Deployment) -> None:
+    tribe_log(deployment)
+    assert deployment.run(WEEK)
+    edition = deployment.edition(WEEK)
+    matrix, shipped = TasteMatrix.load(edition / "matrix"), models.load(edition / "als_model")
+    challenger = models.load(edition / "evaluation" / "challenger")
+    again = models.train(matrix, shipped.settings, seed=0, parent=challenger)
+    assert not challenger.warm
+    assert shipped.item_factors.tobytes() == again.item_factors.tobytes()
+    assert shipped.loss == again.loss
