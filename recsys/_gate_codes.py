@@ -42,6 +42,7 @@ _DICTIONARIES: Final = tuple(
     for table in _FIELDS
     for name in (c.TRACK_ID, c.SOURCE, c.BECAUSE_TRACK_ID)
 )
+_NOBODY: Final = pa.array([], pa.list_(pa.string()))
 #: What ``because`` is where there is a reason that the catalogue does not know, and where none.
 STRANGE: Final = -2
 NO_REASON: Final = -1
@@ -138,24 +139,27 @@ def places(values: pa.Array, among: pa.Array) -> Array:
     return found
 
 
-def read_music(catalogue: Path, blocked: Sequence[str]) -> tuple[pa.Array, pa.Array, Music]:
-    """The ids of the tracks, the keys of the songs, and what the catalogue says of them."""
-    names = [c.TRACK_ID, c.SONG_KEY, c.AVAILABLE, c.ARTIST_IDS]
+def read_songs(catalogue: Path) -> tuple[pa.Array, pa.Array, Array, Array]:
+    """The ids of the tracks, the keys of the songs; of each track its song, and if available."""
+    names = [c.TRACK_ID, c.SONG_KEY, c.AVAILABLE]
     table = pq.read_table(catalogue, columns=names).combine_chunks()
     ids, keys = strings(table[c.TRACK_ID]), strings(table[c.SONG_KEY]).dictionary_encode()
-    credited = pa.concat_arrays(table[c.ARTIST_IDS].chunks or [pa.array([], pa.list_(pa.string()))])
-    if table[c.AVAILABLE].null_count or len(pc.unique(ids)) != len(ids):
+    if table[c.AVAILABLE].null_count or pc.count_distinct(ids).as_py() != len(ids):
         raise IrregularError
-    song = keys.indices.to_numpy()
-    available = table[c.AVAILABLE].to_numpy()
-    out = np.zeros(len(keys.dictionary), np.bool_)
+    return ids, keys.dictionary, keys.indices.to_numpy(), table[c.AVAILABLE].to_numpy()
+
+
+def read_music(catalogue: Path, blocked: Sequence[str]) -> tuple[pa.Array, pa.Array, Music]:
+    """The ids of the tracks, the keys of the songs, and what the catalogue says of them."""
+    ids, keys, song, available = read_songs(catalogue)
+    credited = pq.read_table(catalogue, columns=[c.ARTIST_IDS])[c.ARTIST_IDS]
+    out = np.zeros(len(keys), np.bool_)
     named = places(pa.array(blocked, pa.string()), ids)
     out[song[named[named >= 0]]] = True
     some = np.zeros(len(out), np.bool_)
     some[song[available]] = True
-    starts, artists, many = _credits(credited)
-    music = Music(song, available, starts, artists, out, some & ~out, many)
-    return ids, keys.dictionary, music
+    starts, artists, many = _credits(pa.concat_arrays([_NOBODY, *credited.chunks]))
+    return ids, keys, Music(song, available, starts, artists, out, some & ~out, many)
 
 
 def _credits(credited: pa.ListArray) -> tuple[Array, Array, int]:
