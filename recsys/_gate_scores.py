@@ -24,6 +24,9 @@ from recsys.verdict import MOST_SAMPLES, Check
 #: How far a score may lie from the product of its factors; scores are rounded to 6 decimals.
 TOLERANCE: Final = 1e-5
 
+#: Name of the check -> what may not be there.
+LIMIT: Final = {"scores_given": "scores that the model does not give this listener"}
+
 #: Scores that are no numbers, and tracks that the catalogue does not know, have their own checks.
 _SCORED: Final = f"""
     FROM (
@@ -103,10 +106,8 @@ def check_scores(connection: duckdb.DuckDBPyConnection, factors: Factors) -> Che
     if wrong:
         connection.register("wrong", wrong[0])
         samples = tuple(arrow(connection, _NAMES).to_pylist())
-    return Check(
-        "scores_given", not found, found,
-        "0 scores that the model does not give this listener", samples,
-    )  # fmt: skip
+    ((name, limit),) = LIMIT.items()
+    return Check(name, not found, found, f"0 {limit}", samples)
 
 
 _PLACE: Final = ("no", "spare", "place")

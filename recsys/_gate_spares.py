@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
-_MOST: Final = 5
+MOST_SPARES: Final = 5
 #: implicit pads what it does not find with -3.4e38.
 LARGEST_SCORE: Final = 1e30
 
@@ -68,9 +68,9 @@ def _spares(rows: str) -> str:
 #: Name of the check -> what may not be there, and the query that finds it.
 CHECKS: Final = {
     "spares_number": (
-        f"lists with more than {_MOST} spares, or none at all",
+        f"lists with more than {MOST_SPARES} spares, or none at all",
         f"""SELECT user_id, len(spares) AS spares FROM stored
-        WHERE role <> 'refused' AND (spares IS NULL OR len(spares) > {_MOST})""",
+        WHERE role <> 'refused' AND (spares IS NULL OR len(spares) > {MOST_SPARES})""",
     ),
     "spares_twice": (
         "spares whose song is in the list, or stands by already",

@@ -5,6 +5,7 @@ track      track, track_id, song, available, listed: the catalogue, and what els
 credit     track, artist
 blocked    song
 open_song  song: available and not blocked
+eligible   user_id
 list       no, role (listener, default, refused), n, user_id and the other columns of the files
 slot       no, place (from 1, as stored), track, song and the other columns of a playlist's track
 known      no, track, song, heard, disliked: the taste of the users of ``list``
@@ -21,6 +22,8 @@ from pathlib import Path
 from typing import Final
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -39,17 +42,23 @@ def load(
     taste: Path,
     users: UserRange,
     catalogue: Path,
+    eligible: Path,
     cooling: Sequence[Path],
     blocked: Sequence[str],
     settings: PlaylistsSettings,
+    only: npt.NDArray[np.int64] | None,
 ) -> None:
-    """Read the files into the tables that the checks ask."""
+    """Read the files into the tables that the checks ask; ``only`` those lists, and their users."""
     database.register("blocked_id", pa.table({"track_id": pa.array(blocked, pa.string())}))
+    database.register("asked", pa.table({"no": pa.array([] if only is None else only, pa.int32())}))
+    some, theirs = ("", "") if only is None else (_SOME, _THEIRS)
     database.execute(
         f"""
-        CREATE VIEW taste AS FROM {_users_of(taste, users)} WHERE {users.sql};
         CREATE VIEW catalogue AS FROM {read_parquet([catalogue])};
-        CREATE VIEW stored AS {_stored(default, playlists, refused)};
+        CREATE VIEW stored AS FROM ({_stored(default, playlists, refused)}) {some};
+        CREATE VIEW taste AS FROM {_users_of(taste, users)} {theirs} WHERE {users.sql};
+        CREATE TABLE eligible AS
+            SELECT DISTINCT user_id FROM {read_parquet([eligible])} {theirs} WHERE {users.sql};
         """
     )
     for statement in (_TRACKS, _LISTS, _gate_spares.SPARES):
@@ -59,6 +68,10 @@ def load(
     database.execute(_SHORT.format(length=settings.length))
     database.execute(_BROKEN.format(per_artist=settings.per_artist))
     database.execute(_gate_spares.MISFITS.format(per_artist=settings.per_artist))
+
+
+_SOME: Final = "SEMI JOIN asked USING (no)"
+_THEIRS: Final = "SEMI JOIN (SELECT user_id FROM stored) USING (user_id)"
 
 
 def _users_of(table: Path, users: UserRange) -> str:
@@ -132,7 +145,8 @@ _LISTS: Final = """
 _RECENT: Final = """
     INSERT INTO recent
         WITH entry AS (
-            SELECT user_id, unnest(tracks).track_id AS track_id FROM {editions}
+            SELECT user_id, unnest(tracks).track_id AS track_id
+            FROM {editions} SEMI JOIN list USING (user_id)
         )
         SELECT DISTINCT no, song
         FROM entry JOIN track USING (track_id)

@@ -1,7 +1,8 @@
 """The playlist gate: every invariant on every playlist, before any reader can see it.
 
-It asks the files that were written, in SQL (of the scores, in NumPy), and shares nothing with the
-code that made them.
+It asks the files that were written, and shares nothing with the code that made them. One pass over
+numbers clears what keeps every rule (:mod:`recsys._gate_suspects`); of what it does not clear,
+which is nothing in a sound edition, each question is asked in SQL (of the scores, in NumPy).
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from recsys import _gate_scores, _gate_spares, _gate_tables
+from recsys import _gate_scores, _gate_spares, _gate_suspects, _gate_tables
 from recsys._gate_scores import Factors
 from recsys._slices import UserRange
-from recsys._tables import database, part_files, read_parquet
+from recsys._tables import database, part_files
 from recsys.schemas import PLAYLISTS
 from recsys.settings import PlaylistsSettings
 from recsys.verdict import MOST_SAMPLES, Check, Verdict
@@ -67,35 +70,41 @@ def check_playlists(
     schema = _check_schema([*files, default] if default else files)
     if not schema.passed:
         return Verdict.of([schema])
+    read: dict[str, Any] = {
+        "playlists": files,
+        "default": default,
+        "refused": left_out,
+        "users": users,
+        "catalogue": catalogue,
+        "eligible": eligible,
+        "cooling": cooling,
+        "blocked": blocked,
+        "settings": settings,
+    }
+    factors = _gate_scores.read_factors(model) if isinstance(model, Path) else model
+    suspects = _gate_suspects.suspects(
+        **read, taste=users.files_of(taste), factors=factors, week=week
+    )
+    asked = {
+        name: check
+        for name, check in (_CHECKS | _gate_spares.CHECKS).items()
+        if default is not None or name != _OF_DEFAULT
+    }
+    if suspects is not None and not len(suspects):
+        limits = {name: limit for name, (limit, _) in asked.items()} | _gate_scores.LIMIT
+        return Verdict.of([schema, *(_found(name, limit) for name, limit in limits.items())])
+    edition = {
+        "edition": str(week),
+        "monday": week.monday,
+        "sunday": week.sunday,
+        "length": settings.length,
+    }
     with TemporaryDirectory() as spill, database(Path(spill)) as connection:
-        _gate_tables.load(
-            connection,
-            playlists=files,
-            default=default,
-            refused=left_out,
-            taste=taste,
-            users=users,
-            catalogue=catalogue,
-            cooling=cooling,
-            blocked=blocked,
-            settings=settings,
-        )
-        connection.execute(
-            "CREATE TABLE eligible AS SELECT DISTINCT user_id "
-            f"FROM {read_parquet([eligible])} WHERE {users.sql}"
-        )
-        edition = {
-            "edition": str(week),
-            "monday": week.monday,
-            "sunday": week.sunday,
-            "length": settings.length,
-        }
+        _gate_tables.load(connection, **read, taste=taste, only=_to_ask(suspects))
         checks = [
             _ask(connection, name, limit, query.format(**edition))
-            for name, (limit, query) in (_CHECKS | _gate_spares.CHECKS).items()
-            if default is not None or name != _OF_DEFAULT
+            for name, (limit, query) in asked.items()
         ]
-        factors = _gate_scores.read_factors(model) if isinstance(model, Path) else model
         checks.append(_gate_scores.check_scores(connection, factors))
     return Verdict.of([schema, *checks])
 
@@ -135,6 +144,17 @@ def _files(tables: Path | Sequence[Path]) -> list[Path]:
     return [file for table in some for file in part_files(table)]
 
 
+def _to_ask(suspects: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64] | None:
+    """The suspects; the default playlist and the first list, whose absence would be a finding."""
+    return None if suspects is None else np.union1d(suspects, [0, 1])
+
+
+def _found(
+    name: str, limit: str, found: int = 0, samples: tuple[dict[str, Any], ...] = ()
+) -> Check:
+    return Check(name, not found, found, f"0 {limit}", samples)
+
+
 def _check_schema(files: Sequence[Path]) -> Check:
     wrong = [
         {"file": str(file), "schema": str(found)}
@@ -151,7 +171,7 @@ def _ask(connection: duckdb.DuckDBPyConnection, name: str, limit: str, query: st
     columns = [column[0] for column in cursor.description or ()][1:]
     rows = cursor.fetchall()
     samples = tuple(dict(zip(columns, map(_json, values), strict=True)) for _, *values in rows)
-    return Check(name, not rows, rows[0][0] if rows else 0, f"0 {limit}", samples)
+    return _found(name, limit, rows[0][0] if rows else 0, samples)
 
 
 def _json(value: Any) -> Any:

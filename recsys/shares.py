@@ -1,15 +1,19 @@
 """What an edition's playlists come to as a whole: shares that may be unusual, but not broken.
 
 The playlist gate's second half. The first, the invariants that hold for every single playlist, is
-`recsys.gate`; like it, this asks the files that were written, in SQL.
+`recsys.gate`; like it, this asks the files that were written: it counts in numbers, and names who
+offends in SQL.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from recsys._gate_codes import IrregularError
+from recsys._gate_counts import Counts, count_shares
 from recsys._tables import database, read_parquet
 from recsys.settings import GatesSettings, PlaylistsSettings
 from recsys.verdict import ENOUGH_LISTENERS, MOST_SAMPLES, SOFT, Check, Verdict
@@ -50,17 +54,28 @@ def check_shares(
     """
     tables = {"playlist": playlists, "eligible": eligible, "track": catalogue}
     with database(spill) as connection:
-        for name, table in (tables | ({"earlier": previous} if previous else {})).items():
-            connection.execute(f"CREATE VIEW {name} AS FROM {read_parquet([table])}")
-        for name, query in views("unnest(tracks).track_id", "len(relaxed) > 0", previous).items():
-            connection.execute(f"CREATE TABLE {name} AS {query}")
+
+        @cache
+        def made() -> None:
+            for name, table in (tables | ({"earlier": previous} if previous else {})).items():
+                connection.execute(f"CREATE VIEW {name} AS FROM {read_parquet([table])}")
+            spelt = views("unnest(tracks).track_id", "len(relaxed) > 0", previous)
+            for name, query in spelt.items():
+                connection.execute(f"CREATE TABLE {name} AS {query}")
 
         def ask(query: str) -> list[dict[str, Any]]:
+            made()
             cursor = connection.execute(query)
             columns = [column[0] for column in cursor.description or ()]
             return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 
-        return judge_shares(ask, previous=previous is not None, settings=settings, gates=gates)
+        try:
+            counts = count_shares(playlists, eligible, catalogue, previous)
+        except IrregularError:
+            counts = count_in_sql(ask, previous=previous is not None)
+        return judge_shares(
+            counts, ask, previous=previous is not None, settings=settings, gates=gates
+        )
 
 
 def views(tracks: str, gave_way: str, previous: Path | None) -> dict[str, str]:
@@ -88,91 +103,17 @@ def views(tracks: str, gave_way: str, previous: Path | None) -> dict[str, str]:
     return found | ({"before": songs_of("earlier", "user_id")} if previous else {})
 
 
-def judge_shares(
-    ask: Ask, *, previous: bool, settings: PlaylistsSettings, gates: GatesSettings
-) -> Verdict:
-    """Ask for the shares, in the SQL that every engine understands, and judge them.
+def count_in_sql(ask: Ask, *, previous: bool) -> Counts:
+    """Count what the shares are made of, in the SQL that every engine understands.
 
     Args:
         ask: answers queries of ``eligible``, ``track`` and the tables of :func:`views`.
         previous: whether there is an earlier edition.
-        settings: the rules that the playlists were made by.
-        gates: the bands.
     """
-    (about,) = ask("SELECT count(*) AS listeners FROM eligible")
-    if about["listeners"] < ENOUGH_LISTENERS:
-        return Verdict.of([], dict.fromkeys(RULES, "too few listeners to tell"))
-    checks, skipped = [_coverage(ask, about["listeners"], gates)], dict[str, str]()
-    (known,) = ask("SELECT count(DISTINCT song_key) AS songs FROM track WHERE available")
-    if known["songs"] < _LEAST_LISTS_OF_SONGS * settings.length:
-        why = (
-            f"only {known['songs']} songs can be recommended, fewer than {_LEAST_LISTS_OF_SONGS} "
-            f"lists of {settings.length} ([playlists] length)"
-        )
-        skipped = dict.fromkeys(("relaxed", "filled", "alike"), why)
-    else:
-        checks += [*_kinds(ask, gates), _alike(ask, gates)]
-    if not settings.cooldown_editions:
-        skipped["repeated"] = "[playlists] cooldown_editions = 0 lets tracks come again"
-    elif not previous:
-        skipped["repeated"] = "there is no earlier edition"
-    else:
-        checks.append(_repeated(ask, gates))
-    return Verdict.of(checks, skipped)
-
-
-def _coverage(ask: Ask, eligible: int, gates: GatesSettings) -> Check:
-    (served,) = ask("SELECT count(*) AS lists FROM list")
-    least = gates.least_coverage
-    without = """SELECT user_id FROM eligible
-        WHERE NOT EXISTS (SELECT 1 FROM list WHERE list.user_id = eligible.user_id)"""
-    return _judge(
-        ask,
-        "coverage",
-        served["lists"] / eligible,
-        (least, 1.0),
-        "of the eligible listeners ([gates] least_coverage)",
-        without,
-    )
-
-
-def _kinds(ask: Ask, gates: GatesSettings) -> list[Check]:
-    (share,) = ask(
-        """SELECT coalesce(avg(CAST(gave_way AS INTEGER)), 0) AS relaxed,
-            coalesce(avg(CAST(kind <> 'personal' AS INTEGER)), 0) AS filled FROM list"""
-    )
-    return [
-        _judge(
-            ask, "relaxed", share["relaxed"], (0.0, gates.most_relaxed),
-            "of the playlists with a rule that gave way ([gates] most_relaxed; [playlists] length, "
-            "per_artist, cooldown_editions)",
-            "SELECT user_id, relaxed FROM list WHERE gave_way",
-        ),
-        _judge(
-            ask, "filled", share["filled"], (0.0, gates.most_filled),
-            "of the playlists blended or popular ([gates] most_filled; [playlists] length)",
-            "SELECT user_id, kind FROM list WHERE kind <> 'personal'",
-        ),
-    ]  # fmt: skip
-
-
-def _alike(ask: Ask, gates: GatesSettings) -> Check:
-    """How many songs two lists share, over all pairs, by how many lists each song is in."""
-    (found,) = ask(
-        """WITH shared AS (
-            SELECT count(*) AS lists FROM slot WHERE kind <> 'popular' GROUP BY song)
-        SELECT sum(lists * (lists - 1)) AS pairs, sum(lists) AS entries,
-            (SELECT count(DISTINCT user_id) FROM slot WHERE kind <> 'popular') AS listeners
-        FROM shared"""
-    )
-    others = found["listeners"] - 1
-    share = found["pairs"] / found["entries"] / others if others > 0 else 0.0
-    most_listed = f"""SELECT song, count(*) AS playlists FROM slot WHERE kind <> 'popular'
-        GROUP BY song ORDER BY playlists DESC, song LIMIT {MOST_SAMPLES}"""
-    return _judge(
-        ask, "alike", share, (0.0, gates.most_alike),
-        "of the tracks in common, by two listeners' playlists ([gates] most_alike)", most_listed,
-    )  # fmt: skip
+    found: dict[str, Any] = {"tracks": 0, "repeated": 0}
+    for query in (*_COUNTED, *([_REPEATED] if previous else [])):
+        found |= ask(query)[0]
+    return Counts(**{name: int(count or 0) for name, count in found.items()})
 
 
 #: Of each listener who had an earlier playlist: how many songs, and how many of them again.
@@ -181,18 +122,100 @@ _AGAIN: Final = """
     FROM slot LEFT JOIN before ON slot.user_id = before.user_id AND slot.song = before.song
     WHERE slot.user_id IN (SELECT user_id FROM before)
     GROUP BY slot.user_id"""
+_REPEATED: Final = (
+    f"SELECT sum(repeated) AS repeated, sum(tracks) AS tracks FROM ({_AGAIN}) AS again"
+)
+_COUNTED: Final = (
+    "SELECT count(*) AS listeners FROM eligible",
+    "SELECT count(DISTINCT song_key) AS songs FROM track WHERE available",
+    """SELECT count(*) AS lists, sum(CAST(gave_way AS INTEGER)) AS gave_way,
+        sum(CAST(kind <> 'personal' AS INTEGER)) AS filled FROM list""",
+    """WITH shared AS (SELECT count(*) AS lists FROM slot WHERE kind <> 'popular' GROUP BY song)
+    SELECT sum(lists * (lists - 1)) AS pairs, sum(lists) AS entries,
+        (SELECT count(DISTINCT user_id) FROM slot WHERE kind <> 'popular') AS own
+    FROM shared""",
+)
 
 
-def _repeated(ask: Ask, gates: GatesSettings) -> Check:
-    (found,) = ask(
-        f"SELECT sum(repeated) AS repeated, sum(tracks) AS tracks FROM ({_AGAIN}) AS again"
+def judge_shares(
+    counts: Counts, ask: Ask, *, previous: bool, settings: PlaylistsSettings, gates: GatesSettings
+) -> Verdict:
+    """Judge the shares, and name who is to blame for those that are out of their bands.
+
+    Args:
+        counts: what they are made of.
+        ask: answers queries of ``eligible`` and the tables of :func:`views`.
+        previous: whether there is an earlier edition.
+        settings: the rules that the playlists were made by.
+        gates: the bands.
+    """
+    if counts.listeners < ENOUGH_LISTENERS:
+        return Verdict.of([], dict.fromkeys(RULES, "too few listeners to tell"))
+    checks, skipped = [_coverage(counts, ask, gates)], dict[str, str]()
+    if counts.songs < _LEAST_LISTS_OF_SONGS * settings.length:
+        why = (
+            f"only {counts.songs} songs can be recommended, fewer than {_LEAST_LISTS_OF_SONGS} "
+            f"lists of {settings.length} ([playlists] length)"
+        )
+        skipped = dict.fromkeys(("relaxed", "filled", "alike"), why)
+    else:
+        checks += [*_kinds(counts, ask, gates), _alike(counts, ask, gates)]
+    if not settings.cooldown_editions:
+        skipped["repeated"] = "[playlists] cooldown_editions = 0 lets tracks come again"
+    elif not previous:
+        skipped["repeated"] = "there is no earlier edition"
+    else:
+        checks.append(_repeated(counts, ask, gates))
+    return Verdict.of(checks, skipped)
+
+
+def _coverage(counts: Counts, ask: Ask, gates: GatesSettings) -> Check:
+    without = """SELECT user_id FROM eligible
+        WHERE NOT EXISTS (SELECT 1 FROM list WHERE list.user_id = eligible.user_id)"""
+    return _judge(
+        ask,
+        "coverage",
+        counts.lists / counts.listeners,
+        (gates.least_coverage, 1.0),
+        "of the eligible listeners ([gates] least_coverage)",
+        without,
     )
-    band = (gates.least_repeated, gates.most_repeated)
+
+
+def _kinds(counts: Counts, ask: Ask, gates: GatesSettings) -> list[Check]:
+    return [
+        _judge(
+            ask, "relaxed", counts.gave_way / max(counts.lists, 1), (0.0, gates.most_relaxed),
+            "of the playlists with a rule that gave way ([gates] most_relaxed; [playlists] length, "
+            "per_artist, cooldown_editions)",
+            "SELECT user_id, relaxed FROM list WHERE gave_way",
+        ),
+        _judge(
+            ask, "filled", counts.filled / max(counts.lists, 1), (0.0, gates.most_filled),
+            "of the playlists blended or popular ([gates] most_filled; [playlists] length)",
+            "SELECT user_id, kind FROM list WHERE kind <> 'personal'",
+        ),
+    ]  # fmt: skip
+
+
+def _alike(counts: Counts, ask: Ask, gates: GatesSettings) -> Check:
+    """How many songs two lists share, over all pairs, by how many lists each song is in."""
+    others = counts.own - 1
+    share = counts.pairs / counts.entries / others if others > 0 else 0.0
+    most_listed = f"""SELECT song, count(*) AS playlists FROM slot WHERE kind <> 'popular'
+        GROUP BY song ORDER BY playlists DESC, song LIMIT {MOST_SAMPLES}"""
+    return _judge(
+        ask, "alike", share, (0.0, gates.most_alike),
+        "of the tracks in common, by two listeners' playlists ([gates] most_alike)", most_listed,
+    )  # fmt: skip
+
+
+def _repeated(counts: Counts, ask: Ask, gates: GatesSettings) -> Check:
     return _judge(
         ask,
         "repeated",
-        (found["repeated"] or 0) / (found["tracks"] or 1),
-        band,
+        counts.repeated / (counts.tracks or 1),
+        (gates.least_repeated, gates.most_repeated),
         "of a listener's tracks of last week ([gates] least_repeated, most_repeated)",
         f"SELECT * FROM ({_AGAIN}) AS again WHERE repeated > 0",
     )

@@ -9,8 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from recsys import schemas
+from recsys import schemas, shares
+from recsys._gate_codes import IrregularError
 from recsys.settings import GatesSettings, PlaylistsSettings
 from recsys.shares import RULES, check_shares
 from recsys.verdict import Verdict
@@ -167,3 +170,45 @@ def test_a_household_is_asked_nothing(tmp_path: Path) -> None:
     verdict = judge(tmp_path, [row("u00", [1], "popular", "per_artist")], eligible=29)
     assert verdict.passed
     assert verdict.skipped == dict.fromkeys(RULES, "too few listeners to tell")
+
+
+playlists = st.lists(
+    st.tuples(
+        st.sampled_from(["personal", "blended", "popular"]),
+        st.lists(st.sampled_from([*range(9), 399, 400]), max_size=LENGTH),
+        st.sets(st.sampled_from(["cooldown", "per_artist"])),
+    ),
+    max_size=40,
+)
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(now=playlists, earlier=st.none() | playlists, in_order=st.booleans())
+def test_counting_in_numbers_and_in_sql_come_to_the_same(
+    tmp_path: Path, now: list[Any], earlier: list[Any] | None, in_order: bool
+) -> None:
+    users = [f"{user}\x00é" for user in LISTENERS[:: 1 if in_order else -1]]
+
+    def rows(made: list[Any]) -> list[dict[str, Any]]:
+        return [
+            row(user, songs, kind, *sorted(relaxed))
+            for user, (kind, songs, relaxed) in zip(users, made, strict=False)
+        ]
+
+    def verdict() -> Verdict:
+        return judge(tmp_path, rows(now), before=rows(earlier) if earlier else None, songs=20)
+
+    def refuse(*_: Any) -> Any:
+        raise IrregularError
+
+    counted = verdict()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shares, "count_shares", refuse)
+        assert verdict() == counted
+
+
+def test_a_listener_with_two_playlists_is_counted_in_sql(tmp_path: Path) -> None:
+    twice = [row("u00", [399], "popular"), *sound()]
+    assert value(judge(tmp_path, twice), "coverage") == 1.025

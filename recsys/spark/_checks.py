@@ -30,7 +30,7 @@ from recsys.models import ALSModel
 from recsys.plan import Plan, cooling_playlists
 from recsys.schemas import CATALOGUE, PLAYLISTS
 from recsys.settings import GatesSettings, PlaylistsSettings, Settings
-from recsys.shares import judge_shares, views
+from recsys.shares import count_in_sql, judge_shares, views
 from recsys.spark._datasets import read
 from recsys.spark._parts import for_each_part
 from recsys.verdict import Verdict
@@ -189,7 +189,9 @@ def check_shares(
         def ask(query: str) -> list[dict[str, Any]]:
             return [row.asDict(recursive=True) for row in session.sql(query).collect()]
 
-        return judge_shares(ask, previous=previous is not None, settings=settings, gates=gates)
+        earlier = previous is not None
+        counts = count_in_sql(ask, previous=earlier)
+        return judge_shares(counts, ask, previous=earlier, settings=settings, gates=gates)
     finally:
         for name in made:
             session.catalog.uncacheTable(name)
