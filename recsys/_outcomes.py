@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from recsys import columns as c
 from recsys import schemas
-from recsys._codes import SideBySide, number_of, places
+from recsys._codes import SideBySide, number_of
 from recsys._pipelined import ahead
 from recsys._tables import part_files
 from recsys.plays import DAILY_PLAYS
@@ -124,29 +124,31 @@ def outcomes_of(
     from recsys._outcome_loops import outcomes
 
     song_of = np.append(songs["song"].to_numpy(), np.int32(-1))  # the last is of no track
-    slot_songs = song_of[_places(lists.track_id.dictionary, songs)][lists.track_id.indices]
+    known = pc.fill_null(pc.index_in(lists.track_id.dictionary, songs[c.TRACK_ID]), -1)
+    slot_songs = song_of[known.to_numpy()][lists.track_id.indices]
     found = Outcomes(
         active=np.zeros(len(lists.users), np.bool_),
         bits=np.zeros(len(slot_songs), np.uint8),
         discoveries=np.zeros((2, 5), np.int64),
     )
     flags = np.zeros(len(song_of), np.uint16)
-    tables = SideBySide((arrivals, _EVENTS), ([taste] if taste else [], _HEARD))
+    tables = SideBySide(
+        (arrivals, _EVENTS),
+        ([taste] if taste else [], _HEARD),
+        users=pa.chunked_array([lists.users]),
+        tracks=songs[c.TRACK_ID],
+    )
     for stretch in ahead(iter(tables)):
         events, before = stretch.groups
-        song = song_of[places(stretch.tracks, songs[c.TRACK_ID])]
+        song = song_of[stretch.tracks.places(len(songs))]
         outcomes(
             (events.user, song[events.track], events.columns[0], events.columns[1:]),
             events.starts,
             (before.user, song[before.track], before.columns[0]),
-            places(stretch.users, pa.chunked_array([lists.users])),
+            stretch.users.places(len(lists.users)),
             (lists.offsets, slot_songs),
             (number_of(monday), number_of(end)),
             flags,
             (found.active, found.bits, found.discoveries),
         )
     return found
-
-
-def _places(texts: pa.StringArray, songs: pa.Table) -> npt.NDArray[np.int32]:
-    return np.asarray(pc.fill_null(pc.index_in(texts, songs[c.TRACK_ID]), -1), np.int32)
