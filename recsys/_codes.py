@@ -28,6 +28,10 @@ NEVER: Final = np.iinfo(np.int32).min
 #: Of all tables together, about so many rows are held at a time.
 _STRETCH_ROWS: Final = 1 << 20
 _LEAST_ROWS: Final = 1 << 12
+#: Rows of a row group that is written: the more, the fewer times an id is in a dictionary.
+_ROWS: Final = 4 * ROW_GROUP
+#: Of a row group, so that ids of any length are written by number.
+_DICTIONARY_BYTES: Final = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -364,6 +368,8 @@ class CodedWriter:
             compression="zstd",
             compression_level=1,
             store_schema=False,
+            use_dictionary=[name for name in schema.names if _repeats(schema.field(name).type)],
+            dictionary_pagesize_limit=_DICTIONARY_BYTES,
             write_statistics=[c.USER_ID],  # who is looked for; of the others they cost more
         )
         self._waiting: list[pa.Table] = []
@@ -390,20 +396,26 @@ class CodedWriter:
         numbers = [ids.order[of] for ids, of in zip(self._ids, (user, track), strict=True)]
         self._waiting.append(pa.table([*numbers, *columns], self._schema.names))
         self.rows += len(user)
-        self._flush(ROW_GROUP)
+        self._flush(_ROWS)
 
     def _flush(self, least: int) -> None:
         if not self._waiting:
             return
         table = pa.concat_tables(self._waiting)
         while len(table) >= least:
-            group = table.slice(0, ROW_GROUP).combine_chunks()
+            group = table.slice(0, _ROWS).combine_chunks()
             coded = [
                 _dictionary(ids, group.column(n).to_numpy()) for n, ids in enumerate(self._ids)
             ]
-            self._writer.write_table(pa.table([*coded, *group.columns[2:]], self._schema))
-            table = table.slice(ROW_GROUP)
+            rows = pa.table([*coded, *group.columns[2:]], self._schema)
+            self._writer.write_table(rows, row_group_size=_ROWS)
+            table = table.slice(_ROWS)
         self._waiting = [table]
+
+
+def _repeats(kind: pa.DataType) -> bool:
+    """Whether a column is written by a dictionary: decayed counts hardly repeat."""
+    return not pa.types.is_floating(kind) and not pa.types.is_boolean(kind)
 
 
 def _dictionary(ids: Ids, numbers: npt.NDArray[np.int64]) -> pa.DictionaryArray:
