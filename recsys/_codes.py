@@ -6,6 +6,7 @@ distinct ids of a row group apart, and only these are looked up.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -27,6 +28,10 @@ NEVER: Final = np.iinfo(np.int32).min
 #: Of all tables together, about so many rows are held at a time.
 _STRETCH_ROWS: Final = 1 << 20
 _LEAST_ROWS: Final = 1 << 12
+#: Rows of a row group that is written: the more, the fewer times an id is in a dictionary.
+_ROWS: Final = 4 * ROW_GROUP
+#: Of a row group, so that ids of any length are written by number.
+_DICTIONARY_BYTES: Final = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -43,13 +48,32 @@ class Ids:
     order: npt.NDArray[np.int64]
     ranks: npt.NDArray[np.int32]
 
-    @classmethod
-    def of(cls, texts: pa.StringArray) -> Ids:
-        """Put texts in order."""
-        order = pc.sort_indices(texts).to_numpy().astype(np.int64)
+    def and_also(self, new: pa.StringArray) -> Ids:
+        """These and new ones, which get the next numbers.
+
+        >>> few = Ids.none().and_also(pa.array(["b", "a"]))
+        >>> few.and_also(pa.array(["c"])).order.tolist()
+        [1, 0, 2]
+        """
+        texts = pa.concat_arrays([self.texts, new])
+        first = pc.min(new).as_py()
+        # Users come in order, or nearly: what is before all new ones stays where it is.
+        before = bisect_left(self.order, first, key=lambda number: self.texts[number].as_py())
+        rest = np.concatenate([self.order[before:], np.arange(len(self.texts), len(texts))])
+        rest = rest[pc.sort_indices(texts.take(pa.array(rest))).to_numpy()]
+        order = np.concatenate([self.order[:before], rest])
         ranks = np.empty(len(order), np.int32)
         ranks[order] = np.arange(len(order), dtype=np.int32)
-        return cls(texts, order, ranks)
+        return Ids(texts, order, ranks)
+
+    @classmethod
+    def none(cls) -> Ids:
+        """No texts."""
+        return cls(pa.array([], pa.string()), np.zeros(0, np.int64), np.zeros(0, np.int32))
+
+    def places(self, count: int) -> npt.NDArray[np.int32]:
+        """By rank, the number where it is one of the first ``count``, else -1."""
+        return np.where(self.order < count, self.order, -1).astype(np.int32)
 
     def named(self, ranks: npt.NDArray[np.int32]) -> pa.StringArray:
         """The texts of some ranks."""
@@ -67,28 +91,19 @@ class Codes:
     """
 
     def __init__(self) -> None:
-        self._texts: pa.StringArray = pa.array([], pa.string())
-        self._ids: Ids | None = None
+        self.ids = Ids.none()
 
     def of(self, texts: pa.ChunkedArray) -> npt.NDArray[np.int32]:
         """The numbers of some texts, of which none is null; new ones get the next."""
-        known = pc.index_in(texts, self._texts)
+        known = pc.index_in(texts, self.ids.texts)
         new = texts.filter(known.is_null())
         if not len(new):
             return _int32(known)
         fresh = new.unique()
         found = _int32(known.fill_null(-1)).copy()
-        found[found < 0] = len(self._texts) + _int32(pc.index_in(new, fresh))
-        self._texts = pa.concat_arrays([self._texts, fresh])
-        self._ids = None
+        found[found < 0] = len(self.ids.texts) + _int32(pc.index_in(new, fresh))
+        self.ids = self.ids.and_also(fresh)
         return found
-
-    @property
-    def ids(self) -> Ids:
-        """All texts so far."""
-        if self._ids is None:
-            self._ids = Ids.of(self._texts)
-        return self._ids
 
 
 @dataclass(frozen=True)
@@ -129,10 +144,20 @@ class SideBySide:
     Args:
         groups: the tables of each group, and the columns that are read besides the ids. Dates
             become days since 1970 (int32, :data:`NEVER` for null); of others none may be null.
+        users: those that have the first numbers, each once.
+        tracks: likewise.
     """
 
-    def __init__(self, *groups: tuple[Sequence[Path], pa.Schema]) -> None:
+    def __init__(
+        self,
+        *groups: tuple[Sequence[Path], pa.Schema],
+        users: pa.ChunkedArray | None = None,
+        tracks: pa.ChunkedArray | None = None,
+    ) -> None:
         self._users, self._tracks = Codes(), Codes()
+        for codes, first in ((self._users, users), (self._tracks, tracks)):
+            if first is not None:
+                codes.of(first)
         rows = {table: rows_of(table) for tables, _ in groups for table in tables}
         share = _STRETCH_ROWS / max(sum(rows.values()), 1)
         self._groups = [
@@ -264,15 +289,6 @@ class _Source:
         return taken
 
 
-def places(ids: Ids, known: pa.ChunkedArray) -> npt.NDArray[np.int32]:
-    """By rank, the place of each text among those known; -1 where there is none.
-
-    >>> places(Ids.of(pa.array(["b", "a"])), pa.chunked_array([["b", "c"]])).tolist()
-    [-1, 0]
-    """
-    return _int32(pc.fill_null(pc.index_in(ids.texts, known), -1))[ids.order]
-
-
 def number_of(day: date) -> int:
     """Days since 1970.
 
@@ -352,6 +368,8 @@ class CodedWriter:
             compression="zstd",
             compression_level=1,
             store_schema=False,
+            use_dictionary=[name for name in schema.names if _repeats(schema.field(name).type)],
+            dictionary_pagesize_limit=_DICTIONARY_BYTES,
             write_statistics=[c.USER_ID],  # who is looked for; of the others they cost more
         )
         self._waiting: list[pa.Table] = []
@@ -378,20 +396,26 @@ class CodedWriter:
         numbers = [ids.order[of] for ids, of in zip(self._ids, (user, track), strict=True)]
         self._waiting.append(pa.table([*numbers, *columns], self._schema.names))
         self.rows += len(user)
-        self._flush(ROW_GROUP)
+        self._flush(_ROWS)
 
     def _flush(self, least: int) -> None:
         if not self._waiting:
             return
         table = pa.concat_tables(self._waiting)
         while len(table) >= least:
-            group = table.slice(0, ROW_GROUP).combine_chunks()
+            group = table.slice(0, _ROWS).combine_chunks()
             coded = [
                 _dictionary(ids, group.column(n).to_numpy()) for n, ids in enumerate(self._ids)
             ]
-            self._writer.write_table(pa.table([*coded, *group.columns[2:]], self._schema))
-            table = table.slice(ROW_GROUP)
+            rows = pa.table([*coded, *group.columns[2:]], self._schema)
+            self._writer.write_table(rows, row_group_size=_ROWS)
+            table = table.slice(_ROWS)
         self._waiting = [table]
+
+
+def _repeats(kind: pa.DataType) -> bool:
+    """Whether a column is written by a dictionary: decayed counts hardly repeat."""
+    return not pa.types.is_floating(kind) and not pa.types.is_boolean(kind)
 
 
 def _dictionary(ids: Ids, numbers: npt.NDArray[np.int64]) -> pa.DictionaryArray:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from recsys import columns as c
 from recsys import schemas
-from recsys._codes import SideBySide, number_of, places
+from recsys._codes import SideBySide, number_of
 from recsys._pipelined import ahead
 from recsys._tables import part_files
 from recsys.plays import DAILY_PLAYS
@@ -26,6 +26,9 @@ PLAYED, FINISHED, SAVED, KEPT, SKIPPED = 1, 2, 4, 8, 16
 
 _EVENTS: Final = pa.schema([DAILY_PLAYS.field(name) for name in (c.LISTENED_ON, *c.COUNTS)])
 _HEARD: Final = pa.schema([schemas.TASTE.field(c.HEARD)])
+_CODED: Final = pa.dictionary(pa.int32(), pa.string())
+_LIST: Final = pa.schema([(c.USER_ID, pa.string()), (c.KIND, _CODED), ("slots", pa.int32())])
+_SLOT: Final = pa.schema([(c.POSITION, pa.int32()), (c.TRACK_ID, _CODED), (c.SOURCE, _CODED)])
 
 
 @dataclass(frozen=True)
@@ -51,28 +54,36 @@ class Lists:
     @classmethod
     def read(cls, playlists: Path, forgotten: Collection[str]) -> Lists:
         """Read all but those of the forgotten; names and scores, which take longest, are not."""
-        texts = [f"tracks.list.element.{name}" for name in (c.TRACK_ID, c.SOURCE)]
-        columns = [c.USER_ID, c.KIND, "tracks.list.element.position", *texts]
-        rows = pa.concat_tables(
-            pq.ParquetFile(file, read_dictionary=[c.KIND, *texts]).read(columns)
-            for file in part_files(playlists)
-        )
-        gone = pc.is_in(rows[c.USER_ID], pa.array(sorted(forgotten), pa.string()))
-        here = ~gone.to_numpy(zero_copy_only=False).astype(bool)
-        lengths = pc.list_value_length(rows[c.TRACKS]).to_numpy()
-        slots = pa.Table.from_batches(
-            [pa.RecordBatch.from_struct_array(chunk.flatten()) for chunk in rows[c.TRACKS].chunks],
-            pa.schema(rows.schema.field(c.TRACKS).type.value_type.fields),
-        )
-        of_here = np.repeat(here, lengths)
+        nested = [f"tracks.list.element.{name}" for name in _SLOT.names]
+        gone = pa.array(sorted(forgotten), pa.string())
+        lists, slots = [_LIST.empty_table()], [_SLOT.empty_table()]
+        for part in part_files(playlists):
+            with pq.ParquetFile(part) as file:
+                for batch in file.iter_batches(8192, columns=[c.USER_ID, c.KIND, *nested]):
+                    here = batch.filter(pc.invert(pc.is_in(batch.column(c.USER_ID), gone)))
+                    tracks = here.column(c.TRACKS)
+                    columns = [*here.select([c.USER_ID, c.KIND]).columns, tracks.value_lengths()]
+                    lists.append(_encoded(columns, _LIST))
+                    slots.append(_encoded(tracks.flatten().flatten(), _SLOT))
+        who, what = (pa.concat_tables(some).unify_dictionaries() for some in (lists, slots))
+        user, kind, lengths = who.combine_chunks().columns
+        position, track_id, source = what.combine_chunks().columns
         return cls(
-            users=_one(rows[c.USER_ID]).filter(pa.array(here)),
-            kind=_one(rows[c.KIND]).filter(pa.array(here)),
-            offsets=np.cumsum(np.concatenate([[0], lengths[here]]), dtype=np.int64),
-            position=slots[c.POSITION].to_numpy()[of_here],
-            track_id=_one(slots[c.TRACK_ID]).filter(pa.array(of_here)),
-            source=_one(slots[c.SOURCE]).filter(pa.array(of_here)),
+            users=user.combine_chunks(),
+            kind=kind.combine_chunks(),
+            offsets=np.cumsum(np.concatenate([[0], lengths.to_numpy()]), dtype=np.int64),
+            position=position.to_numpy(),
+            track_id=track_id.combine_chunks(),
+            source=source.combine_chunks(),
         )
+
+
+def _encoded(columns: Sequence[pa.Array], schema: pa.Schema) -> pa.Table:
+    """Columns of a batch, text by number where the schema wants it."""
+    wanted = zip(columns, schema.types, strict=True)
+    return pa.table(
+        [one.dictionary_encode() if kind == _CODED else one for one, kind in wanted], schema
+    )
 
 
 @dataclass(frozen=True)
@@ -113,34 +124,31 @@ def outcomes_of(
     from recsys._outcome_loops import outcomes
 
     song_of = np.append(songs["song"].to_numpy(), np.int32(-1))  # the last is of no track
-    slot_songs = song_of[_places(lists.track_id.dictionary, songs)][lists.track_id.indices]
+    known = pc.fill_null(pc.index_in(lists.track_id.dictionary, songs[c.TRACK_ID]), -1)
+    slot_songs = song_of[known.to_numpy()][lists.track_id.indices]
     found = Outcomes(
         active=np.zeros(len(lists.users), np.bool_),
         bits=np.zeros(len(slot_songs), np.uint8),
         discoveries=np.zeros((2, 5), np.int64),
     )
     flags = np.zeros(len(song_of), np.uint16)
-    tables = SideBySide((arrivals, _EVENTS), ([taste] if taste else [], _HEARD))
+    tables = SideBySide(
+        (arrivals, _EVENTS),
+        ([taste] if taste else [], _HEARD),
+        users=pa.chunked_array([lists.users]),
+        tracks=songs[c.TRACK_ID],
+    )
     for stretch in ahead(iter(tables)):
         events, before = stretch.groups
-        song = song_of[places(stretch.tracks, songs[c.TRACK_ID])]
+        song = song_of[stretch.tracks.places(len(songs))]
         outcomes(
             (events.user, song[events.track], events.columns[0], events.columns[1:]),
             events.starts,
             (before.user, song[before.track], before.columns[0]),
-            places(stretch.users, pa.chunked_array([lists.users])),
+            stretch.users.places(len(lists.users)),
             (lists.offsets, slot_songs),
             (number_of(monday), number_of(end)),
             flags,
             (found.active, found.bits, found.discoveries),
         )
     return found
-
-
-def _places(texts: pa.StringArray, songs: pa.Table) -> npt.NDArray[np.int32]:
-    return np.asarray(pc.fill_null(pc.index_in(texts, songs[c.TRACK_ID]), -1), np.int32)
-
-
-def _one(column: pa.ChunkedArray) -> pa.Array:
-    """A column in one chunk, with one dictionary."""
-    return column.unify_dictionaries().combine_chunks()

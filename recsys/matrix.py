@@ -17,7 +17,7 @@ from scipy.sparse import csr_matrix
 
 from recsys import _slices, schemas
 from recsys import columns as c
-from recsys._codes import Ids, SideBySide, Stretch, places, to_dates
+from recsys._codes import Ids, SideBySide, Stretch, to_dates
 from recsys._entries import Entries, entries
 from recsys._pipelined import ahead
 from recsys._tables import part_files, room
@@ -168,7 +168,7 @@ def build_matrix(
         times = np.zeros(len(known), np.int64)
         found = [
             _listeners(stretch, known, times, weights, forgotten)
-            for stretch in ahead(iter(SideBySide(([taste], _TASTE))))
+            for stretch in ahead(iter(SideBySide(([taste], _TASTE), tracks=known[c.TRACK_ID])))
         ]
         return _assemble(found, known, times, cutoff - timedelta(days=active_days))
 
@@ -186,7 +186,7 @@ def _known(catalogue: Path) -> pa.Table:
     table = pq.read_table(catalogue, columns=_OF_SONG.names).cast(_OF_SONG)
     table = table.take(pc.sort_indices(table[c.TRACK_ID]))
     keys = table[c.SONG_KEY].combine_chunks().dictionary_encode()
-    song = Ids.of(keys.dictionary).ranks[keys.indices.to_numpy()]
+    song = Ids.none().and_also(keys.dictionary).ranks[keys.indices.to_numpy()]
     return table.append_column("song", pa.array(song, pa.int32()))
 
 
@@ -206,7 +206,7 @@ def _listeners(
     gone = pc.is_in(names, pa.array(sorted(forgotten), pa.string())).to_numpy(zero_copy_only=False)
     place = np.where(gone, -1, np.cumsum(~gone) - 1).astype(np.int32)
     user = np.repeat(place, np.diff(first, append=len(rows.user)))
-    track = places(stretch.tracks, known[c.TRACK_ID])[rows.track]
+    track = stretch.tracks.places(len(known))[rows.track]
     columns = rows.columns
     if gone.any():
         here = user >= 0

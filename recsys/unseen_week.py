@@ -30,7 +30,7 @@ import pyarrow.compute as pc
 
 from recsys import columns as c
 from recsys import models, schemas
-from recsys._codes import SideBySide, Stretch, number_of, places
+from recsys._codes import SideBySide, Stretch, number_of
 from recsys._pipelined import ahead
 from recsys._tables import room
 from recsys.artefact import Artefact
@@ -241,16 +241,15 @@ def recent_listeners(
     since = number_of(cutoff - timedelta(days=RECENT_DAYS))
     song_of = np.append(base.tracks["song"].to_numpy(), np.int32(-1))  # the last is of no track
     recent = np.zeros(len(base.songs), np.int64)
+    users, tracks = base.users["user_id"], base.tracks["track_id"]
+    tables = SideBySide(([taste], _LAST_HEARD), users=users, tracks=tracks)
     with room(spill):
-        for stretch in ahead(iter(SideBySide(([taste], _LAST_HEARD)))):
+        for stretch in ahead(iter(tables)):
             (rows,) = stretch.groups
-            late = rows.columns[0] >= since
-            user, track = rows.user[late], rows.track[late]
-            first = np.flatnonzero(np.diff(user, prepend=-1))
-            known = pc.is_in(stretch.users.named(user[first]), base.users["user_id"])
-            here = np.repeat(known.to_numpy(zero_copy_only=False), np.diff(first, append=len(user)))
-            song = song_of[places(stretch.tracks, base.tracks["track_id"])[track]]
-            count_users(user[here], song[here], np.full(len(recent), -1, np.int32), recent)
+            here = stretch.users.places(len(users)) >= 0
+            of = np.flatnonzero((rows.columns[0] >= since) & here[rows.user])
+            song = song_of[stretch.tracks.places(len(tracks))[rows.track[of]]]
+            count_users(rows.user[of], song, np.full(len(recent), -1, np.int32), recent)
     return recent
 
 

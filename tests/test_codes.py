@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recsys import _codes, schemas
 from recsys import columns as c
-from recsys import schemas
 from recsys._codes import CodedWriter, SideBySide
 from recsys.errors import ArtefactError
 from tests.sorted_tables import DAYS, TASTES, Row, read_by, write_plays, write_taste
@@ -75,12 +76,13 @@ def test_what_is_written_does_not_depend_on_how_much_is_read_at_a_time(tmp_path:
     written = []
     for some in (1, 50, 1000):
         out = tmp_path / f"{some}.parquet"
-        with read_by(some), CodedWriter(out, schema) as writer:
+        with read_by(some), patch.object(_codes, "_ROWS", 64), CodedWriter(out, schema) as writer:
             for stretch in SideBySide(([state], _LAST)):
                 (them,) = stretch.groups
                 last = pa.nulls(len(them.user), pa.date32())
                 writer.write(stretch, them.user, them.track, [last])
         written.append(out.read_bytes())
     assert written[0] == written[1] == written[2]
+    assert pq.read_metadata(out).num_row_groups == 5
     assert pq.read_schema(out).equals(schema)
     assert pq.read_table(out).equals(pq.read_table(state, columns=schema.names).cast(schema))
