@@ -10,15 +10,17 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 from scipy.sparse import csr_matrix
 
+from recsys._threads import over_blocks
 from recsys.evaluation._kernel import any_stored, similarity_within, stored
 from recsys.evaluation._metrics import Scores, positions
 from recsys.evaluation._rankers import known_songs
 from recsys.matrix import TasteMatrix
 from recsys.models import Ranking
-from recsys.models._objective import index_arrays
+from recsys.models._objective import index_arrays, sorted_arrays
 
 #: Lists looked at for the diversity within them.
 _DIVERSITY_LISTS: Final = 1000
+_LISTS_AT_ONCE: Final = 64
 
 Values = npt.NDArray[np.float64]
 
@@ -56,11 +58,11 @@ class BeyondAccuracy:
         self._information = -np.log2(np.maximum(listeners, 1) / of)
         artists = _artists(base)
         self._artists = index_arrays(artists)
-        self._heard_artists = _sorted(base.excluded[users].astype(np.int32) @ artists)
+        self._heard_artists = sorted_arrays(base.excluded[users].astype(np.int32) @ artists)
         self._listeners = base.strength.tocsc()
         lists = (np.ones(len(popular.songs), bool), popular.songs, popular.offsets)
-        self._popular = _sorted(csr_matrix(lists, (self._users, self._songs)))
-        self._previous = None if previous is None else _sorted(previous)
+        self._popular = sorted_arrays(csr_matrix(lists, (self._users, self._songs)))
+        self._previous = None if previous is None else sorted_arrays(previous)
 
     def of(
         self, ranking: Ranking, by_listener: Mapping[str, Scores] | None = None
@@ -133,15 +135,17 @@ class BeyondAccuracy:
 
     def _diversity(self, ranking: Ranking) -> Scores:
         step = max(-(-self._users // _DIVERSITY_LISTS), 1)
-        similarity = similarity_within(
-            ranking.offsets[:-1][::step],
-            ranking.offsets[1:][::step],
-            ranking.songs,
-            *index_arrays(self._listeners),
-            self._listeners.shape[0],
-        )
+        begins, ends = ranking.offsets[:-1][::step], ranking.offsets[1:][::step]
+        holders = (*index_arrays(self._listeners), self._listeners.shape[0])
+
+        def block(start: int, stop: int) -> Scores:
+            similarity: Scores = similarity_within(
+                begins[start:stop], ends[start:stop], ranking.songs, *holders
+            )
+            return similarity
+
         found = np.full(self._users, np.nan)
-        found[::step] = 1 - similarity
+        found[::step] = 1 - np.concatenate([*over_blocks(block, len(begins), _LISTS_AT_ONCE)])
         return found
 
 
@@ -167,11 +171,6 @@ def _artists(base: TasteMatrix) -> csr_matrix:
     artists = names.indices.to_numpy(zero_copy_only=False)
     shape = (len(credited), max(len(names.dictionary), 1))
     return csr_matrix((np.ones(len(artists), np.int32), artists, indptr), shape)
-
-
-def _sorted(matrix: csr_matrix) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-    """The index arrays of a matrix, each row's columns ascending."""
-    return index_arrays(matrix.tocsr().sorted_indices())
 
 
 def _mean(values: Scores) -> float | None:

@@ -124,23 +124,25 @@ def times_drawn(drawn, users):  # type: ignore[no-untyped-def]  # pragma: no cov
 def similarity_within(begins, ends, songs, indptr, indices, users):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Mean cosine of the listeners of any two songs of each list; NaN for a list under two.
 
-    With ``v`` the sum of the songs' unit vectors over listeners, the cosines of all ordered pairs
-    of ``m`` songs add up to ``|v|^2 - m``.
+    A song's cosines with those before it add up to the product of its unit vector over listeners
+    with the sum of theirs.
     """
     found = np.full(len(begins), np.nan)
-    total = np.zeros(users)
+    total = np.empty(users)
     for n in range(len(begins)):
-        counted = 0
+        total[:] = 0.0
+        counted, similar = 0, 0.0
         for place in range(begins[n], ends[n]):
-            first, last = indptr[songs[place]], indptr[songs[place] + 1]
-            counted += last > first
+            first, last = np.uintp(indptr[songs[place]]), np.uintp(indptr[songs[place] + 1])
+            if first == last:
+                continue
+            unit, common = 1 / np.sqrt(np.float64(last - first)), 0.0
             for entry in range(first, last):
-                total[indices[entry]] += 1 / np.sqrt(last - first)
-        square = 0.0
-        for place in range(begins[n], ends[n]):
-            for entry in range(indptr[songs[place]], indptr[songs[place] + 1]):
-                square += total[indices[entry]] ** 2
-                total[indices[entry]] = 0.0
+                listener = np.uintp(indices[entry])
+                common += total[listener]
+                total[listener] += unit
+            counted += 1
+            similar += common * unit
         if counted > 1:
-            found[n] = (square - counted) / (counted * (counted - 1))
+            found[n] = 2 * similar / (counted * (counted - 1))
     return found

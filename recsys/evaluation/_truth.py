@@ -11,7 +11,9 @@ import pyarrow.compute as pc
 from scipy.sparse import csr_matrix
 
 from recsys import columns as c
+from recsys.evaluation._kernel import stored
 from recsys.matrix import TasteMatrix
+from recsys.models._objective import sorted_arrays
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,7 @@ def truth(base: TasteMatrix, plays: pa.Table) -> Truth:
         plays: user_id and track_id of what was heard in the week, and, where some of it was only
             skipped, ``played`` (bool); repeats do no harm.
     """
-    if "played" not in plays.schema.names:
-        plays = plays.append_column("played", pa.array(np.ones(len(plays), bool)))
-    pairs = plays.group_by([c.USER_ID, c.TRACK_ID]).aggregate([("played", "any")])
-    played = pairs["played_any"].to_numpy()
-    user = _places(pairs[c.USER_ID], base.users[c.USER_ID])
-    track = _places(pairs[c.TRACK_ID], base.tracks[c.TRACK_ID])
+    user, track, played = _pairs(base, plays)
     eligible = base.users["eligible"].to_numpy().astype(bool)
     rankable = eligible & (np.diff(base.strength.indptr) > 0)
     dropped = {}
@@ -79,18 +76,36 @@ def truth(base: TasteMatrix, plays: pa.Table) -> Truth:
     keep(played, "skipped_only")
     keep(rankable[user], "not_rankable")
     keep(track >= 0, "unknown_track")
-    song = base.tracks["song"].to_numpy().astype(np.int32)[track]
-    found = csr_matrix((np.ones(len(user), np.int32), (user, song)), base.strength.shape)
-    known = found.multiply(base.excluded).tocsr()
-    dropped["excluded"] = int(known.sum())
-    found = found - known
-    found.eliminate_zeros()
-    found.sort_indices()
-    users = np.flatnonzero(np.diff(found.indptr)).astype(np.int32)
-    return Truth(users, found[users].astype(bool), dropped)
+    track = base.tracks["song"].to_numpy().astype(np.int32)[track]
+    keep(~stored(*sorted_arrays(base.excluded), user, track), "excluded")
+    songs = base.strength.shape[1]
+    pairs = np.unique(user.astype(np.int64) * songs + track)
+    users, first = np.unique(pairs // songs, return_index=True)
+    found = (np.ones(len(pairs), bool), pairs % songs, np.append(first, len(pairs)))
+    return Truth(users.astype(np.int32), csr_matrix(found, (len(users), songs)), dropped)
 
 
-def _places(values: pa.ChunkedArray, known: pa.ChunkedArray) -> npt.NDArray[np.int32]:
-    """The row of each value among ``known``, or -1."""
-    found = pc.fill_null(pc.index_in(values, value_set=known), -1)
-    return np.asarray(found.to_numpy().astype(np.int32))
+def _pairs(
+    base: TasteMatrix, plays: pa.Table
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+    """Each pair of user and track once: their rows in the base or -1, and whether it was played."""
+    users, user = _coded(plays[c.USER_ID], base.users[c.USER_ID])
+    tracks, track = _coded(plays[c.TRACK_ID], base.tracks[c.TRACK_ID])
+    keys = (user.astype(np.int64) * len(tracks) + track) * 2
+    if "played" in plays.schema.names:
+        keys += ~plays["played"].to_numpy()
+    keys.sort()
+    pairs = keys // 2
+    first = np.flatnonzero(np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)])
+    user, track = np.divmod(pairs[first], max(len(tracks), 1))
+    return users[user], tracks[track], keys[first] % 2 == 0
+
+
+def _coded(
+    values: pa.ChunkedArray, known: pa.ChunkedArray
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """The row of each distinct value among ``known``, or -1; and which of these each value is."""
+    coded = values.dictionary_encode().unify_dictionaries().combine_chunks()
+    found = pc.fill_null(pc.index_in(coded.dictionary, value_set=known), -1)
+    codes = pc.fill_null(coded.indices, len(found))
+    return np.append(found.to_numpy(zero_copy_only=False).astype(np.int32), -1), codes.to_numpy()

@@ -70,3 +70,8 @@ def index_arrays(matrix: csr_matrix) -> tuple[npt.NDArray[np.int64], npt.NDArray
         matrix.indptr.astype(np.int64, copy=False),
         matrix.indices.astype(np.int32, copy=False),
     )
+
+
+def sorted_arrays(matrix: csr_matrix) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+    """:func:`index_arrays`, each row's columns ascending."""
+    return index_arrays(matrix if matrix.has_sorted_indices else matrix.sorted_indices())

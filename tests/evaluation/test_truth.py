@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recsys.evaluation import paired, recommend_popular, score, truth
 from tests.evaluation.worlds import plays_of, truth_of
@@ -69,3 +71,45 @@ def test_a_sample_is_of_the_same_listeners_for_the_same_seed() -> None:
 def test_a_part_of_the_songs_leaves_every_listener_in_place() -> None:
     part = truth_of([{0, 1, 5}, {2}, {4, 5}], 6).among(np.arange(6) >= 4)
     assert [sorted(row.indices.tolist()) for row in part.songs] == [[5], [], [4, 5]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_truth_is_that_of_going_through_the_plays(drawn: st.DataObject) -> None:
+    users, songs = 4, 5
+    shape = (users, songs)
+    held = np.array(drawn.draw(st.lists(st.booleans(), min_size=20, max_size=20))).reshape(shape)
+    heard = np.array(drawn.draw(st.lists(st.booleans(), min_size=20, max_size=20))).reshape(shape)
+    eligible = drawn.draw(st.lists(st.booleans(), min_size=users, max_size=users))
+    ids = ["ann", "b\u00f6b", "cy\0d", "\U0001f3b5"]
+    base = matrix_of(held.astype(np.float32), excluded=heard, users=ids)
+    base = replace(base, users=base.users.set_column(2, "eligible", pa.array(eligible)))
+    tracks = [*base.tracks["track_id"].to_pylist(), "track-new"]
+    pair = st.tuples(st.sampled_from([*ids, "eve"]), st.sampled_from(tracks), st.booleans())
+    plays = drawn.draw(st.lists(pair, max_size=30))
+    table = plays_of(*((user, track) for user, track, _ in plays))
+    table = table.append_column("played", pa.array([one for *_, one in plays], pa.bool_()))
+
+    found = truth(base, table)
+
+    excluded = base.excluded.toarray().astype(bool)
+    dropped = dict.fromkeys(found.dropped, 0)
+    wanted = np.zeros(shape, bool)
+    for user, track in {(user, track) for user, track, _ in plays}:
+        row = ids.index(user) if user in ids else -1
+        song = tracks.index(track)
+        if row < 0:
+            dropped["unknown_user"] += 1
+        elif (user, track, True) not in plays:
+            dropped["skipped_only"] += 1
+        elif not (eligible[row] and held[row].any()):
+            dropped["not_rankable"] += 1
+        elif track == "track-new":
+            dropped["unknown_track"] += 1
+        elif excluded[row, song]:
+            dropped["excluded"] += 1
+        else:
+            wanted[row, song] = True
+    assert found.dropped == dropped
+    assert found.users.tolist() == np.flatnonzero(wanted.any(axis=1)).tolist()
+    assert (found.songs.toarray() == wanted[found.users]).all()
