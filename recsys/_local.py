@@ -173,9 +173,7 @@ class LocalEngine:
         from recsys.matrix import TasteMatrix
 
         known = TasteMatrix.load(matrix)
-        found = edition_candidates(
-            plan, home, models.load(model).with_users_of(known), known, spill=out
-        )
+        found = edition_candidates(plan, home, models.load(model).with_users_of(known), known)
         found.save(out)
         return {"users": len(found.users), "candidates": len(found.songs)}
 

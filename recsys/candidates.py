@@ -140,9 +140,7 @@ def find_candidates(
     return Candidates(users, ranking.offsets, ranking.songs, ranking.scores)
 
 
-def edition_candidates(
-    plan: Plan, home: Home, model: ALSModel, matrix: TasteMatrix, *, spill: Path
-) -> Candidates:
+def edition_candidates(plan: Plan, home: Home, model: ALSModel, matrix: TasteMatrix) -> Candidates:
     """Find the candidates of everyone who is eligible in an edition.
 
     Args:
@@ -150,14 +148,12 @@ def edition_candidates(
         home: the home that it is in.
         model: trained on ``matrix``.
         matrix: the edition's.
-        spill: a folder for what does not fit into memory.
     """
     return eligible_candidates(
         model,
         matrix,
         barred=barred_songs(matrix, plan.blocked),
         cooling=cooling_playlists(plan, home),
-        spill=spill,
     )
 
 
@@ -167,7 +163,6 @@ def eligible_candidates(
     *,
     barred: npt.NDArray[np.bool_],
     cooling: Sequence[Path],
-    spill: Path,
 ) -> Candidates:
     """Find the candidates of the eligible listeners of a matrix, or of a slice of it.
 
@@ -176,10 +171,9 @@ def eligible_candidates(
         matrix: who holds to what.
         barred: bool ``[songs]``: for nobody.
         cooling: playlists of earlier editions, whose songs rest.
-        spill: a folder for what does not fit into memory.
     """
     users = eligible_users(matrix)
-    resting = cooling_songs(matrix, users, cooling, spill=spill)
+    resting = cooling_songs(matrix, users, cooling)
     return find_candidates(model, matrix, users, barred=barred, cooling=resting)
 
 

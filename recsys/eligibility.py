@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numba import njit
 from scipy.sparse import csr_matrix
 
-from recsys._tables import arrow, database, read_parquet
+from recsys import columns as c
+from recsys._pipelined import ahead
+from recsys._tables import part_files
 from recsys.matrix import TasteMatrix
+
+_LISTS_AT_ONCE: Final = 1 << 15
 
 
 def eligible_users(matrix: TasteMatrix) -> npt.NDArray[np.int32]:
@@ -33,11 +40,7 @@ def barred_songs(matrix: TasteMatrix, blocked: Collection[str]) -> npt.NDArray[n
 
 
 def cooling_songs(
-    matrix: TasteMatrix,
-    users: npt.NDArray[np.int32],
-    editions: Sequence[Path],
-    *,
-    spill: Path,
+    matrix: TasteMatrix, users: npt.NDArray[np.int32], editions: Sequence[Path]
 ) -> csr_matrix:
     """The songs that each user got in earlier editions.
 
@@ -45,30 +48,64 @@ def cooling_songs(
         matrix: this week's.
         users: rows of the matrix, ascending.
         editions: playlists files (:data:`recsys.schemas.PLAYLISTS`).
-        spill: a folder for what does not fit into memory.
 
     Returns:
         bool ``[len(users), songs]``, one row per entry of ``users``.
     """
     shape = (len(users), len(matrix.songs))
-    if not editions or not len(users):
-        return csr_matrix(shape, dtype=bool)
-    with database(spill) as connection:
-        named = matrix.users.take(pa.array(users)).select(["user_id"])
-        rows = pa.array(np.arange(len(users)), pa.int32())
-        connection.register("listener", named.append_column("listener", rows))
-        connection.register("track", matrix.tracks)
-        pairs = arrow(
-            connection,
-            f"""
-            SELECT DISTINCT listener, song
-            FROM (SELECT user_id, unnest(tracks).track_id AS track_id
-                  FROM {read_parquet(editions)})
-            JOIN listener USING (user_id) JOIN track USING (track_id)
-            ORDER BY listener, song
-            """,
-        )
-    indptr = np.zeros(shape[0] + 1, np.int64)
-    np.cumsum(np.bincount(pairs["listener"].to_numpy(), minlength=shape[0]), out=indptr[1:])
-    songs = pairs["song"].to_numpy()
-    return csr_matrix((np.ones(len(songs), bool), songs, indptr), shape)
+    named = matrix.users[c.USER_ID].take(pa.array(users))
+    listeners, songs = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
+    for edition in editions:
+        for batch in ahead(_earlier_lists(edition)):
+            lists = batch[c.TRACKS]
+            row = _places(batch[c.USER_ID], named)
+            track = lists.flatten().field(c.TRACK_ID)
+            known = _places(track.dictionary, matrix.tracks[c.TRACK_ID])
+            song = np.where(known < 0, -1, matrix.tracks["song"].to_numpy()[known])
+            got = song[track.indices.to_numpy()].astype(np.int32)
+            who = np.repeat(row, pc.fill_null(pc.list_value_length(lists), 0).to_numpy())
+            both = (got >= 0) & (who >= 0)
+            listeners.append(who[both])
+            songs.append(got[both])
+    indptr, once = _in_rows(np.concatenate(listeners), np.concatenate(songs), len(users))
+    return csr_matrix((np.ones(len(once), bool), once, indptr), shape)
+
+
+def _earlier_lists(edition: Path) -> Iterator[pa.RecordBatch]:
+    """Users and track ids by dictionaries; Arrow has no batch of these that lies in two groups."""
+    track_id = f"{c.TRACKS}.list.element.{c.TRACK_ID}"
+    for path in part_files(edition):
+        with pq.ParquetFile(path, read_dictionary=[track_id]) as file:
+            for group in range(file.num_row_groups):
+                yield from file.iter_batches(
+                    _LISTS_AT_ONCE, row_groups=[group], columns=[c.USER_ID, track_id]
+                )
+
+
+def _places(values: pa.Array, among: pa.ChunkedArray) -> npt.NDArray[np.int32]:
+    """Where each value is; -1 for nowhere."""
+    found: npt.NDArray[np.int32] = pc.fill_null(pc.index_in(values, among), -1).to_numpy()
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _in_rows(rows, columns, height):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """CSR of some pairs, each once: ``indptr`` and the columns of each row, ascending."""
+    ends = np.zeros(height + 1, np.int64)
+    for row in rows:
+        ends[row + 1] += 1
+    ends = np.cumsum(ends)
+    sorted_in = np.empty(len(columns), np.int32)
+    at = ends[:-1].copy()
+    for n in range(len(rows)):
+        sorted_in[at[rows[n]]] = columns[n]
+        at[rows[n]] += 1
+    indptr, kept = np.zeros(height + 1, np.int64), 0
+    for row in range(height):
+        begin = kept
+        for column in np.sort(sorted_in[ends[row] : ends[row + 1]]):
+            if kept == begin or sorted_in[kept - 1] != column:
+                sorted_in[kept] = column
+                kept += 1
+        indptr[row + 1] = kept
+    return indptr, sorted_in[:kept].copy()

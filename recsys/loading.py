@@ -294,10 +294,7 @@ class Edition:
             RecsysError: a name is that of a model that is scored anyway, or a model is none.
         """
         pinned = pinned_models(self.home, self.plan)
-        with tempfile.TemporaryDirectory() as spill:
-            return evaluate_models(
-                self.unseen, tried, pinned=pinned, settings=self.settings, spill=Path(spill)
-            )
+        return evaluate_models(self.unseen, tried, pinned=pinned, settings=self.settings)
 
     def judge(self, name: str, evaluation: Comparison) -> Verdict:
         """What ``ModelChoice`` would say of a model: against popularity, and the edition's parent.

@@ -38,7 +38,6 @@ def evaluate_models(
     *,
     pinned: Mapping[str, Artefact],
     settings: Settings,
-    spill: Path,
 ) -> Comparison:
     """Score models beside all that the weekly run scores, on the week that it scores them on.
 
@@ -49,7 +48,6 @@ def evaluate_models(
             on the decayed, weighted events of the base).
         pinned: the models of earlier editions.
         settings: of the run.
-        spill: a folder for what does not fit into memory.
 
     Returns:
         Every measure; ``paired`` holds each of ``tried`` against every other model.
@@ -80,7 +78,7 @@ def evaluate_models(
             )
     mine = list(tried)
     pairs = [(one, other) for n, one in enumerate(mine) for other in (*others, *mine[:n])]
-    return compare_rankings(unseen, heard, rankings, pairs=pairs, seed=seed, spill=spill)
+    return compare_rankings(unseen, heard, rankings, pairs=pairs, seed=seed)
 
 
 def _check_tried(
@@ -152,7 +150,7 @@ def make_trial(home: Home, edition: Path, model: ALSModel, settings: Settings, o
         )
         artefact.write_json(draft.path / "verdict.json", verdict.to_dict())
     with write("candidates") as draft:
-        found = edition_candidates(plan, home, model, matrix, spill=draft.path)
+        found = edition_candidates(plan, home, model, matrix)
         found.save(draft.path)
     with write("playlists") as draft:
         draft.facts = edition_playlists(

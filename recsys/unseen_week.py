@@ -316,7 +316,7 @@ def evaluate_week(
         (out / CHALLENGER).mkdir()
         models.save(challenger.without_users(), out / CHALLENGER)
         evidence = compared(evidence)
-    comparison = compare_rankings(unseen, heard, rankings, pairs=_PAIRS, seed=seed, spill=out)
+    comparison = compare_rankings(unseen, heard, rankings, pairs=_PAIRS, seed=seed)
     return {
         "listeners": len(heard.users),
         "of_listeners": len(found.users),
@@ -363,11 +363,10 @@ def compare_rankings(
     *,
     pairs: Sequence[tuple[str, str]],
     seed: int,
-    spill: Path,
 ) -> Comparison:
     """Measure rankings on the week (:func:`recsys.evaluation.compare`)."""
     base, previous = unseen.base, unseen.previous
-    earlier = cooling_songs(base, heard.users, previous, spill=spill) if previous else None
+    earlier = cooling_songs(base, heard.users, previous) if previous else None
     return compare(
         base, heard, rankings, pairs=pairs, seed=seed, previous=earlier, holders=unseen.holders
     )

@@ -189,7 +189,7 @@ def test_what_was_recommended_before_is_cooling_by_song(tmp_path: Path) -> None:
     ]
     pq.write_table(pa.Table.from_pylist(rows, schema=schemas.PLAYLISTS), tmp_path / "old.parquet")
     users = np.array([1, 2], np.int32)
-    cooling = cooling_songs(matrix, users, [tmp_path / "old.parquet"], spill=tmp_path)
+    cooling = cooling_songs(matrix, users, [tmp_path / "old.parquet"])
     song = matrix.songs["song_key"].to_pylist().index("s")
     assert cooling.toarray()[:, song].tolist() == [True, False]
     assert cooling.nnz == 1

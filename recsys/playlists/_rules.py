@@ -87,11 +87,14 @@ class Lists(Picks):
         lengths, standing_by = np.diff(self.offsets), np.diff(spares.offsets)
         of_lists = np.arange(len(self.songs)) + np.repeat(spares.offsets[:-1], lengths)
         of_spares = np.arange(len(spares.songs)) + np.repeat(self.offsets[1:], standing_by)
-        order = np.argsort(np.concatenate([of_lists, of_spares]))
-        songs, scores, personal = (
-            np.concatenate([getattr(self, name), getattr(spares, name)])[order]
-            for name in ("songs", "scores", "personal")
-        )
+
+        def joined(name: str) -> npt.NDArray[Any]:
+            mine, others = getattr(self, name), getattr(spares, name)
+            both = np.empty(len(mine) + len(others), mine.dtype)
+            both[of_lists], both[of_spares] = mine, others
+            return both
+
+        songs, scores, personal = map(joined, ("songs", "scores", "personal"))
         both = Picks(self.users, self.offsets + spares.offsets, songs, scores, personal)
         return both, of_lists, of_spares
 

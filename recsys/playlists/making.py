@@ -115,7 +115,6 @@ def make_slice(
     candidates: Candidates,
     *,
     cooling: Sequence[Path],
-    spill: Path,
 ) -> Made:
     """Make the playlists of the listeners of a matrix, or of a slice of it.
 
@@ -125,7 +124,6 @@ def make_slice(
         model: the model that scored the candidates; it gives the reasons.
         candidates: of every eligible user of ``matrix``.
         cooling: playlists of earlier editions, not to be repeated.
-        spill: a folder for what does not fit into memory.
     """
     ordered = rerank(
         candidates,
@@ -138,7 +136,7 @@ def make_slice(
     lists = make_lists(
         ordered,
         excluded=matrix.excluded[candidates.users],
-        cooling=cooling_songs(matrix, candidates.users, cooling, spill=spill),
+        cooling=cooling_songs(matrix, candidates.users, cooling),
         **recipe.rules,
     )
     both, of_lists, of_spares = lists.with_spares()
@@ -223,7 +221,7 @@ def make_playlists(
     recipe = recipe_of(
         matrix, blocked=blocked, week=week, settings=settings, older=older, spill=out
     )
-    made = make_slice(recipe, matrix, model, candidates, cooling=cooling, spill=out)
+    made = make_slice(recipe, matrix, model, candidates, cooling=cooling)
     write_playlists(made.playlists, out / "playlists.parquet")
     write_playlists(made.refused, out / "refused.parquet")
     return finish_playlists(recipe, matrix, made.counts, out)

@@ -149,7 +149,6 @@ def _find(job: _Job, part: int) -> dict[str, int]:
         matrix,
         barred=barred_songs(matrix, job.blocked),
         cooling=job.cooling[part],
-        spill=job.spill,
     )
     rows = result.to_rows(matrix)
     place(
@@ -172,7 +171,6 @@ def _make(job: _Job, rules: _Rules, candidates: Path, part: int) -> dict[str, in
         _shared(job.matrix, job.model)[2],
         Candidates.of_rows(rows, matrix),
         cooling=job.cooling[part],
-        spill=job.spill,
     )
     for name, table in (("playlists", made.playlists), ("refused", made.refused)):
         path = job.out / f"{name}.parquet" / part_name(part)

@@ -129,7 +129,7 @@ class World:
         candidates = find_candidates(
             model, matrix, users, count=self.count,
             barred=barred_songs(matrix, self.blocked),
-            cooling=cooling_songs(matrix, users, list(cooling.values()), spill=self.folder),
+            cooling=cooling_songs(matrix, users, list(cooling.values())),
         )  # fmt: skip
         make_playlists(
             matrix, model, candidates, cooling=list(cooling.values()), blocked=self.blocked,
