@@ -121,14 +121,25 @@ def ranked(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
         return np.empty(0, np.int64)
     piece = joined(pa.table([column], ["values"]))["values"].chunk(0)
     if types.is_list(piece.type):
-        lists = [None if value is None else tuple(value) for value in piece.to_pylist()]
-        known = sorted({value for value in lists if value is not None})
-        place = {value: n for n, value in enumerate(known)}
-        return np.array([place.get(value, len(place)) for value in lists], np.int64)
+        return _ranked_lists(piece)
     if not types.is_dictionary(piece.type):
         piece = piece.dictionary_encode()
     rank = np.append(ranks(piece.dictionary), len(piece.dictionary))
     return np.asarray(rank[piece.indices.fill_null(-1).to_numpy()])
+
+
+def _ranked_lists(lists: pa.ListArray) -> npt.NDArray[np.int64]:
+    lengths = lists.value_lengths().fill_null(0).to_numpy()
+    row = np.repeat(np.arange(len(lists)), lengths)
+    step = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    values = ranked(pa.chunked_array([lists.flatten()]))
+    # Element by element: rows are ranked by what they have before it, and by it.
+    rank = np.where(lists.is_valid().to_numpy(zero_copy_only=False), 0, 1)
+    for at in range(int(lengths.max(initial=0))):
+        element = np.zeros(len(lists), np.int64)
+        element[row[step == at]] = values[step == at] + 1
+        rank = np.unique(rank * (len(lists) + len(row) + 2) + element, return_inverse=True)[1]
+    return np.asarray(rank, np.int64)
 
 
 def compact(rows: pa.Table) -> pa.Table:

@@ -50,10 +50,20 @@ def database_when_asked(
     out: Path, memory: str | None = None
 ) -> Iterator[Callable[[], duckdb.DuckDBPyConnection]]:
     """As :func:`database`, which is there once it is asked for."""
+    with running_out(out), contextlib.ExitStack() as opened:
+        yield functools.cache(lambda: opened.enter_context(_connected(out, memory)))
+
+
+@contextlib.contextmanager
+def running_out(out: Path) -> Iterator[None]:
+    """Say plainly that memory or disk ran out while a folder, which is made, is written to.
+
+    Raises:
+        ResourceError: they did.
+    """
     out.mkdir(parents=True, exist_ok=True)
     try:
-        with contextlib.ExitStack() as opened:
-            yield functools.cache(lambda: opened.enter_context(_connected(out, memory)))
+        yield
     except (duckdb.OutOfMemoryException, duckdb.IOException, MemoryError, OSError) as error:
         if isinstance(error, duckdb.IOException) and "No space left" not in str(error):
             raise
