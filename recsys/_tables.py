@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,29 +41,27 @@ def database(out: Path, memory: str | None = None) -> Iterator[duckdb.DuckDBPyCo
     Raises:
         ResourceError: memory or disk ran out.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(dir=out, prefix=".spill-") as spill,
-        room(out),
-        duckdb.connect(
-            config={
-                "memory_limit": memory or _memory(),
-                "temp_directory": spill,
-                "threads": cores(),
-            }
-        ) as connection,
-    ):
-        connection.execute("SET TimeZone = 'UTC'")
-        yield connection
+    with database_when_asked(out, memory) as asked:
+        yield asked()
 
 
 @contextlib.contextmanager
-def room(out: Path) -> Iterator[None]:
-    """Say so where memory or disk runs out while there is work in a folder.
+def database_when_asked(
+    out: Path, memory: str | None = None
+) -> Iterator[Callable[[], duckdb.DuckDBPyConnection]]:
+    """As :func:`database`, which is there once it is asked for."""
+    with running_out(out), contextlib.ExitStack() as opened:
+        yield functools.cache(lambda: opened.enter_context(_connected(out, memory)))
+
+
+@contextlib.contextmanager
+def running_out(out: Path) -> Iterator[None]:
+    """Say plainly that memory or disk ran out while a folder, which is made, is written to.
 
     Raises:
-        ResourceError: it did.
+        ResourceError: they did.
     """
+    out.mkdir(parents=True, exist_ok=True)
     try:
         yield
     except (duckdb.OutOfMemoryException, duckdb.IOException, MemoryError, OSError) as error:
@@ -75,6 +74,22 @@ def room(out: Path) -> Iterator[None]:
             f"Memory or disk ran out while working in {out}: {why}. "
             "Free some of it and run the same command again."
         ) from error
+
+
+@contextlib.contextmanager
+def _connected(out: Path, memory: str | None) -> Iterator[duckdb.DuckDBPyConnection]:
+    with (
+        tempfile.TemporaryDirectory(dir=out, prefix=".spill-") as spill,
+        duckdb.connect(
+            config={
+                "memory_limit": memory or _memory(),
+                "temp_directory": spill,
+                "threads": cores(),
+            }
+        ) as connection,
+    ):
+        connection.execute("SET TimeZone = 'UTC'")
+        yield connection
 
 
 def _memory() -> str:
@@ -161,9 +176,13 @@ def write_query(
 class TableWriter:
     """Writes a Parquet file whose bytes depend on the rows alone, not on how they come."""
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    def __init__(
+        self, path: Path, schema: pa.Schema, writer: pq.ParquetWriter | None = None
+    ) -> None:
         self._schema = schema
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd", compression_level=1)
+        self._writer = writer or pq.ParquetWriter(
+            path, schema, compression="zstd", compression_level=1
+        )
         self._waiting: list[pa.Table] = []
         self._count = 0
         self._bytes = 0
@@ -184,7 +203,7 @@ class TableWriter:
         table = rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows])
         self._waiting.append(table)
         self._count += len(rows)
-        self._bytes += table.nbytes
+        self._bytes += _most_bytes(table)
         self.rows += len(rows)
         while ready := self._ready():
             self._flush(ready)
@@ -193,25 +212,55 @@ class TableWriter:
         """Rows that fill row groups: 122,880 each, or fewer where their text is very long."""
         if self._bytes < ROW_GROUP_TEXT:
             return self._count - self._count % ROW_GROUP
-        group = pa.concat_tables(self._waiting).slice(0, ROW_GROUP)
-        enough = int(np.searchsorted(np.cumsum(_text_bytes(group)), ROW_GROUP_TEXT)) + 1
+        group = self._gathered().slice(0, ROW_GROUP)
+        enough = int(np.searchsorted(np.cumsum(text_bytes(group)), ROW_GROUP_TEXT)) + 1
         return enough if enough <= len(group) else ROW_GROUP * (len(group) == ROW_GROUP)
 
     def _flush(self, rows: int) -> None:
         if not rows:
             return
-        table = pa.concat_tables(self._waiting)
-        ready = table.slice(0, rows).cast(self._schema).combine_chunks()
-        self._writer.write_table(ready, row_group_size=ROW_GROUP)
-        self._waiting = [table.slice(rows)]
-        self._bytes = self._waiting[0].nbytes
+        table = self._gathered()
+        self._put(table.slice(0, rows))
+        rest = table.slice(rows)
+        self._waiting = [rest] if len(rest) else []
+        self._bytes = _most_bytes(rest)
         self._count -= rows
 
+    def _gathered(self) -> pa.Table:
+        return pa.concat_tables(self._waiting)
 
-def _text_bytes(table: pa.Table) -> npt.NDArray[np.int64]:
-    """How long the text of each row is, that of lists left aside."""
+    def _put(self, rows: pa.Table) -> None:
+        ready = rows.cast(self._schema).combine_chunks()
+        self._writer.write_table(ready, row_group_size=ROW_GROUP)
+
+
+def _most_bytes(table: pa.Table) -> int:
+    """At least the bytes of the rows, their text spelled out."""
+    size = table.nbytes
+    for column in table.columns:
+        if types.is_dictionary(column.type):
+            for chunk in column.chunks:
+                size += len(chunk) * (pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0)
+    return int(size)
+
+
+def text_bytes(table: pa.Table, *, lists: bool = False) -> npt.NDArray[np.int64]:
+    """How long the text of each row is; that of lists only if it is asked for."""
     size = np.zeros(len(table), np.int64)
     for column in table.columns:
-        if types.is_string(column.type):
-            size += pc.fill_null(pc.binary_length(column), 0).to_numpy()
+        if lists or not types.is_list(column.type):
+            size += np.concatenate([_lengths(chunk) for chunk in column.chunks] or [size])
     return size
+
+
+def _lengths(column: pa.Array) -> npt.NDArray[np.int64]:
+    if types.is_dictionary(column.type):
+        of_each = np.append(_lengths(column.dictionary), 0)
+        return np.asarray(of_each[column.indices.fill_null(-1).to_numpy()], np.int64)
+    if types.is_string(column.type):
+        return np.asarray(pc.binary_length(column).fill_null(0), np.int64)
+    if types.is_list(column.type):
+        ends = np.cumsum(column.value_lengths().fill_null(0).to_numpy(), dtype=np.int64)
+        within = np.append(0, np.cumsum(_lengths(column.flatten())))[ends]
+        return np.diff(within, prepend=0)
+    return np.zeros(len(column), np.int64)

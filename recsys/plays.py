@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
+import numba
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -14,7 +15,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recsys import columns as c
-from recsys._tables import TableWriter, database, part_files, read_parquet, write_query
+from recsys._coded import CodedWriter, codes_of, compact, joined, ranked, values_of
+from recsys._pipelined import ahead
+from recsys._tables import part_files, running_out
+from recsys.listens._sorter import Sorter, by_key
 
 #: Sorted by user, track and listening day (UTC). Counts are integers, so sums are exact.
 DAILY_PLAYS: Final = pa.schema(
@@ -40,6 +44,7 @@ DAILY_TRACKS: Final = pa.schema(
 )
 
 _KEY: Final = [c.USER_ID, c.TRACK_ID, c.LISTENED_ON]
+_SUMS: Final = [*c.COUNTS, c.MS_PLAYED]
 _EVENTS: Final = ("play", "save", "like", "dislike")
 # Half of a track or four minutes is a play: Last.fm's rule for a scrobble
 # (https://www.last.fm/api/scrobbling). Where the length is unknown, 30 seconds are.
@@ -47,56 +52,48 @@ _LONGEST_WAIT: Final = 240_000
 _UNKNOWN_LENGTH: Final = 30_000
 
 _DAY: Final = 86_400_000_000  # microseconds
-_TEXT: Final = [c.USER_ID, c.TRACK_ID, c.EVENT, c.TRACK_NAME, c.ARTIST_NAME, c.ALBUM_NAME]
+_NAMES: Final = (c.TRACK_NAME, c.ARTIST_NAME, c.ALBUM_NAME)
+_TEXT: Final = [c.USER_ID, c.TRACK_ID, c.EVENT, *_NAMES, f"{c.ARTIST_IDS}.list.element"]
 #: Row groups are counted together up to so many bytes of them, before they are compressed.
 _STRETCH_BYTES: Final = 128 << 20
 
 #: What is told of a track, and in how many rows.
 _TOLD: Final = DAILY_TRACKS.append(pa.field("times", pa.int64(), nullable=False))
 
-_TRACKS: Final = """
-    SELECT * EXCLUDE (times) FROM (
-        SELECT * EXCLUDE (times), sum(times) AS times FROM {told} GROUP BY ALL
-    )
-    QUALIFY row_number() OVER (
-        PARTITION BY track_id
-        ORDER BY track_name IS NULL, times DESC, track_name, artist_name, album_name,
-            artist_ids, duration_ms
-    ) = 1
-    ORDER BY track_id
-"""
 
-
-def daily_plays(listens: Path, out: Path, memory: str | None = None) -> dict[str, int]:
+def daily_plays(listens: Path, out: Path) -> dict[str, int]:
     """Count a day's cleaned listens into ``plays.parquet`` and ``tracks.parquet`` under ``out``.
 
     A *play* reached half of the track or four minutes; a *skip* was left before that on purpose or
-    within 30 seconds; any other listen is a *part play*.
+    within 30 seconds; any other listen is a *part play*. Of a track is told what is told most
+    often, and a name before none.
 
     Args:
         listens: a table of :data:`recsys.schemas.LISTENS`, in its order.
         out: the folder to write into.
-        memory: how much DuckDB may use, as of :func:`recsys._tables.database`.
 
     Returns:
         Rows written, by table.
+
+    Raises:
+        ResourceError: memory or disk ran out.
     """
-    with database(out, memory) as connection, TemporaryDirectory(dir=out, prefix=".told-") as aside:
-        told = Path(aside) / "told.parquet"
-        with (
-            TableWriter(out / "plays.parquet", DAILY_PLAYS) as plays,
-            pq.ParquetWriter(told, _TOLD, compression="lz4") as tracks,
-        ):
+    with running_out(out), TemporaryDirectory(dir=out, prefix=".told-") as aside:
+        told = Sorter(Path(aside), _TOLD, [c.TRACK_ID], _most_told)
+        with CodedWriter(out / "plays.parquet", DAILY_PLAYS, [c.USER_ID, c.LISTENED_ON]) as plays:
             last = DAILY_PLAYS.empty_table()
-            for rows in _stretches(listens):
-                counted = _with_last(last, _counted(rows))
-                plays.write(counted[:-1])
-                last = counted[-1:]
-                tracks.write_table(_told(rows))
+            for rows in ahead(_stretches(listens)):
+                counted = _counted(rows)
+                ends = _with_last(last, counted[:1].cast(DAILY_PLAYS))
+                plays.write(ends if len(counted) > 1 else ends[:-1])
+                plays.write(counted[1:-1])
+                last = counted[-1:].cast(DAILY_PLAYS) if len(counted) > 1 else ends[-1:]
+                told.add(_told(rows))
             plays.write(last)
-        query = _TRACKS.format(told=read_parquet([told]))
-        written = write_query(connection, query, out / "tracks.parquet", DAILY_TRACKS)
-    return {"plays": plays.rows, "tracks": written}
+        with CodedWriter(out / "tracks.parquet", DAILY_TRACKS, [c.TRACK_ID]) as tracks:
+            for rows in told.sorted():
+                tracks.write(rows)
+    return {"plays": plays.rows, "tracks": tracks.rows}
 
 
 def _stretches(listens: Path) -> Iterator[pa.Table]:
@@ -104,7 +101,8 @@ def _stretches(listens: Path) -> Iterator[pa.Table]:
     for part in part_files(listens):
         with pq.ParquetFile(part, read_dictionary=_TEXT) as file:
             for groups in _together(file.metadata):
-                yield file.read_row_groups(groups).unify_dictionaries().combine_chunks()
+                read = [file.read_row_group(group) for group in groups]
+                yield joined(pa.concat_tables(read))
 
 
 def _together(meta: pq.FileMetaData) -> Iterator[list[int]]:
@@ -121,48 +119,69 @@ def _together(meta: pq.FileMetaData) -> Iterator[list[int]]:
 
 
 def _counted(rows: pa.Table) -> pa.Table:
-    """Rows of `DAILY_PLAYS`, from listens that are sorted by user, track and time."""
-    user, track, event = (_codes(rows[name]) for name in (c.USER_ID, c.TRACK_ID, c.EVENT))
-    day = rows[c.LISTENED_AT].cast(pa.int64()).to_numpy() // _DAY
-    differs = np.ones(len(rows), np.bool_)
-    differs[1:] = (np.diff(user) != 0) | (np.diff(track) != 0) | (np.diff(day) != 0)
-    first = np.flatnonzero(differs)
-
-    events = rows[c.EVENT].chunk(0).dictionary.to_pylist()
-    heard = {name: event == (events.index(name) if name in events else -1) for name in _EVENTS}
-    played = rows[c.MS_PLAYED].fill_null(0).to_numpy()
-    length = pc.divide(rows[c.DURATION_MS].cast(pa.float64()), 2.0).fill_null(_UNKNOWN_LENGTH)
-    left = rows[c.SKIPPED].fill_null(False).to_numpy()
-    complete = np.where(
-        rows[c.MS_PLAYED].is_valid().to_numpy(),
-        played >= np.minimum(length.to_numpy(), _LONGEST_WAIT),
-        ~left,
+    """Rows of `DAILY_PLAYS`, text by codes, from listens sorted by user, track and time."""
+    events = values_of(rows[c.EVENT]).to_pylist()
+    kind = np.array([_EVENTS.index(event) for event in events], np.int64)
+    first, sums = _count(
+        codes_of(rows[c.USER_ID]),
+        codes_of(rows[c.TRACK_ID]),
+        rows[c.LISTENED_AT].cast(pa.int64()).to_numpy(),
+        kind[codes_of(rows[c.EVENT])],
+        rows[c.MS_PLAYED].fill_null(-1).to_numpy(),
+        rows[c.DURATION_MS].fill_null(-1).to_numpy(),
+        rows[c.SKIPPED].fill_null(False).to_numpy(),
     )
-    play = heard["play"] & complete & ~left
-    skip = heard["play"] & ~complete & (left | (played < _UNKNOWN_LENGTH))
-    counts = {
-        c.PLAYS: play,
-        c.PART_PLAYS: heard["play"] & ~play & ~skip,
-        c.SKIPS: skip,
-        c.SAVES: heard["save"],
-        c.LIKES: heard["like"],
-        c.DISLIKES: heard["dislike"],
-        c.MS_PLAYED: played,
-    }
-    keys = rows.select([c.USER_ID, c.TRACK_ID]).take(pa.array(first))
-    sums = [np.add.reduceat(each, first, dtype=np.int64) for each in counts.values()]
-    listened_on = pa.array(day[first].astype(np.int32)).cast(pa.date32())
-    return pa.table(
-        [*keys.columns, listened_on, *sums], [*keys.column_names, c.LISTENED_ON, *counts]
-    ).cast(DAILY_PLAYS)
+    keys = rows.select([c.USER_ID, c.TRACK_ID, c.LISTENED_AT]).take(pa.array(first))
+    listened_on = keys[c.LISTENED_AT].cast(pa.int64()).to_numpy() // _DAY
+    columns = [
+        *keys.columns[:2],
+        pa.array(listened_on.astype(np.int32)).cast(pa.date32()),
+        *map(pa.array, sums),
+    ]
+    return pa.table(columns, [*_KEY, *_SUMS])
+
+
+@numba.njit(cache=True, nogil=True)
+def _count(
+    user: Any, track: Any, at: Any, event: Any, played: Any, length: Any, left: Any
+) -> Any:  # pragma: no cover
+    """The first row of each user, track and day, and what is counted from there on.
+
+    What is unknown of ``played`` and ``length`` is below 0; ``event`` as in `_EVENTS`.
+    """
+    first = np.empty(len(user), np.int64)
+    sums = np.zeros((7, len(user)), np.int64)
+    many = 0
+    for row in range(len(user)):
+        if (
+            row == 0
+            or user[row] != user[row - 1]
+            or track[row] != track[row - 1]
+            or at[row] // _DAY != at[row - 1] // _DAY
+        ):
+            first[many] = row
+            many += 1
+        heard = max(played[row], 0)
+        sums[6, many - 1] += heard
+        if event[row] > 0:
+            sums[2 + event[row], many - 1] += 1
+            continue
+        enough = min(length[row], 2 * _LONGEST_WAIT) if length[row] >= 0 else 2 * _UNKNOWN_LENGTH
+        complete = 2 * heard >= enough if played[row] >= 0 else not left[row]
+        if complete and not left[row]:
+            sums[0, many - 1] += 1
+        elif not complete and (left[row] or heard < _UNKNOWN_LENGTH):
+            sums[2, many - 1] += 1
+        else:
+            sums[1, many - 1] += 1
+    return first[:many], sums[:, :many]
 
 
 def _with_last(last: pa.Table, counted: pa.Table) -> pa.Table:
-    """Rows that follow each other, of which the one may end with what the other begins with."""
-    if len(last) and last.select(_KEY) == counted[:1].select(_KEY):
-        sums = [pc.add(last[name], counted[name][:1]) for name in DAILY_PLAYS.names[len(_KEY) :]]
-        joined = pa.table([*last.select(_KEY).columns, *sums], DAILY_PLAYS)
-        return pa.concat_tables([joined, counted[1:]])
+    """Two rows that follow each other, or one where they are of the same user, track and day."""
+    if len(last) and last.select(_KEY) == counted.select(_KEY):
+        sums = [pc.add(last[name], counted[name]) for name in _SUMS]
+        return pa.table([*last.select(_KEY).columns, *sums], DAILY_PLAYS)
     return pa.concat_tables([last, counted])
 
 
@@ -171,42 +190,75 @@ def _told(rows: pa.Table) -> pa.Table:
 
     Nearly all rows say of a track what its first one does: these are counted.
     """
-    track = _codes(rows[c.TRACK_ID])
-    first = np.zeros(track.max(initial=-1) + 1, np.int64)
-    first[track[::-1]] = np.arange(len(track))[::-1]
-    like = first[track]
-    same = _same_lists(rows[c.ARTIST_IDS].chunk(0), like)
-    for name in (c.TRACK_NAME, c.ARTIST_NAME, c.ALBUM_NAME):
-        told = _codes(rows[name])
-        same &= told == told[like]
-    length = rows[c.DURATION_MS].fill_null(-1).to_numpy()
-    same &= length == length[like]
-
-    there = np.flatnonzero(like == np.arange(len(track)))
-    others = np.flatnonzero(~same)
-    times = np.bincount(track[same], minlength=len(first))[track[there]]
-    shown = rows.select(DAILY_TRACKS.names).take(pa.array(np.concatenate([there, others])))
-    times = np.concatenate([times, np.ones(len(others), np.int64)])
-    return shown.append_column("times", pa.array(times)).cast(_TOLD)
+    lists = rows[c.ARTIST_IDS].chunk(0)
+    values = codes_of(pa.chunked_array([lists.values]))
+    told = [codes_of(rows[name]) for name in _NAMES]
+    place, times = _alike(
+        codes_of(rows[c.TRACK_ID]),
+        np.full(len(values_of(rows[c.TRACK_ID])), -1, np.int64),
+        np.stack(told),
+        rows[c.DURATION_MS].fill_null(-1).to_numpy(),
+        lists.is_valid().to_numpy(zero_copy_only=False),
+        lists.offsets.to_numpy(),
+        values,
+    )
+    shown = rows.select(DAILY_TRACKS.names).take(pa.array(place))
+    return compact(shown.append_column("times", pa.array(times)))
 
 
-def _same_lists(lists: pa.ListArray, like: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Whether each list is the one at that place."""
-    starts = lists.offsets.to_numpy().astype(np.int64)
-    lengths = np.diff(starts)
-    known = lists.is_valid().to_numpy(zero_copy_only=False)
-    same: npt.NDArray[np.bool_] = (lengths == lengths[like]) & (known == known[like])
-    rows = np.flatnonzero(same & (lengths > 0))
-    if len(rows):
-        values = _codes(pa.chunked_array([lists.values.dictionary_encode()]))
-        width = lengths[rows]
-        ends = np.cumsum(width)
-        within = np.arange(ends[-1]) - np.repeat(ends - width, width)
-        mine, theirs = (np.repeat(starts[at], width) + within for at in (rows, like[rows]))
-        same[rows] = np.logical_and.reduceat(values[mine] == values[theirs], ends - width)
-    return same
+@numba.njit(cache=True, nogil=True)
+def _alike(
+    track: Any, first: Any, names: Any, length: Any, listed: Any, offsets: Any, artists: Any
+) -> Any:  # pragma: no cover
+    """Rows that say something else than the first of their track, and how many say the same."""
+    place = np.empty(len(track), np.int64)
+    times = np.ones(len(track), np.int64)
+    many = 0
+    for row in range(len(track)):
+        at = first[track[row]]
+        if at < 0:
+            first[track[row]] = many
+        else:
+            like = place[at]
+            same = length[row] == length[like] and listed[row] == listed[like]
+            for name in range(len(names)):
+                same &= names[name, row] == names[name, like]
+            begin, end = offsets[row], offsets[row + 1]
+            same &= end - begin == offsets[like + 1] - offsets[like]
+            if same:
+                for step in range(end - begin):
+                    same &= artists[begin + step] == artists[offsets[like] + step]
+            if same:
+                times[at] += 1
+                continue
+        place[many] = row
+        many += 1
+    return place[:many].copy(), times[:many].copy()
 
 
-def _codes(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    """The codes of a column of text, -1 for null."""
-    return np.asarray(column.chunk(0).indices.fill_null(-1), np.int64)
+def _most_told(rows: pa.Table, out: bool) -> npt.NDArray[np.int64]:
+    """Rows of `_TOLD` by track; where they are handed ``out``, the one of each track.
+
+    A name comes before none, what is told more often before others, then what sorts first.
+    """
+    order, first = by_key(rows, [c.TRACK_ID])
+    if not out or first.all():
+        return order
+    one = np.cumsum(first) - 1
+    tied = ~first
+    tied[:-1] |= ~first[1:]
+    several = order[tied]
+    others = compact(rows.take(pa.array(several)))
+    told = np.stack([ranked(others[name]) for name in DAILY_TRACKS.names])
+    alike = np.lexsort(told[::-1])
+    differs = np.ones(len(alike), np.bool_)
+    differs[1:] = (np.diff(told[:, alike]) != 0).any(axis=0)
+    begins = np.flatnonzero(differs)
+    times = np.add.reduceat(others["times"].to_numpy()[alike], begins)
+    leading = alike[begins]
+    nameless = others[c.TRACK_NAME].is_null().to_numpy()[leading]
+    best = leading[np.lexsort([np.arange(len(times)), -times, nameless, told[0, leading]])]
+    best = best[np.diff(told[0, best], prepend=-1) != 0]
+    chosen = order[first]
+    chosen[one[tied][best]] = several[best]
+    return chosen

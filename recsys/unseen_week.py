@@ -32,7 +32,7 @@ from recsys import columns as c
 from recsys import models, schemas
 from recsys._codes import SideBySide, Stretch, number_of
 from recsys._pipelined import ahead
-from recsys._tables import room
+from recsys._tables import running_out
 from recsys.artefact import Artefact
 from recsys.choice import Evidence, needs_challenger
 from recsys.eligibility import cooling_songs
@@ -195,7 +195,7 @@ def plays_of(days: Sequence[Path], begin: date, end: date, spill: Path) -> pa.Ta
     Raises:
         ResourceError: memory ran out.
     """
-    with room(spill):
+    with running_out(spill):
         found = [_first_plays(stretch, begin, end) for stretch in SideBySide((days, _PLAYED))]
         return pa.concat_tables([_NO_PLAYS, *found]).combine_chunks()
 
@@ -243,7 +243,7 @@ def recent_listeners(
     recent = np.zeros(len(base.songs), np.int64)
     users, tracks = base.users["user_id"], base.tracks["track_id"]
     tables = SideBySide(([taste], _LAST_HEARD), users=users, tracks=tracks)
-    with room(spill):
+    with running_out(spill):
         for stretch in ahead(iter(tables)):
             (rows,) = stretch.groups
             here = stretch.users.places(len(users)) >= 0

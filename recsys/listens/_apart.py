@@ -10,13 +10,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from recsys._tables import database, stream
+from recsys._coded import spelled
+from recsys._tables import database_when_asked
 from recsys.listens._inventory import LogFile
-from recsys.listens._judge import JUDGED, Judge, Window
+from recsys.listens._judge import Judge, Window
+from recsys.listens._tables import JUDGED, SPELLED_BYTES
 from recsys.settings import ListensSettings
 
 #: Files come block by block; the memory beside them is DuckDB's.
 _MEMORY = "512MB"
+_ROWS = 1 << 16
 
 
 class FilesApart:
@@ -44,10 +47,10 @@ class FilesApart:
         """
         with tempfile.TemporaryDirectory() as name:
             scratch = Path(name)
-            with database(scratch / "spill", _MEMORY) as connection:
+            with database_when_asked(scratch / "spill", _MEMORY) as database:
                 window = Window.of_arrival(self._day)
-                judge = Judge(connection, self._settings, window, scratch)
-                for block in judge.judged(self._files, whole=False):
-                    for batch in stream(connection, block):
-                        yield batch.select(JUDGED.names).cast(JUDGED)
+                judge = Judge(database, self._settings, window, scratch)
+                for rows in judge.judged(self._files, whole=False):
+                    for some in spelled(rows, JUDGED, SPELLED_BYTES):
+                        yield from some.combine_chunks().to_batches(_ROWS)
             self.sources, self.found = judge.sources, judge.found

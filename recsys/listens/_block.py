@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from recsys import columns as c
+from recsys._coded import TEXT
 from recsys.listens._inventory import LogFile
 from recsys.listens._open import HashingReader
 from recsys.listens._sql import Kind
@@ -51,11 +52,13 @@ class Block:
     select: str
     #: The columns of ours that this block fills, and what kind of value each comes as.
     kinds: Mapping[str, Kind]
-    #: SQL of the log's own column names that occur here.
-    columns: str
+    #: SQL of the log's own column names that occur here, or these names.
+    columns: str | frozenset[str]
     #: The columns of ours that the log calls now one thing and now another: ``select`` says which
     #: in each row, in a column that is :func:`called` so.
     named: Collection[str] = ()
+    #: Whether its text comes by codes, and `recsys.listens._typed` can judge it.
+    typed: bool = False
 
 
 def called(column: str) -> str:
@@ -87,8 +90,11 @@ class Reader(Protocol):
 
 
 def repeated(value: str | None, rows: int) -> pa.Array:
-    """A column that says the same in every row."""
-    return pa.array([value], pa.string()).take(pa.array(np.zeros(rows, np.int64)))
+    """A column that says the same in every row, by codes."""
+    if value is None:
+        return pa.nulls(rows, TEXT)
+    codes = pa.array(np.zeros(rows, np.int32))
+    return pa.DictionaryArray.from_arrays(codes, pa.array([value], pa.string()))
 
 
 def merged(blocks: Iterator[Block]) -> Iterator[Block]:
@@ -97,7 +103,7 @@ def merged(blocks: Iterator[Block]) -> Iterator[Block]:
     size = 0
 
     def together() -> Block:
-        return replace(waiting[0], rows=_for_threads(pa.concat_tables(b.rows for b in waiting)))
+        return replace(waiting[0], rows=pa.concat_tables(block.rows for block in waiting))
 
     for block in blocks:
         size += block.rows.nbytes
@@ -111,11 +117,11 @@ def merged(blocks: Iterator[Block]) -> Iterator[Block]:
 
 
 def _form(block: Block) -> tuple[object, ...]:
-    return block.select, block.columns, dict(block.kinds), block.rows.schema
+    return block.select, block.columns, dict(block.kinds), block.typed, block.rows.schema
 
 
-def _for_threads(rows: pa.Table) -> pa.Table:
-    """Cut into what DuckDB can hand to its threads."""
+def for_threads(rows: pa.Table) -> pa.Table:
+    """Rows cut into what DuckDB can hand to its threads."""
     if rows["row"].num_chunks > _MOST_CHUNKS:
         rows = rows.combine_chunks()
     if rows["row"].num_chunks >= _BATCHES:

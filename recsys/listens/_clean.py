@@ -9,7 +9,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -18,13 +17,14 @@ import pyarrow.parquet as pq
 
 from recsys import columns as c
 from recsys import schemas
+from recsys._coded import CodedWriter, coded, compact, encoded, ranked
 from recsys._pipelined import ahead
-from recsys._tables import TableWriter, arrow, read_parquet, write_query
-from recsys._tables import database as database_in
+from recsys._tables import database_when_asked, read_parquet
 from recsys.listens._inventory import LogFile
-from recsys.listens._judge import JUDGED, Judge, Window
+from recsys.listens._judge import Judge, Window
+from recsys.listens._late import known, newest
 from recsys.listens._sorter import Sorter, by_key
-from recsys.listens._tables import MEMORY, Quarantine
+from recsys.listens._tables import JUDGED, MEMORY, Quarantine
 from recsys.settings import ListensSettings
 
 #: Rows that agree in these are one listen.
@@ -83,38 +83,34 @@ def clean_day(
         ResourceError: memory or disk ran out.
     """
     with (
-        database_in(out, MEMORY) as database,
+        database_when_asked(out, MEMORY) as database,
         tempfile.TemporaryDirectory(dir=out, prefix=".scratch-") as scratch_name,
     ):
         scratch = Path(scratch_name)
         judge = Judge(database, settings, Window.of_arrival(day), scratch)
-        listens = Sorter(scratch, _LISTEN, KEY, lambda rows: _one_of_each(database, rows))
+        listens = _Listens(scratch, earlier)
         quarantine = Quarantine(scratch)
         read = returned = 0
-        for rows in judged_rows(database, judge, source):
+        for rows in judged_rows(judge, source):
             read += len(rows)
-            refused = pc.is_valid(rows[c.REASON])
+            refused = rows[c.REASON].is_valid()
             quarantine.add(rows.filter(refused))
-            _add(listens, rows.filter(pc.invert(refused)))
+            listens.add(rows if not pc.any(refused).as_py() else rows.filter(pc.invert(refused)))
         for path in requeued:
             for rows in _batches(path):
                 returned += len(rows)
-                _add(listens, rows)
+                listens.add(rows)
         quarantined = quarantine.write(out / "quarantine.parquet")
-        if earlier:
-            _add_known(database, listens, earlier, scratch / "known.parquet")
-        with TableWriter(out / "listens.parquet", schemas.LISTENS) as writer:
+        sought = (c.USER_ID, c.LISTENED_AT)
+        with CodedWriter(out / "listens.parquet", schemas.LISTENS, sought) as writer:
             for rows in ahead(listens.sorted()):
-                fresh = rows.filter(pc.invert(rows["known"])) if earlier else rows
-                writer.write(fresh.select(schemas.LISTENS.names))
+                writer.write(rows)
     duplicates = read + returned - writer.rows - sum(quarantined.values())
     return CleanReport(read, returned, writer.rows, duplicates, quarantined, tuple(judge.sources))
 
 
-def judged_rows(
-    database: duckdb.DuckDBPyConnection, judge: Judge, source: Sequence[LogFile] | Path
-) -> Iterator[pa.Table]:
-    """What arrived on a day as tables of `JUDGED`; ``source`` as for `clean_day`.
+def judged_rows(judge: Judge, source: Sequence[LogFile] | Path) -> Iterator[pa.Table]:
+    """What arrived on a day as tables of `JUDGED`, text by codes; ``source`` as for `clean_day`.
 
     Raises:
         BadLogError: as `clean_day`.
@@ -123,53 +119,42 @@ def judged_rows(
         for part in sorted(source.glob("part-*.parquet")):
             yield from _batches(part)
         return
-    for block in judge.judged(source):
-        yield arrow(database, block)
+    yield from judge.judged(source)
 
 
 def _batches(path: Path) -> Iterator[pa.Table]:
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches():
-            yield pa.Table.from_batches([batch])
+            rows = pa.Table.from_batches([batch])
+            yield encoded(rows, coded(rows.schema))
 
 
-def _add(listens: Sorter, rows: pa.Table, *, known: bool = False) -> None:
-    marks = pa.repeat(known, len(rows))
-    listens.add(rows.append_column("known", marks))
+class _Listens:
+    """Gathers judged listens, and hands out one of each that no earlier day holds."""
 
+    def __init__(self, scratch: Path, earlier: Sequence[Path]) -> None:
+        self._earlier = earlier
+        self._newest = newest(earlier)
+        self._sorter = Sorter(scratch, _LISTEN, KEY, _one_of_each)
+        late = pa.schema([_LISTEN.field(name) for name in KEY])
+        self._late = Sorter(scratch, late, KEY)
 
-def _add_known(
-    database: duckdb.DuckDBPyConnection, listens: Sorter, earlier: Sequence[Path], path: Path
-) -> None:
-    """Add the keys of the day that an earlier day holds already."""
-    key = ", ".join(KEY)
-    listens.view(database, "listen")
-    at = c.LISTENED_AT
-    # Only what comes late can be there. The files' times stay as they are, for DuckDB to pass over
-    # what cannot be meant.
-    found = write_query(
-        database,
-        f"""SELECT {key} FROM {read_parquet(earlier)}
-            SEMI JOIN (
-                SELECT {key} FROM (SELECT * REPLACE (make_timestamptz({at}) AS {at}) FROM listen
-                WHERE {at} <= {_newest(earlier)})
-            ) USING ({key})""",
-        path,
-        pa.schema([schemas.LISTENS.field(name) for name in KEY]),
-    )
-    if found:
-        for rows in _batches(path):
-            nothing = {n: pa.nulls(len(rows), _LISTEN.field(n).type) for n in _LISTEN.names[4:-1]}
-            columns = dict(zip(KEY, rows.select(KEY).columns, strict=True)) | nothing
-            _add(listens, pa.table(columns), known=True)
+    def add(self, rows: pa.Table, *, known: bool = False) -> None:
+        """Take in some; only what comes late can be known."""
+        self._sorter.add(rows.append_column("known", pa.repeat(known, len(rows))))
+        if self._newest is not None and not known:
+            late = pc.less_equal(rows[c.LISTENED_AT], self._newest)
+            self._late.add(compact(rows.select(KEY).filter(late)))
 
-
-def _newest(earlier: Sequence[Path]) -> int:
-    """The newest time of cleaned listens in microseconds, out of the files' statistics."""
-    at = schemas.LISTENS.get_field_index(c.LISTENED_AT)
-    metas = [pq.read_metadata(path) for path in earlier]
-    groups = [meta.row_group(n) for meta in metas for n in range(meta.num_row_groups)]
-    return max((group.column(at).statistics.max_raw for group in groups), default=0)
+    def sorted(self) -> Iterator[pa.Table]:
+        """Them by `KEY`."""
+        for late in self._late.sorted():
+            found = known(late, self._earlier) if len(late) else late
+            nothing = {n: pa.nulls(len(found), _LISTEN.field(n).type) for n in _LISTEN.names[4:-1]}
+            columns = dict(zip(KEY, found.columns, strict=True)) | nothing
+            self.add(pa.table(columns), known=True)
+        for rows in self._sorter.sorted():
+            yield rows.select(schemas.LISTENS.names)
 
 
 def in_microseconds(files: Sequence[Path]) -> str:
@@ -177,38 +162,31 @@ def in_microseconds(files: Sequence[Path]) -> str:
     return f"(SELECT * REPLACE (epoch_us(listened_at) AS listened_at) FROM {read_parquet(files)})"
 
 
-def _one_of_each(database: duckdb.DuckDBPyConnection, rows: pa.Table) -> npt.NDArray[np.int64]:
-    """The rows in the order of `KEY`, one of each: what is known, or whose others sort first."""
+def _one_of_each(rows: pa.Table, out: bool) -> npt.NDArray[np.int64]:
+    """The rows in the order of `KEY`, one of each: what is known, or whose others sort first.
+
+    Where they are handed ``out``, what is known is left out.
+    """
     order, first = by_key(rows, KEY)
     if not first.all():
-        order = _chosen(database, rows, order, first)
+        order = _chosen(rows, order, first)
+    if out:
+        order = order[~rows["known"].to_numpy()[order]]
     return order
 
 
 def _chosen(
-    database: duckdb.DuckDBPyConnection,
-    rows: pa.Table,
-    order: npt.NDArray[np.int64],
-    first: npt.NDArray[np.bool_],
+    rows: pa.Table, order: npt.NDArray[np.int64], first: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.int64]:
     """One row of each key; ``order`` and ``first`` as of `by_key`."""
     one = np.cumsum(first) - 1
     tied = ~first
     tied[:-1] |= ~first[1:]
-    others = rows.take(pa.array(order[tied])).select(_LISTEN.names[4:])
-    database.register(
-        "tied",
-        others.append_column("one", pa.array(one[tied])).append_column(
-            "row", pa.array(order[tied])
-        ),
-    )
-    by = ", ".join(f"{name} NULLS LAST" for name in _LISTEN.names[4:-1])
-    best = arrow(
-        database,
-        f"""SELECT one, row FROM tied
-            QUALIFY row_number() OVER (PARTITION BY one ORDER BY known DESC, {by}) = 1""",
-    )
-    database.unregister("tied")
+    others = compact(rows.select(_LISTEN.names[4:]).take(pa.array(order[tied])))
+    by = [ranked(others[name]) for name in _LISTEN.names[4:-1]]
+    known = others["known"].to_numpy()
+    best = np.lexsort([*by[::-1], ~known, one[tied]])
+    leading = np.diff(one[tied], prepend=-1) != 0  # the first of each, before as after sorting
     chosen = order[first]
-    chosen[best["one"].to_numpy()] = best["row"].to_numpy()
+    chosen[one[tied][leading]] = order[tied][best[leading]]
     return chosen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -13,18 +13,22 @@ import duckdb
 import pyarrow as pa
 
 from recsys import columns as c
-from recsys import schemas
+from recsys._coded import coded, encoded, plain, spelled
 from recsys._pipelined import ahead
+from recsys._tables import arrow
 from recsys.errors import BadLogError, SettingsError
-from recsys.listens._block import COLUMNS, REQUIRED, Block, Reader, called, merged
+from recsys.listens._block import COLUMNS, REQUIRED, Block, Reader, called, for_threads, merged
 from recsys.listens._inventory import LogFile
 from recsys.listens._listenbrainz import ListenBrainzReader
 from recsys.listens._open import changed, reading
 from recsys.listens._parquet import ParquetReader
 from recsys.listens._reasons import Reason
+from recsys.listens._said import detail
 from recsys.listens._spotify import SpotifyReader
 from recsys.listens._sql import Kind, literal, value
+from recsys.listens._tables import JUDGED, SPELLED_BYTES
 from recsys.listens._text import JsonlReader, LastfmReader
+from recsys.listens._typed import Verdict, judge_typed
 from recsys.progress import progress
 from recsys.settings import ListensSettings
 
@@ -35,21 +39,6 @@ READERS: Final[Mapping[str, type[Reader]]] = {
     "listenbrainz": ListenBrainzReader,
     "spotify": SpotifyReader,
 }
-#: A judged row. ``day`` is the UTC date of its time, null where that cannot be used; the columns
-#: of a listen are null where the row is refused, and ``listened_at`` is in microseconds.
-JUDGED: Final = pa.schema(
-    [
-        pa.field(c.ORIGIN_FILE, pa.string()),
-        pa.field(c.ORIGIN_ROW, pa.int64()),
-        pa.field(c.REASON, pa.string()),
-        pa.field(c.DETAIL, pa.string()),
-        pa.field("day", pa.date32()),
-        *(
-            pa.field(field.name, pa.int64() if field.name == c.LISTENED_AT else field.type)
-            for field in schemas.LISTENS
-        ),
-    ]
-)
 EVENTS: Final = ("play", "save", "like", "dislike")
 
 _EARLIEST: Final = date(2002, 10, 1)
@@ -80,7 +69,7 @@ class Judge:
 
     def __init__(
         self,
-        database: duckdb.DuckDBPyConnection,
+        database: Callable[[], duckdb.DuckDBPyConnection],
         settings: ListensSettings,
         window: Window,
         scratch: Path,
@@ -95,8 +84,8 @@ class Judge:
         self.found: set[str] = set()
         self.sources: list[dict[str, Any]] = []
 
-    def judged(self, files: Sequence[LogFile], *, whole: bool = True) -> Iterator[str]:
-        """Yield SQL of judged rows (`JUDGED`), block after block: run each before the next.
+    def judged(self, files: Sequence[LogFile], *, whole: bool = True) -> Iterator[pa.Table]:
+        """Yield judged rows (`JUDGED`, text by codes).
 
         `sources` holds each file's name, bytes, sha256 and rows once it has been read. Where
         ``files`` are not the ``whole``, mapped columns are left to :func:`check_names`.
@@ -105,13 +94,30 @@ class Judge:
             BadLogError: a file cannot be read as a whole, has changed since it was listed, or
                 lacks a column that it needs; or no file has a column that the settings map.
         """
-        for block in ahead(merged(self._blocks(files))):
-            self._database.register("block", block.rows)
+        for block, verdict in ahead(map(self._typed, merged(self._blocks(files)))):
+            if verdict is None:
+                yield self._asked(block.rows, block)
+            else:
+                yield from (verdict.kept, verdict.refused)
+                unsure = verdict.unsure
+                for rows in spelled(unsure, plain(unsure.schema), SPELLED_BYTES):
+                    yield self._asked(rows, block)
             self._look_for_names(block)
-            yield self._sql(block)
-            self._database.unregister("block")
         if whole:
             check_names(self._settings, self.found)
+
+    def _typed(self, block: Block) -> tuple[Block, Verdict | None]:
+        if not block.typed:
+            return block, None
+        times = _microseconds(self._window.start), _microseconds(self._window.end)
+        return block, judge_typed(block.rows, block.kinds, self._said, times)
+
+    def _asked(self, rows: pa.Table, block: Block) -> pa.Table:
+        database = self._database()
+        database.register("block", for_threads(rows))
+        judged = arrow(database, self._sql(block))
+        database.unregister("block")
+        return encoded(judged, coded(JUDGED))
 
     def _blocks(self, files: Sequence[LogFile]) -> Iterator[Block]:
         reader_of = READERS[self._settings.format]
@@ -134,8 +140,15 @@ class Judge:
             )
 
     def _look_for_names(self, block: Block) -> None:
-        if not self.found.issuperset(self._settings.columns):
-            self.found |= {name for (name,) in self._database.execute(block.columns).fetchall()}
+        if self.found.issuperset(self._settings.columns):
+            return
+        if isinstance(block.columns, frozenset):
+            self.found |= block.columns
+            return
+        database = self._database()
+        database.register("block", block.rows)
+        self.found |= {name for (name,) in database.execute(block.columns).fetchall()}
+        database.unregister("block")
 
     def _sql(self, block: Block) -> str:
         kinds = block.kinds
@@ -183,20 +196,7 @@ def _rules(kinds: Mapping[str, Kind], window: Window, labels: Mapping[str, str])
     def said(column: str) -> str:
         if (kind := kinds.get(column)) is None:
             return "NULL"
-        label = f"{labels[column]} || ': '"
-        text = f"CAST(raw_{column} AS VARCHAR)"
-        if kind in _UNITS:
-            return f"{label} || {text} || ' {kind} since 1970'"
-        # What is refused may have come from another column, as an id, an address or a device.
-        return f"""{label} || CASE
-            WHEN regexp_full_match({text}, '{_HARMLESS}') THEN {text}
-            WHEN regexp_full_match({text}, '[-+]?\\d+')
-            THEN if({text}[1] = '-', 'a negative ', 'a ') || length(ltrim({text}, '+-'))
-                || '-digit number'
-            WHEN regexp_full_match({text}, '{_DECIMAL}') THEN 'a decimal number'
-            WHEN {text}[1] IN ('{{', '[') AND contains({text}, '{{') THEN 'an object'
-            WHEN {text}[1] = '[' THEN 'a list'
-            ELSE 'a text of ' || length({text}) || ' characters' END"""
+        return detail(labels[column], f"raw_{column}", kind)
 
     def unusable(column: str) -> str:
         return f"(raw_{column} IS NOT NULL AND {column} IS NULL)" if column in kinds else "false"
@@ -225,20 +225,6 @@ def _rules(kinds: Mapping[str, Kind], window: Window, labels: Mapping[str, str])
     ]
 
 
-_UNITS: Final = (Kind.SECONDS, Kind.MILLISECONDS, Kind.MICROSECONDS, Kind.NANOSECONDS)
-_DAY: Final = r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})"
-_HOUR: Final = r"\d{1,2}:\d{2}(:\d{2}([.,]\d{0,9})?)?"
-#: What a service may call an event, or a flag.
-_WORDS: Final = (
-    "true|false|yes|no|on|off|none|null|maybe|play|playback|listen|stream|scrobble|song|track|"
-    "start|stop|pause|resume|seek|skip|next|finish|complete|end|save|add|remove|delete|unsave|like|"
-    "dislike|unlike|love|unlove|hate|ban|block|favou?rite|thumbs_?(up|down)|rate|share|download"
-)
-#: A day and perhaps a time in whatever order, or one of the words; no id and no address is either.
-_HARMLESS: Final = (
-    rf"(?i:({_WORDS})(s|d|p?ed|p?ing)?)|[-+]?{_DAY}([Tt ]?{_HOUR})? ?([Zz]|[-+]\d{{2}}:?\d{{0,2}})?"
-)
-_DECIMAL: Final = r"[-+]?\d+([.,]\d*)?([eE][-+]?\d+)?|-?inf|nan"
 _TYPES: Final = {
     c.LISTENED_AT: "BIGINT",
     c.ARTIST_IDS: "VARCHAR[]",

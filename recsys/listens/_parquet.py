@@ -13,17 +13,30 @@ import pyarrow.parquet as pq
 from pyarrow import types
 
 from recsys import columns as c
+from recsys._coded import by_codes, spelled_bytes
 from recsys.errors import BadLogError
 from recsys.listens._archive import Guard
 from recsys.listens._block import COLUMNS, REQUIRED, Block, repeated
 from recsys.listens._inventory import LogFile
 from recsys.listens._open import HashingReader, unchanging
-from recsys.listens._sql import Kind, literal
+from recsys.listens._sql import Kind
+from recsys.listens._typed import is_typed
 from recsys.settings import ListensSettings
 
 _BATCH_ROWS: Final = 1 << 15
 _BLOCK_BYTES: Final = 24 << 20
 _PAGE_BYTES: Final = 1 << 16
+_NOT_UTF8: Final = "text that is not UTF-8"
+#: Of these, rows are read at once as fit, text by codes.
+_CODED_BYTES: Final = 64 << 20
+_TEXTS: Final = (
+    c.USER_ID,
+    c.TRACK_ID,
+    c.ARTIST_IDS,
+    c.TRACK_NAME,
+    c.ARTIST_NAME,
+    c.ALBUM_NAME,
+)
 _TEXT_OR_INTEGER: Final = frozenset({Kind.TEXT, Kind.INTEGER})
 _NUMBER: Final = _TEXT_OR_INTEGER | {Kind.DOUBLE}
 _INSTANT: Final = frozenset({Kind.SECONDS, Kind.MILLISECONDS, Kind.MICROSECONDS, Kind.NANOSECONDS})
@@ -69,18 +82,25 @@ class ParquetReader:
         ):
             schema = parquet.schema_arrow
             kinds = self._kinds(schema)
-            columns = ", ".join(f"({literal(name)})" for name in schema.names)
+            log_names = {column: self.names[column] for column in kinds}
+            texts = {name: Kind.TEXT for name in _TEXTS if kinds.get(name) is Kind.INTEGER}
+            typed = is_typed(kinds | texts) and not any(
+                types.is_decimal(schema.field(name).type) for name in log_names.values()
+            )
+            tables = plain_tables
+            if typed:
+                tables, kinds = coded_tables, kinds | texts
             select = ", ".join(
                 f"nullif({column}, '') AS {column}" if kind is Kind.TEXT else column
                 for column, kind in kinds.items()
             )
-            log_names = {column: self.names[column] for column in kinds}
-            for table in plain_tables(parquet, path, log_names, lambda: self.hashing.bytes):
+            for table in tables(parquet, path, log_names, lambda: self.hashing.bytes):
                 yield Block(
                     table.append_column("file", repeated(self._file.name, len(table))),
                     f"SELECT file, row, fault, true AS music, {select} FROM block",
                     kinds,
-                    f"SELECT * FROM (VALUES {columns})",
+                    frozenset(schema.names),
+                    typed=typed,
                 )
 
     def _kinds(self, schema: pa.Schema) -> dict[str, Kind]:
@@ -143,6 +163,72 @@ def plain_tables(
         first_row += len(table)
 
 
+def coded_tables(
+    parquet: pq.ParquetFile, path: Path, names: Mapping[str, str], stored_bytes: Callable[[], int]
+) -> Iterator[pa.Table]:
+    """As :func:`plain_tables`, but whole numbers in place of text come as text, and text by codes.
+
+    So many rows come at a time as take few MiB by codes, however long their text is.
+    """
+    first_row, guard = 1, Guard(stored_bytes)
+    for batch in _coded_batches(parquet, path, names):
+        table = _coded(batch.select(list(names.values())).rename_columns(list(names)))
+        guard.count(spelled_bytes(table))
+        yield table.append_column("row", pa.array(np.arange(first_row, first_row + len(table))))
+        first_row += len(table)
+
+
+def _coded_batches(
+    parquet: pq.ParquetFile, path: Path, names: Mapping[str, str]
+) -> Iterator[pa.RecordBatch]:
+    meta = parquet.metadata
+    columns = [parquet.schema.column(at) for at in range(meta.num_columns)]
+    wanted = list(names.values())
+    texts = [
+        column.path
+        for column in columns
+        if column.physical_type == "BYTE_ARRAY" and column.path.split(".")[0] in wanted
+    ]
+    lists = {at: column.path for at, column in enumerate(columns) if column.max_repetition_level}
+    lists = {at: path for at, path in lists.items() if path in texts}
+    with pq.ParquetFile(
+        path, metadata=meta, read_dictionary=texts, coerce_int96_timestamp_unit="us"
+    ) as dictionaries:
+        for group in range(meta.num_row_groups):
+            stored = meta.row_group(group)
+            if stored.num_rows == 0:
+                continue
+            # Only of columns that were just read: a damaged chunk ends the process here, in C++.
+            for _ in dictionaries.iter_batches(1, row_groups=[group], columns=[*lists.values()]):
+                break
+            elements = sum(stored.column(at).num_values for at in lists)
+            size = stored.total_byte_size + 8 * (stored.num_rows * len(names) + elements)
+            rows = int(_CODED_BYTES * stored.num_rows / max(size, 1))
+            yield from dictionaries.iter_batches(
+                max(1, min(rows, stored.num_rows)), row_groups=[group], columns=wanted
+            )
+
+
+def _coded(batch: pa.RecordBatch) -> pa.Table:
+    """Text by codes, other columns in the types that `Kind` stands for; text that is not UTF-8."""
+    columns = {}
+    faults = None
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if name not in (*_TEXTS, c.EVENT):
+            columns[name] = column.cast(_plain_type(column.type), safe=False)
+            continue
+        columns[name] = by_codes(column)
+        try:
+            columns[name].validate(full=True)
+        except pa.ArrowInvalid:
+            plain, good = _readable(columns[name].cast(_plain_type(column.type)))
+            columns[name] = by_codes(plain)
+            faults = np.full(len(batch), None, object) if faults is None else faults
+            faults[~good] = _NOT_UTF8
+    fault = pa.nulls(len(batch), pa.string()) if faults is None else pa.array(faults, pa.string())
+    return pa.table({**columns, "fault": fault})
+
+
 def _kind(kind: pa.DataType) -> Kind | None:
     if types.is_dictionary(kind):
         kind = kind.value_type
@@ -156,12 +242,12 @@ def _kind(kind: pa.DataType) -> Kind | None:
         return Kind.DOUBLE
     if types.is_boolean(kind):
         return Kind.BOOLEAN
-    if types.is_null(kind) or any(test(kind) for test in _TEXTS):
+    if types.is_null(kind) or any(test(kind) for test in _TEXT_TYPES):
         return Kind.TEXT
     return None
 
 
-_TEXTS: Final = (
+_TEXT_TYPES: Final = (
     types.is_string,
     types.is_large_string,
     types.is_string_view,
@@ -231,9 +317,8 @@ def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
         try:
             plain.validate(full=True)
         except pa.ArrowInvalid:
-            good = np.array([_is_utf8(value) for value in plain])
-            faults[~good] = "text that is not UTF-8"
-            plain = plain.filter(pa.array(good)).take(_places(good))
+            plain, good = _readable(plain)
+            faults[~good] = _NOT_UTF8
         columns.append(plain)
     names = [*batch.schema.names, "fault"]
     return pa.RecordBatch.from_arrays([*columns, pa.array(faults, pa.string())], names)
@@ -246,6 +331,12 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
         Kind.DOUBLE: pa.float64(),
         **dict.fromkeys(_INSTANT, pa.int64()),
     }.get(_kind(kind), kind)
+
+
+def _readable(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
+    """The values that are UTF-8, null in place of others; and which are."""
+    good = np.array([_is_utf8(value) for value in column])
+    return column.filter(pa.array(good)).take(_places(good)), good
 
 
 def _is_utf8(value: pa.Scalar) -> bool:

@@ -15,14 +15,15 @@ import pyarrow as pa
 
 from recsys import columns as c
 from recsys import schemas
+from recsys._coded import spelled
 from recsys._tables import TableWriter, read_parquet, stream
 from recsys._tables import database as database_in
 from recsys.listens._clean import KEY, in_microseconds, judged_rows
 from recsys.listens._inventory import LogFile
-from recsys.listens._judge import JUDGED, Judge, Window
+from recsys.listens._judge import Judge, Window
 from recsys.listens._reasons import Reason
 from recsys.listens._sorter import Sorter
-from recsys.listens._tables import MEMORY, count
+from recsys.listens._tables import JUDGED, MEMORY, SPELLED_BYTES, count
 from recsys.settings import ListensSettings
 
 #: What is known of a returned row that was in no file when the day was read.
@@ -96,10 +97,11 @@ def read_again(
         tempfile.TemporaryDirectory(dir=out.parent, prefix=".scratch-") as scratch,
     ):
         judged = Path(scratch) / "judged.parquet"
-        judge = Judge(database, settings, Window.of_arrival(day), Path(scratch))
+        judge = Judge(lambda: database, settings, Window.of_arrival(day), Path(scratch))
         with TableWriter(judged, JUDGED) as writer:
-            for rows in judged_rows(database, judge, source):
-                writer.write(rows)
+            for rows in judged_rows(judge, source):
+                for plain in spelled(rows, JUDGED, SPELLED_BYTES):
+                    writer.write(plain)
         users = pa.array(sorted(forgotten), pa.string())
         database.register("forgotten", pa.table({c.USER_ID: users}))
         fresh = Sorter(Path(scratch), pa.schema(map(JUDGED.field, RETURNED.names)), _PLACE)
@@ -120,7 +122,8 @@ def read_again(
             usable += readable
         with TableWriter(out, RETURNED) as again:
             for rows in fresh.sorted():
-                again.write(rows)
+                for plain in spelled(rows, RETURNED, SPELLED_BYTES):
+                    again.write(plain)
         refused = dict(
             database.execute(
                 f"SELECT reason, count(*) FROM {read_parquet([judged])} "

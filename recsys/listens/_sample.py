@@ -107,7 +107,7 @@ def sample_log(settings: ListensSettings) -> Sample:
                 names |= _names(file, settings.format, Path(folder))
                 day = arrival.get(file)
                 window = Window.of_arrival(day) if day else Window.of_dump()
-                judge = Judge(connection, settings, window, Path(folder))
+                judge = Judge(lambda: connection, settings, window, Path(folder))
                 for reason, rows, shown in _judge(judge, file, connection):
                     counted[reason] += rows
                     if reason is not None:
@@ -152,11 +152,12 @@ def _judge(
     """Rows and examples by reason, None for what would be kept, of the beginning of a file."""
     seen = 0
     with contextlib.closing(judge.judged([file])) as blocks:  # type: ignore[type-var]
-        for block in blocks:
+        for rows in blocks:
+            connection.register("judged", rows)
             found = connection.execute(
                 f"""SELECT reason, count(*), list(file || ', row ' || row || ': '
                         || coalesce(detail, 'no detail') ORDER BY row)[:{_EXAMPLES}]
-                    FROM ({block}) GROUP BY reason"""
+                    FROM judged GROUP BY reason"""
             ).fetchall()
             yield from found
             seen += sum(rows for _, rows, _ in found)

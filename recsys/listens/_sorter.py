@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import Any, Final
 
 import duckdb
+import numba
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import types
 
+from recsys._coded import coded, codes_of, encoded, joined, ranks, spelled, values_of
 from recsys._tables import ROW_GROUP, read_parquet
 
 #: Rows are sorted in memory up to so many bytes; more of them become a run on disk.
-RUN_BYTES: Final = 160 << 20
+RUN_BYTES: Final = 96 << 20
 #: Bytes of a run's row groups; half of them up to one and a half are in memory while it is merged.
 STRETCH_BYTES: Final = 2 << 20
+_SPELLED_BYTES: Final = 16 << 20
 #: More runs than these are merged in turns.
 MERGED_AT_ONCE: Final = 32
 
@@ -31,9 +33,10 @@ class Sorter:
 
     Args:
         scratch: room for the runs.
-        schema: of the rows.
+        schema: of the rows; in memory, their text is held by codes.
         key: columns to sort by, without nulls; text goes by its bytes.
-        order: where the rows of a table go: the numbers of those to keep, in this order.
+        order: where the rows of a table go: the numbers of those to keep, in this order. It is
+            told whether these rows are handed out, or will come again.
     """
 
     def __init__(
@@ -41,20 +44,21 @@ class Sorter:
         scratch: Path,
         schema: pa.Schema,
         key: Sequence[str],
-        order: Callable[[pa.Table], npt.NDArray[np.int64]] | None = None,
+        order: Callable[[pa.Table, bool], npt.NDArray[np.int64]] | None = None,
     ) -> None:
         self._scratch = scratch
         self._schema = schema
+        self._coded = coded(schema)
         self._key = key
-        self._order = order or (lambda rows: by_key(rows, key)[0])
+        self._order = order or (lambda rows, _: by_key(rows, key)[0])
         self._waiting: list[pa.Table] = []
         self._bytes = 0
         self._runs: list[Path] = []
         self._written = 0
 
     def add(self, rows: pa.Table) -> None:
-        """Take in rows of the schema; its columns may come in another order."""
-        rows = rows.select(self._schema.names).cast(self._schema)
+        """Take in rows of the schema; its columns may come in another order, its text by codes."""
+        rows = encoded(rows, self._coded)
         self._waiting.append(rows)
         self._bytes += rows.nbytes
         if self._bytes >= RUN_BYTES:
@@ -64,36 +68,37 @@ class Sorter:
         """Make what was added so far, in any order, a table for SQL."""
         if not self._runs:
             self._waiting = [self._gathered()]
-            database.register(name, self._waiting[0])
+            rows = self._waiting[0].cast(self._schema)
+            database.register(name, rows)
             return
         self._spill()
         files = f"SELECT * FROM {read_parquet(self._runs)}"
         database.execute(f"CREATE OR REPLACE VIEW {name} AS {files}")
 
     def sorted(self) -> Iterator[pa.Table]:
-        """The rows in order, a table at a time; once."""
+        """The rows in order, a table at a time, their text by codes; once."""
         if not self._runs:
-            rows, self._waiting = self._gathered().combine_chunks(), []
-            yield from self._ordered(rows)
+            rows, self._waiting = self._gathered(), []
+            yield from self._ordered(rows, out=True)
             return
         self._spill()
         while len(self._runs) > MERGED_AT_ONCE:
             turn, self._runs = self._runs[:MERGED_AT_ONCE], self._runs[MERGED_AT_ONCE:]
-            self._write(self._merged(turn))
+            self._write(self._merged(turn, out=False))
             for run in turn:
                 run.unlink()
-        yield from self._merged(self._runs)
+        yield from self._merged(self._runs, out=True)
 
     def _gathered(self) -> pa.Table:
-        return pa.concat_tables([self._schema.empty_table(), *self._waiting])
+        return joined(pa.concat_tables(self._waiting or [self._coded.empty_table()]))
 
     def _spill(self) -> None:
         if self._waiting:
-            rows, self._waiting, self._bytes = self._gathered().combine_chunks(), [], 0
-            self._write(self._ordered(rows))
+            rows, self._waiting, self._bytes = self._gathered(), [], 0
+            self._write(self._ordered(rows, out=False))
 
-    def _ordered(self, rows: pa.Table) -> Iterator[pa.Table]:
-        order = self._order(rows)
+    def _ordered(self, rows: pa.Table, *, out: bool) -> Iterator[pa.Table]:
+        order = self._order(rows, out)
         for start in range(0, len(order), ROW_GROUP):
             yield rows.take(pa.array(order[start : start + ROW_GROUP]))
 
@@ -101,18 +106,20 @@ class Sorter:
         run = self._scratch / f"run-{id(self)}-{self._written}.parquet"
         with pq.ParquetWriter(run, self._schema, compression="lz4") as writer:
             for rows in tables:
-                for stretch in _stretches(rows.combine_chunks()):
-                    writer.write_table(stretch)
+                for some in spelled(rows, self._schema, _SPELLED_BYTES):
+                    for stretch in _stretches(some.combine_chunks()):
+                        writer.write_table(stretch)
         self._runs.append(run)
         self._written += 1
 
-    def _merged(self, paths: Sequence[Path]) -> Iterator[pa.Table]:
+    def _merged(self, paths: Sequence[Path], *, out: bool) -> Iterator[pa.Table]:
         with contextlib.ExitStack() as files:
             runs = [_Run(files.enter_context(pq.ParquetFile(path)), self._key) for path in paths]
             while runs := [run for run in runs if run.fill()]:
                 # Up to there, nothing can come that is not here yet.
                 complete = min((run.last for run in runs if run.goes_on), default=None)
-                yield from self._ordered(pa.concat_tables([run.take(complete) for run in runs]))
+                ready = pa.concat_tables([run.take(complete) for run in runs])
+                yield from self._ordered(joined(encoded(ready, self._coded)), out=out)
 
 
 def _stretches(rows: pa.Table) -> Iterator[pa.Table]:
@@ -178,18 +185,18 @@ def by_key(
         For each place in the order, the number of the row that belongs there; and whether that
         row's key differs from the one before.
     """
-    if not len(rows):
-        return np.empty(0, np.int64), np.empty(0, np.bool_)
     packed: list[npt.NDArray[np.int64]] = []
-    size = 0
-    for codes, many in (_codes(rows[name]) for name in key):
-        if packed and size * many < 2**63:
+    sizes: list[int] = []
+    for codes, many in (_numbers(rows[name]) for name in key if len(rows)):
+        if packed and sizes[-1] * many < 2**63:
             packed[-1] = packed[-1] * many + codes
-            size *= many
+            sizes[-1] *= many
         else:
             packed.append(codes)
-            size = many
-    order = np.lexsort(packed[::-1])
+            sizes.append(many)
+    order = np.arange(len(rows))
+    for codes, many in zip(packed[::-1], sizes[::-1], strict=True):
+        order = _by_digits(codes, order, (many - 1).bit_length())
     differs = np.ones(len(rows), np.bool_)
     differs[1:] = False
     for codes in packed:
@@ -198,14 +205,39 @@ def by_key(
     return order, differs
 
 
-def _codes(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], int]:
+def _numbers(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], int]:
     """Numbers from 0 that sort as the values do, and one more than the largest may be."""
     if types.is_string(column.type):
-        coded = column.combine_chunks().dictionary_encode()
-        rank = np.empty(len(coded.dictionary), np.int64)
-        rank[pc.sort_indices(coded.dictionary).to_numpy()] = np.arange(len(rank))
-        return rank[coded.indices.to_numpy()], len(rank)
+        column = column.dictionary_encode()
+    if types.is_dictionary(column.type):
+        column = joined(pa.table([column], ["text"]))["text"]
+        rank = ranks(values_of(column))
+        return rank[codes_of(column)], len(rank)
     kind = pa.int32() if types.is_date32(column.type) else pa.int64()
     numbers = column.cast(kind).to_numpy().astype(np.int64)
     least = int(numbers.min())
     return numbers - least, int(numbers.max()) - least + 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _by_digits(numbers: Any, order: Any, bits: Any) -> Any:  # pragma: no cover
+    """Rows in the order of numbers from 0 of so many bits; those that agree stay as they are.
+
+    From the least digit of 11 bits to the greatest, each time by counting.
+    """
+    digits = (bits + 10) // 11
+    counts = np.zeros((max(digits, 1), 2048), np.int64)
+    for number in numbers:
+        for digit in range(digits):
+            counts[digit, (number >> (11 * digit)) & 2047] += 1
+    for digit in range(digits):
+        place = 0
+        for value in range(2048):
+            counts[digit, value], place = place, place + counts[digit, value]
+        sorted_by = np.empty_like(order)
+        for row in order:
+            value = (numbers[row] >> (11 * digit)) & 2047
+            sorted_by[counts[digit, value]] = row
+            counts[digit, value] += 1
+        order = sorted_by
+    return order

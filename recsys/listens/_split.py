@@ -19,13 +19,14 @@ import pyarrow.compute as pc
 
 from recsys import columns as c
 from recsys import schemas
+from recsys._coded import spelled
 from recsys._tables import TableWriter
 from recsys._tables import database as database_in
 from recsys.listens._clean import judged_rows
 from recsys.listens._inventory import Inventory
-from recsys.listens._judge import JUDGED, Judge, Window
+from recsys.listens._judge import Judge, Window
 from recsys.listens._sorter import Sorter
-from recsys.listens._tables import MEMORY, Quarantine
+from recsys.listens._tables import JUDGED, MEMORY, SPELLED_BYTES, Quarantine
 from recsys.settings import ListensSettings
 
 #: So many files of a dump are named for each day.
@@ -64,11 +65,11 @@ def split_dump(settings: ListensSettings, inventory: Inventory, out: Path) -> Du
         tempfile.TemporaryDirectory(dir=out, prefix=".scratch-") as scratch_name,
     ):
         scratch = Path(scratch_name)
-        judge = Judge(database, settings, Window.of_dump(), scratch)
+        judge = Judge(lambda: database, settings, Window.of_dump(), scratch)
         dated = Sorter(scratch, JUDGED, ("day", c.ORIGIN_FILE, c.ORIGIN_ROW))
         quarantine = Quarantine(scratch)
         read = 0
-        for rows in judged_rows(database, judge, inventory.files):
+        for rows in judged_rows(judge, inventory.files):
             read += len(rows)
             undated = pc.is_null(rows["day"])
             quarantine.add(rows.filter(undated))
@@ -123,7 +124,13 @@ def _text(column: str) -> str:
 
 
 def _write_days(tables: Iterable[pa.Table], out: Path) -> None:
-    pieces = (piece for rows in tables for batch in rows.to_batches() for piece in _by_day(batch))
+    batches = (
+        batch
+        for rows in tables
+        for plain in spelled(rows, JUDGED, SPELLED_BYTES)
+        for batch in plain.to_batches()
+    )
+    pieces = (piece for batch in batches for piece in _by_day(batch))
     for day, of_day in itertools.groupby(pieces, key=lambda piece: piece["day"][0].as_py()):
         folder = out / f"date={day}"
         folder.mkdir()

@@ -30,7 +30,7 @@ class Kind(StrEnum):
 #: Longest listen or track in ms (31 years); sums of it stay within int64.
 MAX_MS: Final = 10**12
 
-_PER_SECOND: Final = {
+PER_SECOND: Final = {
     Kind.SECONDS: 1,
     Kind.MILLISECONDS: 10**3,
     Kind.MICROSECONDS: 10**6,
@@ -129,8 +129,8 @@ def _flag(raw: str, kind: Kind) -> str:
 
 
 def _time(raw: str, kind: Kind) -> str:
-    if kind in _PER_SECOND:
-        return _microseconds(raw, _PER_SECOND[kind])
+    if kind in PER_SECOND:
+        return _microseconds(raw, PER_SECOND[kind])
     if kind is Kind.INTEGER:
         return _epoch(f"TRY_CAST({raw} AS BIGINT)")
     given = _text(raw, kind)

@@ -12,11 +12,29 @@ import pyarrow.compute as pc
 
 from recsys import columns as c
 from recsys import schemas
+from recsys._coded import spelled
 from recsys._tables import TableWriter
 from recsys.listens._sorter import Sorter
 
+#: A judged row. ``day`` is the UTC date of its time, null where that cannot be used; the columns
+#: of a listen are null where the row is refused, and ``listened_at`` is in microseconds.
+JUDGED: Final = pa.schema(
+    [
+        pa.field(c.ORIGIN_FILE, pa.string()),
+        pa.field(c.ORIGIN_ROW, pa.int64()),
+        pa.field(c.REASON, pa.string()),
+        pa.field(c.DETAIL, pa.string()),
+        pa.field("day", pa.date32()),
+        *(
+            pa.field(field.name, pa.int64() if field.name == c.LISTENED_AT else field.type)
+            for field in schemas.LISTENS
+        ),
+    ]
+)
 #: For the working database: rows pass through it block by block, and none stay.
 MEMORY: Final = "512MB"
+#: Text by codes is written out in full so much at a time.
+SPELLED_BYTES: Final = 16 << 20
 
 
 def count(database: duckdb.DuckDBPyConnection, table: str) -> int:
@@ -43,5 +61,6 @@ class Quarantine:
         """Write the file; how many rows there are for each reason."""
         with TableWriter(path, schemas.QUARANTINE) as writer:
             for rows in self._sorter.sorted():
-                writer.write(rows)
+                for plain in spelled(rows, schemas.QUARANTINE, SPELLED_BYTES):
+                    writer.write(plain)
         return dict(sorted(self._reasons.items()))

@@ -31,7 +31,8 @@ from recsys.errors import RecsysError
 from recsys.listens import CleanReport, LogFile
 from recsys.listens._apart import FilesApart
 from recsys.listens._clean import KEY
-from recsys.listens._judge import JUDGED, check_names
+from recsys.listens._judge import check_names
+from recsys.listens._tables import JUDGED
 from recsys.settings import ListensSettings
 from recsys.spark import _one_task
 from recsys.spark._datasets import PART, in_parts, ranges, read, write, write_nothing

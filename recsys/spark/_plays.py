@@ -69,7 +69,7 @@ def daily_plays(session: SparkSession, listens: Path, out: Path) -> Mapping[str,
         return _one_task.in_one_task(
             session,
             out,
-            lambda folder: on_one_machine.daily_plays(listens, folder, _one_task.MEMORY),
+            lambda folder: on_one_machine.daily_plays(listens, folder),
         )
     rows = read(session, [listens], schemas.LISTENS)
     count = rows_of(listens)
