@@ -20,7 +20,7 @@ from recsys import columns as c
 from recsys._codes import Ids, SideBySide, Stretch, to_dates
 from recsys._entries import Entries, entries
 from recsys._pipelined import ahead
-from recsys._tables import part_files, room
+from recsys._tables import part_files, running_out
 from recsys.settings import ListensSettings
 
 _FIXED_POINT: Final = 2.0**20
@@ -163,7 +163,7 @@ def build_matrix(
         ArtefactError: the taste state is not sorted by user.
         ResourceError: memory ran out.
     """
-    with room(spill):
+    with running_out(spill):
         known = _known(catalogue)
         times = np.zeros(len(known), np.int64)
         found = [

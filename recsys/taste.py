@@ -20,7 +20,7 @@ from recsys import columns as c
 from recsys import schemas
 from recsys._codes import CodedWriter, Rows, SideBySide, number_of, to_dates
 from recsys._pipelined import ahead
-from recsys._tables import room
+from recsys._tables import running_out
 from recsys.plays import DAILY_PLAYS
 
 #: One listen, undecayed.
@@ -51,7 +51,7 @@ def roll_taste(
     """
     factor = aged(previous[1], cutoff, half_life_days) if previous else 0.0
     tables = SideBySide((days, _FRESH), ([previous[0]] if previous else [], _BEFORE))
-    with room(out.parent), CodedWriter(out, schemas.TASTE) as writer:
+    with running_out(out.parent), CodedWriter(out, schemas.TASTE) as writer:
         for stretch in ahead(iter(tables)):
             fresh, before = stretch.groups
             user, track, columns = _rolled(fresh, before, factor, cutoff, half_life_days)
