@@ -20,11 +20,10 @@ import pyarrow.parquet as pq
 
 from recsys import columns as c
 from recsys._pipelined import ahead
-from recsys._tables import part_files
+from recsys._tables import encoded_batches_of, part_files
 
 Array = npt.NDArray[Any]
 
-_LISTS_AT_ONCE: Final = 1 << 15
 #: Row groups of the taste whose dictionaries are looked up together.
 _GROUPS_AT_ONCE: Final = 8
 _ID: Final = f"{c.TRACKS}.list.element.{c.TRACK_ID}"
@@ -238,23 +237,15 @@ def read_resting(editions: Sequence[Path], users: pa.Array, tracks: pa.Array) ->
 
 
 def _earlier(path: Path) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(path, read_dictionary=[_ID]) as file:
-        paths = {file.schema.column(n).path for n in range(len(file.schema))}
-        if not {c.USER_ID, _ID} <= paths:
-            raise IrregularError
-        yield from _batches(file, (c.USER_ID, _ID))
+    schema = pq.read_metadata(path).schema
+    if not {c.USER_ID, _ID} <= {schema.column(n).path for n in range(len(schema))}:
+        raise IrregularError
+    yield from encoded_batches_of(path, (c.USER_ID, _ID), [_ID])
 
 
 def list_batches(path: Path) -> Iterator[pa.RecordBatch]:
     """The rows of a file of playlists, but for what is for people; strings by dictionaries."""
-    with pq.ParquetFile(path, read_dictionary=_DICTIONARIES) as file:
-        yield from _batches(file, _COLUMNS)
-
-
-def _batches(file: pq.ParquetFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """By row groups: Arrow has no batch of nested dictionaries that lies in two."""
-    for number in range(file.num_row_groups):
-        yield from file.iter_batches(_LISTS_AT_ONCE, row_groups=[number], columns=columns)
+    yield from encoded_batches_of(path, _COLUMNS, _DICTIONARIES)
 
 
 def entries(lists: pa.ListArray, tracks: pa.Array) -> Entries:
