@@ -49,7 +49,7 @@ def describe(playlists: Artefact, matrix: Artefact) -> dict[str, Any]:
         against how popular they are.
     """
     file = playlists.file("playlists.parquet")
-    tracks = pq.read_table(matrix.file("tracks.parquet"))
+    tracks = pq.ParquetFile(matrix.file("tracks.parquet")).read()
     listed = np.zeros(len(tracks) + 1, np.int64)
     lengths, asked = Counter[int](), [_ASKED.empty_table()]
     for batch in ahead(encoded_batches_of(file, _SLOT, _SLOT[-2:])):
