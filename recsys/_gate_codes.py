@@ -20,11 +20,10 @@ import pyarrow.parquet as pq
 
 from recsys import columns as c
 from recsys._pipelined import ahead
-from recsys._tables import part_files
+from recsys._tables import encoded_batches_of, part_files
 
 Array = npt.NDArray[Any]
 
-_LISTS_AT_ONCE: Final = 1 << 15
 #: Row groups of the taste whose dictionaries are looked up together.
 _GROUPS_AT_ONCE: Final = 8
 _ID: Final = f"{c.TRACKS}.list.element.{c.TRACK_ID}"
@@ -127,10 +126,16 @@ def strings(array: pa.Array | pa.ChunkedArray) -> pa.Array:
     return whole
 
 
-def column(files: Sequence[Path], name: str) -> pa.Array:
-    """A column of strings of some files, end to end."""
-    parts = [strings(pq.ParquetFile(file).read([name])[name]) for file in files]
-    return pa.concat_arrays([pa.array([], pa.string()), *parts])
+def read(tables: Sequence[Path], names: Sequence[str]) -> pa.Table:
+    """Columns of some tables, end to end; names of folders above them play no part."""
+    parts = [pq.ParquetFile(part).read(names) for table in tables for part in part_files(table)]
+    return pa.concat_tables(parts).combine_chunks() if parts else pa.table({})
+
+
+def column(tables: Sequence[Path], name: str) -> pa.Array:
+    """A column of strings of some tables, end to end."""
+    found = read(tables, [name])
+    return strings(found[name]) if len(found) else pa.array([], pa.string())
 
 
 def places(values: pa.Array, among: pa.Array) -> Array:
@@ -142,7 +147,7 @@ def places(values: pa.Array, among: pa.Array) -> Array:
 def read_songs(catalogue: Path) -> tuple[pa.Array, pa.Array, Array, Array]:
     """The ids of the tracks, the keys of the songs; of each track its song, and if available."""
     names = [c.TRACK_ID, c.SONG_KEY, c.AVAILABLE]
-    table = pq.read_table(catalogue, columns=names).combine_chunks()
+    table = read([catalogue], names)
     ids, keys = strings(table[c.TRACK_ID]), strings(table[c.SONG_KEY]).dictionary_encode()
     if table[c.AVAILABLE].null_count or pc.count_distinct(ids).as_py() != len(ids):
         raise IrregularError
@@ -152,7 +157,7 @@ def read_songs(catalogue: Path) -> tuple[pa.Array, pa.Array, Array, Array]:
 def read_music(catalogue: Path, blocked: Sequence[str]) -> tuple[pa.Array, pa.Array, Music]:
     """The ids of the tracks, the keys of the songs, and what the catalogue says of them."""
     ids, keys, song, available = read_songs(catalogue)
-    credited = pq.read_table(catalogue, columns=[c.ARTIST_IDS])[c.ARTIST_IDS]
+    credited = read([catalogue], [c.ARTIST_IDS])[c.ARTIST_IDS]
     out = np.zeros(len(keys), np.bool_)
     named = places(pa.array(blocked, pa.string()), ids)
     out[song[named[named >= 0]]] = True
@@ -238,23 +243,15 @@ def read_resting(editions: Sequence[Path], users: pa.Array, tracks: pa.Array) ->
 
 
 def _earlier(path: Path) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(path, read_dictionary=[_ID]) as file:
-        paths = {file.schema.column(n).path for n in range(len(file.schema))}
-        if not {c.USER_ID, _ID} <= paths:
-            raise IrregularError
-        yield from _batches(file, (c.USER_ID, _ID))
+    schema = pq.read_metadata(path).schema
+    if not {c.USER_ID, _ID} <= {schema.column(n).path for n in range(len(schema))}:
+        raise IrregularError
+    yield from encoded_batches_of(path, (c.USER_ID, _ID), [_ID])
 
 
 def list_batches(path: Path) -> Iterator[pa.RecordBatch]:
     """The rows of a file of playlists, but for what is for people; strings by dictionaries."""
-    with pq.ParquetFile(path, read_dictionary=_DICTIONARIES) as file:
-        yield from _batches(file, _COLUMNS)
-
-
-def _batches(file: pq.ParquetFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """By row groups: Arrow has no batch of nested dictionaries that lies in two."""
-    for number in range(file.num_row_groups):
-        yield from file.iter_batches(_LISTS_AT_ONCE, row_groups=[number], columns=columns)
+    yield from encoded_batches_of(path, _COLUMNS, _DICTIONARIES)
 
 
 def entries(lists: pa.ListArray, tracks: pa.Array) -> Entries:

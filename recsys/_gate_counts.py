@@ -7,13 +7,11 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from recsys import _gate_codes as codes
 from recsys import columns as c
-from recsys._tables import part_files, rows_of
+from recsys._tables import rows_of
 
 
 class Counts(NamedTuple):
@@ -57,14 +55,12 @@ def count_shares(playlists: Path, eligible: Path, catalogue: Path, previous: Pat
         IrregularError: they are not as the stages write them.
     """
     ids, keys, song, available = codes.read_songs(catalogue)
-    users = codes.column(part_files(playlists), c.USER_ID)
+    users = codes.column([playlists], c.USER_ID)
     if pc.count_distinct(users).as_py() != len(users):
         raise codes.IrregularError
-    kind, relaxed = (
-        pa.chunked_array(pq.ParquetFile(file).read([name])[name] for file in part_files(playlists))
-        for name in (c.KIND, c.RELAXED)
-    )
-    popular = codes.bools(pc.equal(codes.strings(kind), "popular"))
+    kind = codes.column([playlists], c.KIND)
+    relaxed = codes.read([playlists], [c.RELAXED])[c.RELAXED]
+    popular = codes.bools(pc.equal(kind, "popular"))
     personal = pc.sum(pc.equal(kind, "personal")).as_py() or 0
     gave_way = pc.sum(pc.greater(pc.list_value_length(relaxed), 0)).as_py() or 0
     held = codes.read_resting([playlists], users, ids)

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from recsys import _gate_codes as codes
 from recsys import columns as c
@@ -100,7 +99,7 @@ def _default_lists(default: Path | None, wanted: bool) -> int:
     """How many default playlists there are: one, of nobody, where there is a song for it."""
     if default is None:
         return 0
-    stored = pq.read_table(default, columns=[c.USER_ID, c.KIND])
+    stored = codes.read([default], [c.USER_ID, c.KIND])
     if stored.to_pylist() != [{c.USER_ID: "", c.KIND: "popular"}] * wanted:
         raise IrregularError
     return len(stored)

@@ -25,6 +25,7 @@ ROW_GROUP: Final = 122_880  # DuckDB's own; each is read by one thread
 #: Bytes of text, beside lists, that end a row group before it has so many rows.
 ROW_GROUP_TEXT: Final = 256 << 20
 _STREAM_ROWS: Final = 1 << 16
+_ENCODED_ROWS: Final = 1 << 15
 #: Errors of the system that say that memory or disk ran out.
 RAN_OUT: Final = frozenset({errno.ENOMEM, errno.ENOSPC, errno.EDQUOT})
 
@@ -121,6 +122,24 @@ def batches_of(table: Path, rows: int = 1 << 16, **options: Any) -> Iterator[pa.
     for part in part_files(table):
         with pq.ParquetFile(part, **options) as file:
             yield from file.iter_batches(rows)
+
+
+def encoded_batches_of(
+    table: Path, columns: Sequence[str] | None, encoded: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a table in order, some of its strings by dictionaries, also those in lists.
+
+    By row groups: Arrow has no batch of nested dictionaries that lies in two.
+
+    Args:
+        table: a file, or a folder of parts.
+        columns: the paths of the leaves to be read; None for all.
+        encoded: the paths of those that are strings.
+    """
+    for part in part_files(table):
+        with pq.ParquetFile(part, read_dictionary=encoded) as file:
+            for group in range(file.num_row_groups):
+                yield from file.iter_batches(_ENCODED_ROWS, row_groups=[group], columns=columns)
 
 
 def file_list(tables: Sequence[Path]) -> str:

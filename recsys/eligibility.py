@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -10,16 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numba import njit
 from scipy.sparse import csr_matrix
 
 from recsys import columns as c
 from recsys._pipelined import ahead
-from recsys._tables import part_files
+from recsys._tables import encoded_batches_of
 from recsys.matrix import TasteMatrix
 
-_LISTS_AT_ONCE: Final = 1 << 15
+_TRACK_ID: Final = f"{c.TRACKS}.list.element.{c.TRACK_ID}"
 
 
 def eligible_users(matrix: TasteMatrix) -> npt.NDArray[np.int32]:
@@ -56,7 +55,7 @@ def cooling_songs(
     named = matrix.users[c.USER_ID].take(pa.array(users))
     listeners, songs = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
     for edition in editions:
-        for batch in ahead(_earlier_lists(edition)):
+        for batch in ahead(encoded_batches_of(edition, [c.USER_ID, _TRACK_ID], [_TRACK_ID])):
             lists = batch[c.TRACKS]
             row = _places(batch[c.USER_ID], named)
             track = lists.flatten().field(c.TRACK_ID)
@@ -69,17 +68,6 @@ def cooling_songs(
             songs.append(got[both])
     indptr, once = _in_rows(np.concatenate(listeners), np.concatenate(songs), len(users))
     return csr_matrix((np.ones(len(once), bool), once, indptr), shape)
-
-
-def _earlier_lists(edition: Path) -> Iterator[pa.RecordBatch]:
-    """Users and track ids by dictionaries; Arrow has no batch of these that lies in two groups."""
-    track_id = f"{c.TRACKS}.list.element.{c.TRACK_ID}"
-    for path in part_files(edition):
-        with pq.ParquetFile(path, read_dictionary=[track_id]) as file:
-            for group in range(file.num_row_groups):
-                yield from file.iter_batches(
-                    _LISTS_AT_ONCE, row_groups=[group], columns=[c.USER_ID, track_id]
-                )
 
 
 def _places(values: pa.Array, among: pa.ChunkedArray) -> npt.NDArray[np.int32]:

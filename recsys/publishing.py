@@ -20,7 +20,8 @@ from recsys.store import Edition, Store, copy_of, playlists_digest, seed
 from recsys.weeks import Week
 
 _BATCH: Final = 8192
-_ENCODED: Final = tuple(
+#: The strings of tracks and spares.
+ENCODED: Final = tuple(
     f"{entries}.list.element.{name}"
     for entries in (c.TRACKS, c.SPARES)
     for name in (
@@ -40,7 +41,7 @@ def playlist_batches(playlists: Path) -> Iterator[pa.RecordBatch]:
 
 def encoded_batches(playlists: Path) -> Iterator[pa.RecordBatch]:
     """The same rows, the strings of tracks by dictionaries: as stores take them fastest."""
-    yield from batches_of(playlists, _BATCH, read_dictionary=_ENCODED)
+    yield from batches_of(playlists, _BATCH, read_dictionary=ENCODED)
 
 
 def edition_digest(folder: Path) -> str:

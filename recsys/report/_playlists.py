@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -10,14 +11,28 @@ from typing import Any, Final
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from recsys._tables import arrow, database, read_parquet
+from recsys import columns as c
+from recsys._pipelined import ahead
+from recsys._tables import database, encoded_batches_of, read_parquet
 from recsys.artefact import Artefact
 from recsys.errors import ArtefactError
+from recsys.publishing import ENCODED
 
 #: So many playlists of a kind are shown.
 _SAMPLES: Final = {"personal": 2, "blended": 1, "popular": 1}
+#: So far down the playlists, scores are shown.
+_POSITIONS: Final = pa.array([1, 5, 10, 15, 20, 25, 30], pa.int32())
+_SLOT: Final = tuple(
+    f"{c.TRACKS}.list.element.{name}" for name in (c.POSITION, c.SCORE, c.SOURCE, c.TRACK_ID)
+)
+_ASKED: Final = pa.schema(
+    [(c.POSITION, pa.int32()), (c.SCORE, pa.float64()), (c.SOURCE, pa.string())]
+)
 #: Songs by rank of popularity: the first 1%, the next 4%...
 _BANDS: Final = ((0.0, 0.01), (0.01, 0.05), (0.05, 0.2), (0.2, 0.5), (0.5, 1.0))
 
@@ -33,40 +48,41 @@ def describe(playlists: Artefact, matrix: Artefact) -> dict[str, Any]:
         ``lengths`` and ``positions`` as rows, and ``popularity``: how often songs are recommended
         against how popular they are.
     """
-    rows = read_parquet([playlists.file("playlists.parquet")])
+    file = playlists.file("playlists.parquet")
+    tracks = pq.ParquetFile(matrix.file("tracks.parquet")).read()
+    listed = np.zeros(len(tracks) + 1, np.int64)
+    lengths, asked = Counter[int](), [_ASKED.empty_table()]
+    for batch in ahead(encoded_batches_of(file, _SLOT, _SLOT[-2:])):
+        lengths.update(pc.list_value_length(batch[c.TRACKS]).to_pylist())
+        slot = batch[c.TRACKS].flatten()
+        ids = slot.field(c.TRACK_ID)
+        row = pc.fill_null(pc.index_in(ids.dictionary, tracks[c.TRACK_ID]), -1).to_numpy()
+        listed += np.bincount(row[ids.indices.to_numpy()] + 1, minlength=len(listed))
+        some = slot.filter(pc.is_in(slot.field(c.POSITION), _POSITIONS))
+        source = some.field(c.SOURCE).cast(pa.string())
+        values = [some.field(c.POSITION), some.field(c.SCORE), source]
+        asked.append(pa.table(values, _ASKED))
+    songs = pq.read_table(matrix.file("songs.parquet"), columns=["popularity", "available"])
+    recommended = np.zeros(len(songs), np.int64)
+    np.add.at(recommended, tracks["song"].to_numpy(), listed[1:])
     with TemporaryDirectory() as spill, database(Path(spill)) as connection:
-        connection.execute(
-            f"""CREATE TABLE slot AS
-                SELECT track.position, track.track_id, track.score, track.source FROM (
-                    SELECT unnest(tracks) AS track FROM {rows})"""
-        )
+        connection.register("slot", pa.concat_tables(asked))
         return {
-            "lengths": _rows(
-                connection,
-                f"""SELECT len(tracks) AS tracks, count(*) AS playlists
-                FROM {rows} GROUP BY ALL ORDER BY 1 DESC""",
-            ),
+            "lengths": [
+                {"tracks": length, "playlists": lengths[length]}
+                for length in sorted(lengths, reverse=True)
+            ],
             "positions": _rows(
                 connection,
                 """SELECT position, count(*) FILTER (source = 'als') AS personal, count(*) AS n,
                     quantile_disc(score, [0.1, 0.5, 0.9]) FILTER (source = 'als') AS scores
-                FROM slot WHERE position IN (1, 5, 10, 15, 20, 25, 30)
-                GROUP BY position ORDER BY position""",
+                FROM slot GROUP BY position ORDER BY position""",
             ),
-            "popularity": _by_popularity(connection, matrix),
+            "popularity": _by_popularity(songs, recommended),
         }
 
 
-def _by_popularity(connection: duckdb.DuckDBPyConnection, matrix: Artefact) -> dict[str, Any]:
-    songs = pq.read_table(matrix.file("songs.parquet"), columns=["popularity", "available"])
-    counted = arrow(
-        connection,
-        f"""SELECT song, count(*) AS n FROM slot
-            JOIN {read_parquet([matrix.file("tracks.parquet")])} USING (track_id)
-            GROUP BY song ORDER BY song""",
-    )
-    recommended = np.zeros(len(songs), np.int64)
-    recommended[counted["song"].to_numpy()] = counted["n"].to_numpy()
+def _by_popularity(songs: pa.Table, recommended: npt.NDArray[np.int64]) -> dict[str, Any]:
     popularity = songs["popularity"].to_numpy()
     # What is not available cannot be recommended.
     order = np.argsort(-popularity, kind="stable")
@@ -114,7 +130,12 @@ def samples(playlists: Artefact, catalogue: Artefact | None) -> list[dict[str, A
         for kind, wanted in _SAMPLES.items()
         for row in [row for row in drawn if row["kind"] == kind][:wanted]
     ]
-    found = pq.read_table(file, filters=[("user_id", "in", chosen)]).to_pylist() if chosen else []
+    wanted = pa.array(chosen, pa.string())
+    found = [
+        row
+        for batch in ahead(encoded_batches_of(file, None, ENCODED))
+        for row in batch.filter(pc.is_in(batch[c.USER_ID], wanted)).to_pylist()
+    ]
     by_user = {row["user_id"]: row for row in found}
     rows = [by_user[user] for user in chosen]
     rows += pq.read_table(playlists.file("default.parquet")).to_pylist()
