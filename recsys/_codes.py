@@ -7,7 +7,7 @@ distinct ids of a row group apart, and only these are looked up.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -161,13 +161,7 @@ class SideBySide:
         rows = {table: rows_of(table) for tables, _ in groups for table in tables}
         share = _STRETCH_ROWS / max(sum(rows.values()), 1)
         self._groups = [
-            (
-                [
-                    _Source(table, schema.names, max(int(rows[table] * share), _LEAST_ROWS))
-                    for table in tables
-                ],
-                schema,
-            )
+            ([_Source(table, schema.names, rows[table], share) for table in tables], schema)
             for tables, schema in groups
         ]
 
@@ -223,24 +217,25 @@ class _Piece:
 class _Source:
     """A table that is being read: the rows that nobody has taken yet."""
 
-    def __init__(self, table: Path, columns: Sequence[str], rows: int) -> None:
+    def __init__(self, table: Path, columns: Sequence[str], rows: int, share: float) -> None:
         self._table = table
         self._columns = columns
-        self._rows = rows
+        self._left = rows
+        self._rows = max(int(rows * share), _LEAST_ROWS)
         self._batches = self._all()
-        self.at_end = False
         self.pieces: list[_Piece] = []
         #: The dictionary that was read last, of each column of ids.
         self.texts: dict[str, _Texts] = {}
 
-    def _all(self) -> Iterator[pa.RecordBatch]:
+    def _all(self) -> Generator[pa.RecordBatch, None, None]:
         ids = [c.USER_ID, c.TRACK_ID]
         for part in part_files(self._table):
             with pq.ParquetFile(part, read_dictionary=ids) as file:
                 for group in range(file.metadata.num_row_groups):
-                    yield from file.iter_batches(
+                    batches = file.iter_batches(
                         self._rows, [group], [*ids, *self._columns], use_threads=False
                     )
+                    yield from filter(len, batches)
 
     def read(self) -> Iterator[pa.RecordBatch]:
         """The next rows, until there are enough of more than one user."""
@@ -248,12 +243,17 @@ class _Source:
         if self.pieces and self.pieces[0].user[0] == self.pieces[-1].user[-1]:
             there = 0
         while there < self._rows and not self.at_end:
-            batch = next(self._batches, None)
-            if batch is None:
-                self.at_end = True
-            elif len(batch):
-                there += len(batch)
-                yield batch
+            batch = next(self._batches)
+            there += len(batch)
+            self._left -= len(batch)
+            if self.at_end:
+                self._batches.close()  # and the file with it
+            yield batch
+
+    @property
+    def at_end(self) -> bool:
+        """Whether all has been read."""
+        return not self._left
 
     def add(
         self, batch: pa.RecordBatch, user: npt.NDArray[np.int32], track: npt.NDArray[np.int32]
