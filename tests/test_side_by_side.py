@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys import _codes, schemas
+from recsys import _coded_writer, schemas
 from recsys import columns as c
-from recsys._codes import CodedWriter, SideBySide
+from recsys._coded_writer import CodedWriter
+from recsys._side_by_side import SideBySide
 from recsys.errors import ArtefactError
 from tests.sorted_tables import DAYS, TASTES, Row, read_by, write_plays, write_taste
 
@@ -77,7 +78,11 @@ def test_what_is_written_does_not_depend_on_how_much_is_read_at_a_time(tmp_path:
     written = []
     for some in (1, 50, 1000):
         out = tmp_path / f"{some}.parquet"
-        with read_by(some), patch.object(_codes, "_ROWS", 64), CodedWriter(out, schema) as writer:
+        with (
+            read_by(some),
+            patch.object(_coded_writer, "_ROWS", 64),
+            CodedWriter(out, schema) as writer,
+        ):
             for stretch in SideBySide(([state], _LAST)):
                 (them,) = stretch.groups
                 last = pa.nulls(len(them.user), pa.date32())
