@@ -5,6 +5,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from recsys._shell_sort import shell_sort
+
 
 @numba.njit(cache=True, nogil=True)
 def by_song(user, track, song_of, counts, weights, heard, disliked, made):  # type: ignore[no-untyped-def]  # pragma: no cover
@@ -34,7 +36,7 @@ def by_song(user, track, song_of, counts, weights, heard, disliked, made):  # ty
                 size += 1
             end += 1
         mine = keys[:size]
-        mine.sort()
+        shell_sort(mine)
         for place in range(1, size):
             key = mine[place]
             other = place

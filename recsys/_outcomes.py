@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 
 from recsys import columns as c
 from recsys import schemas
-from recsys._codes import SideBySide, number_of
+from recsys._codes import number_of
 from recsys._pipelined import ahead
+from recsys._side_by_side import SideBySide
 from recsys._tables import part_files
 from recsys.plays import DAILY_PLAYS
 

@@ -6,6 +6,7 @@ import numba
 import numpy as np
 
 from recsys._codes import NEVER
+from recsys._shell_sort import shell_sort
 
 _FIXED_POINT = 2.0**32
 _NEVER = np.int32(NEVER)
@@ -41,7 +42,7 @@ def roll(fresh, weights, first_day, newest, before, factor, made):  # type: igno
         np.empty(tracks, np.int32),
     )
     at = fresh[4][:-1].copy()
-    old, n = 0, 0
+    old, n = np.int64(0), np.int64(0)
     while True:
         user = _next(fresh, at, before[0], old)
         if user == _NOBODY:
@@ -57,7 +58,7 @@ def roll(fresh, weights, first_day, newest, before, factor, made):  # type: igno
                 at[table], size = _take_new(
                     fresh, at[table], stop, weights, first_day, newest, work, size
                 )
-        keys[:size].sort()
+        shell_sort(keys[:size])
         n = _give(user, size, work, made, n)
 
 

@@ -17,9 +17,10 @@ from scipy.sparse import csr_matrix
 
 from recsys import _slices, schemas
 from recsys import columns as c
-from recsys._codes import Ids, SideBySide, Stretch, to_dates
+from recsys._codes import Ids, to_dates
 from recsys._entries import Entries, entries
 from recsys._pipelined import ahead
+from recsys._side_by_side import SideBySide, Stretch
 from recsys._tables import part_files, running_out
 from recsys.settings import ListensSettings
 

@@ -18,8 +18,10 @@ import pyarrow as pa
 
 from recsys import columns as c
 from recsys import schemas
-from recsys._codes import CodedWriter, Rows, SideBySide, number_of, to_dates
+from recsys._coded_writer import CodedWriter
+from recsys._codes import number_of, to_dates
 from recsys._pipelined import ahead
+from recsys._side_by_side import Rows, SideBySide
 from recsys._tables import running_out
 from recsys.plays import DAILY_PLAYS
 

@@ -30,8 +30,9 @@ import pyarrow.compute as pc
 
 from recsys import columns as c
 from recsys import models, schemas
-from recsys._codes import SideBySide, Stretch, number_of
+from recsys._codes import number_of
 from recsys._pipelined import ahead
+from recsys._side_by_side import SideBySide, Stretch
 from recsys._tables import running_out
 from recsys.artefact import Artefact
 from recsys.choice import Evidence, needs_challenger

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
-from recsys import _codes, schemas
+from recsys import _side_by_side, schemas
 from recsys import columns as c
 from recsys.plays import DAILY_PLAYS
 
@@ -103,5 +103,8 @@ def _write(rows: Sequence[Row], path: Path, schema: pa.Schema) -> Path:
 @contextmanager
 def read_by(rows: int) -> Iterator[None]:
     """Have so many rows read at a time, at least."""
-    with patch.object(_codes, "_STRETCH_ROWS", rows), patch.object(_codes, "_LEAST_ROWS", 1):
+    with (
+        patch.object(_side_by_side, "_STRETCH_ROWS", rows),
+        patch.object(_side_by_side, "_LEAST_ROWS", 1),
+    ):
         yield

@@ -10,12 +10,13 @@ from unittest.mock import patch
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys import _codes, schemas
+from recsys import _coded_writer, schemas
 from recsys import columns as c
-from recsys._codes import CodedWriter, SideBySide
+from recsys._coded_writer import CodedWriter
+from recsys._side_by_side import SideBySide
 from recsys.errors import ArtefactError
 from tests.sorted_tables import DAYS, TASTES, Row, read_by, write_plays, write_taste
 
@@ -42,6 +43,7 @@ def read(tables: SideBySide) -> list[list[tuple[str, str, Any]]]:
     return found
 
 
+@settings(deadline=None)
 @given(st.lists(DAYS, max_size=4), TASTES, st.integers(1, 40))
 def test_every_row_is_read_once_and_users_come_in_order(
     days: list[list[Row]], taste: list[Row], rows: int
@@ -76,7 +78,11 @@ def test_what_is_written_does_not_depend_on_how_much_is_read_at_a_time(tmp_path:
     written = []
     for some in (1, 50, 1000):
         out = tmp_path / f"{some}.parquet"
-        with read_by(some), patch.object(_codes, "_ROWS", 64), CodedWriter(out, schema) as writer:
+        with (
+            read_by(some),
+            patch.object(_coded_writer, "_ROWS", 64),
+            CodedWriter(out, schema) as writer,
+        ):
             for stretch in SideBySide(([state], _LAST)):
                 (them,) = stretch.groups
                 last = pa.nulls(len(them.user), pa.date32())
