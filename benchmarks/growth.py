@@ -104,6 +104,7 @@ def grow(name: str, work: Path) -> Record:
                 "seconds": [round(run.seconds, 2) for run in done],
                 "cpu_seconds": _growth(sizes, [run.cpu_seconds for run in done]),
                 "peak_mb": _growth(sizes, [run.peak_mb for run in done]),
+                "read_mb": _growth(sizes, [run.read_mb for run in done]),
                 "stages": {
                     stage: _growth(sizes, [run.said["steps"].get(stage, 0.0) for run in done])
                     for stage in done[-1].said["steps"]
@@ -133,7 +134,11 @@ def table(records: Sequence[Record]) -> str:
     ]
     for record in records:
         for edition, found in record["editions"].items():
-            figures = {"processor s": found["cpu_seconds"], "peak MB": found["peak_mb"]}
+            figures = {
+                "processor s": found["cpu_seconds"],
+                "peak MB": found["peak_mb"],
+                "MB read": found["read_mb"],
+            }
             for figure, growth in {**figures, **found["stages"]}.items():
                 values = [*(f"{value:g}" for value in growth["values"]), "", "", ""][:4]
                 cells = [record["grows"], edition, figure, *values]

@@ -158,6 +158,14 @@ def candidates(log: Log, _: Path, rounds: int) -> Iterator[Record]:
         )  # fmt: skip
 
 
+def rules(log: Log, work: Path, rounds: int) -> Iterator[Record]:
+    """Rules, order and reasons of a whole edition, beside finding its candidates."""
+    make_edition(log, work / "home", WEEK)
+    edition = playlists(work / "home", WEEK).parents[1]
+    names = ["ours", "candidates"]
+    yield from _stage("rules", "rules, order and reasons", names, log, edition, rounds)
+
+
 def on_spark(log: Log, work: Path, rounds: int) -> Iterator[Record]:
     """The peers' work on Spark: by the engine, training either way, and by a plain pipeline."""
 
@@ -202,10 +210,11 @@ BENCHMARKS: Final = {
     "aggregation": aggregation,
     "training": training,
     "candidates": candidates,
+    "rules": rules,
     **({"spark": on_spark, "spark-candidates": candidates_on_spark} if _SPARK else {}),
 }
 #: What the smoke test runs: `everything` is what tests/workflows are for.
-SMOKE: Final = ("peers-work", "candidates")
+SMOKE: Final = ("peers-work", "candidates", "rules")
 
 
 def _stage(

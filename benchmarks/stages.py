@@ -240,7 +240,52 @@ def catalogue(
     return users[held], wide.astype(np.float32), moved
 
 
-STAGES = {"aggregate": aggregate, "training": training, "candidates": candidates}
+def rules(contender: str, edition: Path, _: argparse.Namespace) -> tuple[Work, Work]:
+    """Candidates to lists under rules, each track with its reason; or finding the candidates."""
+    from recsys import models
+    from recsys.candidates import Candidates, find_candidates
+    from recsys.eligibility import barred_songs, cooling_songs, eligible_users
+    from recsys.matrix import TasteMatrix
+    from recsys.plan import Plan
+    from recsys.playlists import make_lists
+    from recsys.playlists.making import recipe_of
+    from recsys.reasons import reasons
+    from recsys.rerank import rerank
+    from recsys.settings import PlaylistsSettings
+
+    matrix, model = TasteMatrix.load(edition / "matrix"), models.load(edition / "als_model")
+    plan, settings = Plan.load(edition / "plan"), PlaylistsSettings()
+    recipe = recipe_of(
+        matrix, blocked=plan.blocked, week=plan.week, settings=settings, spill=edition
+    )
+    users, barred = eligible_users(matrix), barred_songs(matrix, plan.blocked)
+    cooling = cooling_songs(matrix, users, [], spill=edition)
+    found = Candidates.load(edition / "candidates", matrix)
+
+    def ours() -> int:
+        ordered = rerank(found, matrix, model.item_factors, artists=recipe.artists, new=recipe.new,
+                         settings=settings)  # fmt: skip
+        lists = make_lists(
+            ordered, excluded=matrix.excluded[users], cooling=cooling, **recipe.rules,
+        )  # fmt: skip
+        both, _, _ = lists.with_spares()
+        return len(reasons(model, matrix, both))
+
+    def finding() -> int:
+        folded = model.with_users_of(matrix)
+        return len(find_candidates(folded, matrix, users, barred=barred, cooling=cooling).songs)
+
+    works: dict[str, Work] = {"ours": ours, "candidates": finding}
+    works[contender]()  # what compiling costs is shown apart
+    return works[contender], lambda count: {"tracks": count}
+
+
+STAGES = {
+    "aggregate": aggregate,
+    "training": training,
+    "candidates": candidates,
+    "rules": rules,
+}
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ def test_a_small_one_runs_and_its_lists_are_as_they_should_be(
     monkeypatch.setattr(run, "LATEST", tmp_path / "latest.json")
     run.main(["--size", "smoke", "--rounds", "1"])
     printed = capsys.readouterr().err
-    for contender in ("ours", "pandas + implicit", "product"):
+    for contender in ("ours", "pandas + implicit", "product", "candidates"):
         assert f"| {contender} |" in printed
     assert not (tmp_path / "latest.json").exists()
 

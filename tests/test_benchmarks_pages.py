@@ -21,7 +21,7 @@ def test_growth_is_fitted_and_what_is_small_has_no_row(
         made.append(point)
         seconds = point.listeners / 10
         steps = {"matrix": seconds, "plan": 0.001}
-        return {"first run": Run(seconds, 2 * seconds, 100.0, {"steps": steps})}
+        return {"first run": Run(seconds, 2 * seconds, 100.0, {"steps": steps}, 3 * seconds)}
 
     monkeypatch.setattr(growth, "measured", measured)
     base = growth.Point(listeners=10)
@@ -32,9 +32,11 @@ def test_growth_is_fitted_and_what_is_small_has_no_row(
     edition = found["editions"]["first run"]
     assert edition["cpu_seconds"]["exponent"] == edition["stages"]["matrix"]["exponent"] == 1
     assert edition["peak_mb"]["exponent"] == 0
+    assert edition["read_mb"]["exponent"] == 1
     assert growth.table([found]).splitlines()[2:] == [
         "| listeners | first run | processor s | 2 | 4 | 8 |  | 1.00 | 1.00 |",
         "| listeners | first run | peak MB | 100 | 100 | 100 |  | 0.00 | 0.00 |",
+        "| listeners | first run | MB read | 3 | 6 | 12 |  | 1.00 | 1.00 |",
         "| listeners | first run | matrix | 1 | 2 | 4 |  | 1.00 | 1.00 |",
     ]
 
