@@ -94,9 +94,9 @@ class AlsSettings:
     """``[als]``: the model."""
 
     factors: int = setting.of(setting.integer(1, 4096), 64)
-    #: Iterations of a cold start.
+    #: Iterations of a cold start, at most.
     iterations: int = setting.of(setting.integer(1, 1000), 15)
-    #: Iterations when going on from last week's model.
+    #: Iterations when going on from another model.
     warm_iterations: int = setting.of(setting.integer(1, 1000), 3)
     regularization: float = setting.of(setting.number(0, 1e6), 0.2)
     #: A row of n pairs among N is regularized by (n + unobserved_weight x N) ** this.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -79,10 +80,12 @@ def truth(base: TasteMatrix, plays: pa.Table) -> Truth:
     track = base.tracks["song"].to_numpy().astype(np.int32)[track]
     keep(~stored(*sorted_arrays(base.excluded), user, track), "excluded")
     songs = base.strength.shape[1]
-    pairs = np.unique(user.astype(np.int64) * songs + track)
-    users, first = np.unique(pairs // songs, return_index=True)
-    found = (np.ones(len(pairs), bool), pairs % songs, np.append(first, len(pairs)))
-    return Truth(users.astype(np.int32), csr_matrix(found, (len(users), songs)), dropped)
+    pairs = np.sort(user.astype(np.int64) * songs + track)
+    pairs = pairs[_firsts(pairs)]
+    user, track = np.divmod(pairs, songs)
+    rows = _firsts(user)
+    found = (np.ones(len(pairs), bool), track, np.append(rows, len(pairs)))
+    return Truth(user[rows].astype(np.int32), csr_matrix(found, (len(rows), songs)), dropped)
 
 
 def _pairs(
@@ -96,9 +99,14 @@ def _pairs(
         keys += ~plays["played"].to_numpy()
     keys.sort()
     pairs = keys // 2
-    first = np.flatnonzero(np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)])
+    first = _firsts(pairs)
     user, track = np.divmod(pairs[first], max(len(tracks), 1))
     return users[user], tracks[track], keys[first] % 2 == 0
+
+
+def _firsts(ordered: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.intp]:
+    """Where each distinct value begins."""
+    return np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)])
 
 
 def _coded(
