@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -114,13 +115,11 @@ FIRST = {
     )
 )
 def test_what_is_said_of_an_event_is_what_sql_says(text: str) -> None:
-    import duckdb
-
     said = said_of("event", text)
     if said is not None:
         sql = detail("'event'", "raw", Kind.TEXT)
         query = f"SELECT {sql} FROM (SELECT {literal(text)} AS raw)"
-        assert duckdb.sql(query).fetchall() == [(said,)]
+        assert duckdb.execute(query).fetchall() == [(said,)]
 
 
 def test_late_listens_are_known_by_all_of_their_key(tmp_path: Path) -> None:
