@@ -187,6 +187,11 @@ class CodedWriter(TableWriter):
             for field, plain in zip(self._coded, schema, strict=True)
             if field.type != plain.type
         ]
+        numbers = [
+            field.name
+            for field in schema
+            if types.is_integer(field.type) or types.is_temporal(field.type)
+        ]
         super().__init__(
             path,
             self._coded,
@@ -195,6 +200,7 @@ class CodedWriter(TableWriter):
                 self._coded,
                 compression="lz4",
                 use_dictionary=text,
+                column_encoding=dict.fromkeys(numbers, "DELTA_BINARY_PACKED"),
                 write_statistics=list(sought),
                 store_schema=False,
             ),
@@ -209,7 +215,8 @@ class CodedWriter(TableWriter):
         return joined(super()._gathered())
 
     def _put(self, rows: pa.Table) -> None:
-        self._writer.write_table(compact(rows), row_group_size=ROW_GROUP)
+        for start in range(0, len(rows), ROW_GROUP):
+            self._writer.write_table(compact(rows.slice(start, ROW_GROUP)))
 
 
 def _in_order_met(column: pa.Array) -> pa.Array:

@@ -6,6 +6,7 @@ import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -56,3 +57,28 @@ def test_stretches_play_no_part(
         assert (whole / name).read_bytes() == (cut / name).read_bytes()
     counted = pq.read_table(cut / "plays.parquet").select(plays.DAILY_PLAYS.names[3:9])
     assert sum(sum(column.to_pylist()) for column in counted.columns) == len(day)
+
+
+_REFERENCE = """
+    SELECT * EXCLUDE (times) FROM (
+        SELECT track_id, track_name, artist_name, album_name, artist_ids, duration_ms,
+            count(*) AS times FROM day GROUP BY ALL
+    )
+    QUALIFY row_number() OVER (
+        PARTITION BY track_id
+        ORDER BY track_name IS NULL, times DESC, track_name, artist_name, album_name,
+            artist_ids, duration_ms
+    ) = 1
+    ORDER BY track_id
+"""
+
+
+@pytest.mark.parametrize("count", [0, 1, 40, 3000])
+def test_of_a_track_is_told_what_is_told_most_often(tmp_path: Path, count: int) -> None:
+    day = listens(count)
+    pq.write_table(day, tmp_path / "listens.parquet", row_group_size=500)
+    daily_plays(tmp_path / "listens.parquet", tmp_path)
+    with duckdb.connect() as connection:
+        connection.register("day", day)
+        expected = connection.sql(_REFERENCE).to_arrow_table()
+    assert pq.read_table(tmp_path / "tracks.parquet").to_pylist() == expected.to_pylist()
