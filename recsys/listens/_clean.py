@@ -141,7 +141,8 @@ class _Listens:
 
     def add(self, rows: pa.Table, *, known: bool = False) -> None:
         """Take in some; only what comes late can be known."""
-        self._sorter.add(rows.append_column("known", pa.repeat(known, len(rows))))
+        rows = encoded(rows.append_column("known", pa.repeat(known, len(rows))), coded(_LISTEN))
+        self._sorter.add(rows)
         if self._newest is not None and not known:
             late = pc.less_equal(rows[c.LISTENED_AT], self._newest)
             self._late.add(compact(rows.select(KEY).filter(late)))
