@@ -122,8 +122,9 @@ def _stretches(listens: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
     for part in part_files(listens):
         with pq.ParquetFile(part, read_dictionary=_TEXT) as file:
             for groups in _together(file.metadata):
-                read = [file.read_row_group(group, columns) for group in groups]
-                yield joined(pa.concat_tables(read))
+                yield joined(
+                    pa.concat_tables([file.read_row_group(group, columns) for group in groups])
+                )
 
 
 def _together(meta: pq.FileMetaData) -> Iterator[list[int]]:

@@ -32,6 +32,8 @@ from recsys.settings import ListensSettings
 
 #: Rows that agree in these are one listen.
 KEY: Final = (c.USER_ID, c.TRACK_ID, c.LISTENED_AT, c.EVENT)
+#: So many rows that are not alone with their key are looked at together.
+_TIED: Final = 1 << 17
 
 #: A judged listen; ``known`` is true for a key that an earlier day holds, of which nothing else
 #: is filled.
@@ -108,6 +110,7 @@ def clean_day(
         with CodedWriter(out / "listens.parquet", schemas.LISTENS, sought) as writer:
             for rows in ahead(listens.sorted()):
                 writer.write(rows)
+    pa.default_memory_pool().release_unused()  # it keeps what threads had that are gone
     duplicates = read + returned - writer.rows - sum(quarantined.values())
     return CleanReport(read, returned, writer.rows, duplicates, quarantined, tuple(judge.sources))
 
@@ -198,14 +201,20 @@ def _chosen(
     rows: pa.Table, order: npt.NDArray[np.int64], first: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.int64]:
     """One row of each key; ``order`` and ``first`` as of `by_key`."""
-    one = np.cumsum(first) - 1
     tied = ~first
     tied[:-1] |= ~first[1:]
-    others = compact(rows.select(_LISTEN.names[4:]).take(pa.array(order[tied])))
-    by = [ranked(others[name]) for name in _LISTEN.names[4:-1]]
-    known = others["known"].to_numpy()
-    best = np.lexsort([*by[::-1], ~known, one[tied]])
-    leading = np.diff(one[tied], prepend=-1) != 0  # the first of each, before as after sorting
+    one = (np.cumsum(first) - 1)[tied]
+    several = order[tied]
     chosen = order[first]
-    chosen[one[tied][leading]] = order[tied][best[leading]]
+    start = 0
+    while start < len(one):
+        last = one[min(start + _TIED, len(one)) - 1]
+        end = int(np.searchsorted(one, last, "right"))
+        some, of = several[start:end], one[start:end]
+        others = compact(rows.select(_LISTEN.names[4:]).take(pa.array(some)))
+        by = [ranked(others[name]) for name in _LISTEN.names[4:-1]]
+        best = np.lexsort([*by[::-1], ~others["known"].to_numpy(), of])
+        leading = np.diff(of, prepend=-1) != 0  # the first of each, before as after sorting
+        chosen[of[leading]] = some[best[leading]]
+        start = end
     return chosen
