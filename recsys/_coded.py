@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -168,11 +169,28 @@ def spelled(rows: pa.Table, schema: pa.Schema, most_bytes: int) -> Iterator[pa.T
 
 def spelled_bytes(rows: pa.Table) -> int:
     """What the rows take with their text in full."""
-    return int(rows.nbytes + text_bytes(rows, lists=True).sum())
+    return int(
+        rows.nbytes + sum(_spelled_bytes(a) for column in rows.columns for a in column.chunks)
+    )
+
+
+def _spelled_bytes(column: pa.Array) -> int:
+    if types.is_list(column.type):
+        return _spelled_bytes(column.flatten())
+    if not types.is_dictionary(column.type):
+        return (
+            int(pc.sum(pc.binary_length(column)).as_py() or 0)
+            if types.is_string(column.type)
+            else 0
+        )
+    lengths = pc.binary_length(column.dictionary).fill_null(0).to_numpy()
+    return int(lengths[column.indices.drop_null().to_numpy()].sum(dtype=np.int64))
 
 
 class CodedWriter(TableWriter):
     """As :class:`TableWriter`, for rows whose text may come by codes.
+
+    A row group is written in another thread, while the next one is gathered.
 
     Args:
         path: the file to write.
@@ -192,6 +210,8 @@ class CodedWriter(TableWriter):
             for field in schema
             if types.is_integer(field.type) or types.is_temporal(field.type)
         ]
+        self._worker = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
         super().__init__(
             path,
             self._coded,
@@ -216,7 +236,21 @@ class CodedWriter(TableWriter):
 
     def _put(self, rows: pa.Table) -> None:
         for start in range(0, len(rows), ROW_GROUP):
-            self._writer.write_table(compact(rows.slice(start, ROW_GROUP)))
+            group = compact(rows.slice(start, ROW_GROUP))
+            self._wait()
+            self._writing = self._worker.submit(self._writer.write_table, group)
+
+    def _close(self) -> None:
+        self._worker.shutdown()
+        try:
+            self._wait()
+        finally:
+            super()._close()
+
+    def _wait(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
 
 
 def _in_order_met(column: pa.Array) -> pa.Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 _Item = TypeVar("_Item")
@@ -19,7 +20,7 @@ def pipelined(make: Callable[[_Given], _Made], given: Iterable[_Given]) -> Itera
     with ThreadPoolExecutor(1) as worker:
         making: Future[_Made] | None = None
         for thing in given:
-            following = worker.submit(make, thing)
+            following = worker.submit(copy_context().run, make, thing)
             if making is not None:
                 yield making.result()
             making = following
@@ -29,8 +30,13 @@ def pipelined(make: Callable[[_Given], _Made], given: Iterable[_Given]) -> Itera
 
 def ahead(items: Iterator[_Item]) -> Iterator[_Item]:
     """The same items, of which the next is made in another thread while one is in use."""
+
+    def following() -> _Item | None:
+        return next(items, None)
+
+    context = copy_context()
     with ThreadPoolExecutor(1) as worker:
-        coming = worker.submit(lambda: next(items, None))
+        coming = worker.submit(context.run, following)
         while (item := coming.result()) is not None:
-            coming = worker.submit(lambda: next(items, None))
+            coming = worker.submit(context.run, following)
             yield item

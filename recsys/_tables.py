@@ -211,8 +211,13 @@ class TableWriter:
         return self
 
     def __exit__(self, *failed: object) -> None:
-        if failed[0] is None:
-            self._flush(self._count)
+        try:
+            if failed[0] is None:
+                self._flush(self._count)
+        finally:
+            self._close()
+
+    def _close(self) -> None:
         self._writer.close()
 
     def write(self, rows: pa.RecordBatch | pa.Table) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -38,6 +39,19 @@ def share_of(count: int) -> Iterator[None]:
         yield
     finally:
         _share.reset(token)
+
+
+@contextlib.contextmanager
+def beside(work: Callable[[], Result]) -> Iterator[Future[Result]]:
+    """Work in another thread, which is waited for at the end."""
+    with ThreadPoolExecutor(1) as worker:
+        yield worker.submit(copy_context().run, work)
+
+
+def on_each(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """What ``map`` gives, made by a thread a core."""
+    with ThreadPoolExecutor(cores()) as pool:
+        return list(pool.map(work, items))
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from recsys import columns as c
 from recsys._coded import CodedWriter, codes_of, compact, joined, ranked, values_of
-from recsys._pipelined import ahead
 from recsys._tables import part_files, running_out
+from recsys._threads import beside
 from recsys.listens._sorter import Sorter, by_key
 
 #: Sorted by user, track and listening day (UTC). Counts are integers, so sums are exact.
@@ -54,6 +54,16 @@ _UNKNOWN_LENGTH: Final = 30_000
 _DAY: Final = 86_400_000_000  # microseconds
 _NAMES: Final = (c.TRACK_NAME, c.ARTIST_NAME, c.ALBUM_NAME)
 _TEXT: Final = [c.USER_ID, c.TRACK_ID, c.EVENT, *_NAMES, f"{c.ARTIST_IDS}.list.element"]
+#: What is counted.
+_HEARD: Final = [
+    c.USER_ID,
+    c.TRACK_ID,
+    c.LISTENED_AT,
+    c.EVENT,
+    c.MS_PLAYED,
+    c.DURATION_MS,
+    c.SKIPPED,
+]
 #: Row groups are counted together up to so many bytes of them, before they are compressed.
 _STRETCH_BYTES: Final = 128 << 20
 
@@ -78,31 +88,43 @@ def daily_plays(listens: Path, out: Path) -> dict[str, int]:
     Raises:
         ResourceError: memory or disk ran out.
     """
-    with running_out(out), TemporaryDirectory(dir=out, prefix=".told-") as aside:
+    with running_out(out), beside(lambda: _write_tracks(listens, out)) as tracks:
+        plays = _write_plays(listens, out)
+        return {"plays": plays, "tracks": tracks.result()}
+
+
+def _write_plays(listens: Path, out: Path) -> int:
+    with CodedWriter(out / "plays.parquet", DAILY_PLAYS, [c.USER_ID, c.LISTENED_ON]) as plays:
+        last = DAILY_PLAYS.empty_table()
+        for rows in _stretches(listens, _HEARD):
+            counted = _counted(rows)
+            ends = _with_last(last, counted[:1].cast(DAILY_PLAYS))
+            plays.write(ends if len(counted) > 1 else ends[:-1])
+            plays.write(counted[1:-1])
+            last = counted[-1:].cast(DAILY_PLAYS) if len(counted) > 1 else ends[-1:]
+        plays.write(last)
+    return plays.rows
+
+
+def _write_tracks(listens: Path, out: Path) -> int:
+    with TemporaryDirectory(dir=out, prefix=".told-") as aside:
         told = Sorter(Path(aside), _TOLD, [c.TRACK_ID], _most_told)
-        with CodedWriter(out / "plays.parquet", DAILY_PLAYS, [c.USER_ID, c.LISTENED_ON]) as plays:
-            last = DAILY_PLAYS.empty_table()
-            for rows in ahead(_stretches(listens)):
-                counted = _counted(rows)
-                ends = _with_last(last, counted[:1].cast(DAILY_PLAYS))
-                plays.write(ends if len(counted) > 1 else ends[:-1])
-                plays.write(counted[1:-1])
-                last = counted[-1:].cast(DAILY_PLAYS) if len(counted) > 1 else ends[-1:]
-                told.add(_told(rows))
-            plays.write(last)
+        for rows in _stretches(listens, DAILY_TRACKS.names):
+            told.add(_told(rows))
         with CodedWriter(out / "tracks.parquet", DAILY_TRACKS, [c.TRACK_ID]) as tracks:
             for rows in told.sorted():
                 tracks.write(rows)
-    return {"plays": plays.rows, "tracks": tracks.rows}
+    return tracks.rows
 
 
-def _stretches(listens: Path) -> Iterator[pa.Table]:
+def _stretches(listens: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
     """Some row groups at a time, text by codes, a chunk a column."""
     for part in part_files(listens):
         with pq.ParquetFile(part, read_dictionary=_TEXT) as file:
             for groups in _together(file.metadata):
-                read = [file.read_row_group(group) for group in groups]
-                yield joined(pa.concat_tables(read))
+                yield joined(
+                    pa.concat_tables([file.read_row_group(group, columns) for group in groups])
+                )
 
 
 def _together(meta: pq.FileMetaData) -> Iterator[list[int]]:

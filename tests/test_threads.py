@@ -10,6 +10,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from recsys import _tables, _threads
+from recsys._pipelined import ahead, pipelined
 
 
 def blas_threads() -> set[int]:
@@ -44,3 +45,22 @@ def test_duckdb_has_a_thread_a_core(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(_tables, "cores", lambda: 3)
     with _tables.database(tmp_path) as connection:
         assert connection.execute("SELECT current_setting('threads')").fetchall() == [(3,)]
+
+
+def test_who_works_in_another_thread_has_the_same_share() -> None:
+    def shares() -> list[int]:
+        with _threads.beside(_threads.cores) as beside:
+            return [
+                *ahead(_threads.cores() for _ in range(2)),
+                *pipelined(lambda _: _threads.cores(), range(2)),
+                beside.result(),
+            ]
+
+    with _threads.share_of(3):
+        assert shares() == [3] * 5
+
+
+def test_what_fails_on_one_thread_fails_for_all() -> None:
+    with pytest.raises(ZeroDivisionError):
+        _threads.on_each(lambda number: 1 // number, [1, 0, 2])
+    assert _threads.on_each(str, range(5)) == list("01234")

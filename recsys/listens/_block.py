@@ -112,6 +112,9 @@ def merged(blocks: Iterator[Block]) -> Iterator[Block]:
             yield together()
             waiting, size = [], block.rows.nbytes
         waiting.append(block)
+        if size > _MERGED_BYTES:
+            yield together()
+            waiting, size = [], 0
     if waiting:
         yield together()
 

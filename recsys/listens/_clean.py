@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -20,6 +22,7 @@ from recsys import schemas
 from recsys._coded import CodedWriter, coded, compact, encoded, ranked
 from recsys._pipelined import ahead
 from recsys._tables import database_when_asked, read_parquet
+from recsys._threads import beside
 from recsys.listens._inventory import LogFile
 from recsys.listens._judge import Judge, Window
 from recsys.listens._late import known, newest
@@ -29,6 +32,8 @@ from recsys.settings import ListensSettings
 
 #: Rows that agree in these are one listen.
 KEY: Final = (c.USER_ID, c.TRACK_ID, c.LISTENED_AT, c.EVENT)
+#: So many rows that are not alone with their key are looked at together.
+_TIED: Final = 1 << 17
 
 #: A judged listen; ``known`` is true for a key that an earlier day holds, of which nothing else
 #: is filled.
@@ -105,6 +110,7 @@ def clean_day(
         with CodedWriter(out / "listens.parquet", schemas.LISTENS, sought) as writer:
             for rows in ahead(listens.sorted()):
                 writer.write(rows)
+    pa.default_memory_pool().release_unused()  # it keeps what threads had that are gone
     duplicates = read + returned - writer.rows - sum(quarantined.values())
     return CleanReport(read, returned, writer.rows, duplicates, quarantined, tuple(judge.sources))
 
@@ -135,27 +141,55 @@ class _Listens:
     def __init__(self, scratch: Path, earlier: Sequence[Path]) -> None:
         self._earlier = earlier
         self._newest = newest(earlier)
-        self._sorter = Sorter(scratch, _LISTEN, KEY, _one_of_each)
+        self._sorter = Sorter(scratch, _LISTEN, KEY, self._one_of_each)
         late = pa.schema([_LISTEN.field(name) for name in KEY])
         self._late = Sorter(scratch, late, KEY)
+        self._found: Future[npt.NDArray[np.bool_]] | None = None
 
     def add(self, rows: pa.Table, *, known: bool = False) -> None:
         """Take in some; only what comes late can be known."""
         rows = encoded(rows.append_column("known", pa.repeat(known, len(rows))), coded(_LISTEN))
         self._sorter.add(rows)
         if self._newest is not None and not known:
-            late = pc.less_equal(rows[c.LISTENED_AT], self._newest)
-            self._late.add(compact(rows.select(KEY).filter(late)))
+            self._late.add(compact(rows.select(KEY).filter(self._are_late(rows))))
 
     def sorted(self) -> Iterator[pa.Table]:
         """Them by `KEY`."""
+        with contextlib.ExitStack() as meanwhile:
+            if self._sorter.on_disk:
+                self._add_known()
+            elif self._newest is not None:
+                late = self._late.gathered()
+                looking = beside(lambda: known(late, self._earlier))
+                self._found = meanwhile.enter_context(looking)
+            for rows in self._sorter.sorted():
+                yield rows.select(schemas.LISTENS.names)
+
+    def _add_known(self) -> None:
         for late in self._late.sorted():
-            found = known(late, self._earlier) if len(late) else late
+            found = late.filter(pa.array(known(late, self._earlier)))
             nothing = {n: pa.nulls(len(found), _LISTEN.field(n).type) for n in _LISTEN.names[4:-1]}
             columns = dict(zip(KEY, found.columns, strict=True)) | nothing
             self.add(pa.table(columns), known=True)
-        for rows in self._sorter.sorted():
-            yield rows.select(schemas.LISTENS.names)
+
+    def _are_late(self, rows: pa.Table) -> pa.ChunkedArray:
+        return pc.less_equal(rows[c.LISTENED_AT], self._newest)
+
+    def _one_of_each(self, rows: pa.Table, out: bool) -> npt.NDArray[np.int64]:
+        """The rows in the order of `KEY`, one of each: what is known, or whose others sort first.
+
+        Where they are handed ``out``, what is known is left out.
+        """
+        order, first = by_key(rows, KEY)
+        if not first.all():
+            order = _chosen(rows, order, first)
+        if not out:
+            return order
+        known = rows["known"].to_numpy()
+        if self._found is not None:
+            known = self._are_late(rows).to_numpy()
+            known[known] = self._found.result()
+        return np.asarray(order[~known[order]])
 
 
 def in_microseconds(files: Sequence[Path]) -> str:
@@ -163,31 +197,24 @@ def in_microseconds(files: Sequence[Path]) -> str:
     return f"(SELECT * REPLACE (epoch_us(listened_at) AS listened_at) FROM {read_parquet(files)})"
 
 
-def _one_of_each(rows: pa.Table, out: bool) -> npt.NDArray[np.int64]:
-    """The rows in the order of `KEY`, one of each: what is known, or whose others sort first.
-
-    Where they are handed ``out``, what is known is left out.
-    """
-    order, first = by_key(rows, KEY)
-    if not first.all():
-        order = _chosen(rows, order, first)
-    if out:
-        order = order[~rows["known"].to_numpy()[order]]
-    return order
-
-
 def _chosen(
     rows: pa.Table, order: npt.NDArray[np.int64], first: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.int64]:
     """One row of each key; ``order`` and ``first`` as of `by_key`."""
-    one = np.cumsum(first) - 1
     tied = ~first
     tied[:-1] |= ~first[1:]
-    others = compact(rows.select(_LISTEN.names[4:]).take(pa.array(order[tied])))
-    by = [ranked(others[name]) for name in _LISTEN.names[4:-1]]
-    known = others["known"].to_numpy()
-    best = np.lexsort([*by[::-1], ~known, one[tied]])
-    leading = np.diff(one[tied], prepend=-1) != 0  # the first of each, before as after sorting
+    one = (np.cumsum(first) - 1)[tied]
+    several = order[tied]
     chosen = order[first]
-    chosen[one[tied][leading]] = order[tied][best[leading]]
+    start = 0
+    while start < len(one):
+        last = one[min(start + _TIED, len(one)) - 1]
+        end = int(np.searchsorted(one, last, "right"))
+        some, of = several[start:end], one[start:end]
+        others = compact(rows.select(_LISTEN.names[4:]).take(pa.array(some)))
+        by = [ranked(others[name]) for name in _LISTEN.names[4:-1]]
+        best = np.lexsort([*by[::-1], ~others["known"].to_numpy(), of])
+        leading = np.diff(of, prepend=-1) != 0  # the first of each, before as after sorting
+        chosen[of[leading]] = some[best[leading]]
+        start = end
     return chosen

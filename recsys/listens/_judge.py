@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from recsys import columns as c
 from recsys._coded import coded, encoded, plain, spelled
-from recsys._pipelined import ahead
+from recsys._pipelined import ahead, pipelined
 from recsys._tables import arrow
 from recsys.errors import BadLogError, SettingsError
 from recsys.listens._block import COLUMNS, REQUIRED, Block, Reader, called, for_threads, merged
@@ -94,7 +94,7 @@ class Judge:
             BadLogError: a file cannot be read as a whole, has changed since it was listed, or
                 lacks a column that it needs; or no file has a column that the settings map.
         """
-        for block, verdict in ahead(map(self._typed, merged(self._blocks(files)))):
+        for block, verdict in pipelined(self._typed, ahead(merged(self._blocks(files)))):
             if verdict is None:
                 yield self._asked(block.rows, block)
             else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from recsys import columns as c
 from recsys import schemas
 from recsys._coded import codes_of, joined, values_of
+from recsys._threads import on_each
 
 _AT: Final = schemas.LISTENS.get_field_index(c.LISTENED_AT)
 _USER: Final = schemas.LISTENS.get_field_index(c.USER_ID)
@@ -33,22 +34,21 @@ def newest(earlier: Sequence[Path]) -> int | None:
     return max((group.column(_AT).statistics.max_raw for group in groups), default=None)
 
 
-def known(late: pa.Table, earlier: Sequence[Path]) -> pa.Table:
-    """Those of the late listens that an earlier day holds.
+def known(late: pa.Table, earlier: Sequence[Path]) -> npt.NDArray[np.bool_]:
+    """Which of the late listens an earlier day holds.
 
     Few rows have the very time of a late one, and of these fewer are by its user: the other
     columns are read for them alone.
 
     Args:
-        late: user, track, time in microseconds and event, sorted by user; text by codes.
+        late: user, track, time in microseconds and event; text by codes.
         earlier: tables of :data:`recsys.schemas.LISTENS`, in its order.
     """
-    late = joined(late)
-    wanted = _Wanted(late)
-    for path in earlier:
-        with pq.ParquetFile(path, read_dictionary=[c.USER_ID, c.TRACK_ID, c.EVENT]) as file:
-            wanted.look(file)
-    return late.filter(pa.array(wanted.found))
+    found = np.zeros(len(late), np.bool_)
+    if len(late):
+        for keys in on_each(_Wanted(joined(late)).found, earlier):
+            found |= keys
+    return found
 
 
 class _Wanted:
@@ -56,15 +56,13 @@ class _Wanted:
 
     def __init__(self, late: pa.Table) -> None:
         users, tracks, events = (late[name] for name in (c.USER_ID, c.TRACK_ID, c.EVENT))
-        self._first, self._last = (users[row].as_py() for row in (0, len(late) - 1))
         self._users, self._tracks, self._events = map(values_of, (users, tracks, events))
+        self._first, self._last = pc.min_max(self._users).as_py().values()
         self._times, time = np.unique(late[c.LISTENED_AT].to_numpy(), return_inverse=True)
         self._marks = np.zeros(1 << (_BITS - 3), np.uint8)
         _mark(self._times, self._marks)
         self._pairs, pair = np.unique(self._pair(codes_of(users), time), return_inverse=True)
         self._keys = self._key(pair, codes_of(tracks), codes_of(events))
-        #: Which of them are there already.
-        self.found = np.zeros(len(late), np.bool_)
 
     def _pair(self, user: Any, time: Integers) -> Integers:
         return np.asarray(user * np.int64(len(self._times)) + time)
@@ -72,8 +70,17 @@ class _Wanted:
     def _key(self, pair: Integers, track: Any, event: Any) -> Integers:
         return np.asarray((pair * len(self._tracks) + track) * len(self._events) + event)
 
-    def look(self, file: pq.ParquetFile) -> None:
-        """Look for them in the table of a day."""
+    def found(self, path: Path) -> npt.NDArray[np.bool_]:
+        """Which of them are in the table of a day."""
+        with pq.ParquetFile(path, read_dictionary=[c.USER_ID, c.TRACK_ID, c.EVENT]) as file:
+            there = list(self._keys_in(file))
+        return (
+            np.isin(self._keys, np.concatenate(there))
+            if there
+            else np.zeros(len(self._keys), np.bool_)
+        )
+
+    def _keys_in(self, file: pq.ParquetFile) -> Iterator[Integers]:
         alike: list[tuple[int, Integers, Integers]] = []
         for group in range(file.num_row_groups):
             if self._is_passed_over(file.metadata.row_group(group)):
@@ -86,10 +93,9 @@ class _Wanted:
             if same.any():
                 alike.append((group, rows[same], time[same]))
             if sum(len(rows) for _, rows, _ in alike) > _TOGETHER:
-                self._settle(file, alike)
+                yield from self._settled(file, alike)
                 alike = []
-        if alike:
-            self._settle(file, alike)
+        yield from self._settled(file, alike)
 
     def _is_passed_over(self, group: Any) -> bool:
         at, user = (group.column(place).statistics for place in (_AT, _USER))
@@ -97,7 +103,9 @@ class _Wanted:
             return True
         return bool(at.max_raw < self._times[0] or at.min_raw > self._times[-1])
 
-    def _settle(self, file: pq.ParquetFile, alike: list[tuple[int, Integers, Integers]]) -> None:
+    def _settled(
+        self, file: pq.ParquetFile, alike: Sequence[tuple[int, Integers, Integers]]
+    ) -> Iterator[Integers]:
         """Look at rows of the same time: their users, and where these agree, the rest."""
         same_user = []
         users = [_values(file, group, rows, c.USER_ID) for group, rows, _ in alike]
@@ -112,8 +120,7 @@ class _Wanted:
             for name, values in ((c.TRACK_ID, self._tracks), (c.EVENT, self._events))
         ]
         for (_, _, pair), track, event in zip(same_user, *numbers, strict=True):
-            key = self._key(pair, track, event)[(track >= 0) & (event >= 0)]
-            self.found |= np.isin(self._keys, key)
+            yield self._key(pair, track, event)[(track >= 0) & (event >= 0)]
 
 
 def _values(file: pq.ParquetFile, group: int, rows: Integers, name: str) -> pa.Array:

@@ -28,7 +28,7 @@ _BLOCK_BYTES: Final = 24 << 20
 _PAGE_BYTES: Final = 1 << 16
 _NOT_UTF8: Final = "text that is not UTF-8"
 #: Of these, rows are read at once as fit, text by codes.
-_CODED_BYTES: Final = 64 << 20
+_CODED_BYTES: Final = 32 << 20
 _TEXTS: Final = (
     c.USER_ID,
     c.TRACK_ID,

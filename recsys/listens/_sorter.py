@@ -64,16 +64,24 @@ class Sorter:
         if self._bytes >= RUN_BYTES:
             self._spill()
 
+    @property
+    def on_disk(self) -> bool:
+        """Whether some of the rows are in runs."""
+        return bool(self._runs)
+
     def view(self, database: duckdb.DuckDBPyConnection, name: str) -> None:
         """Make what was added so far, in any order, a table for SQL."""
         if not self._runs:
-            self._waiting = [self._gathered()]
-            rows = self._waiting[0].cast(self._schema)
-            database.register(name, rows)
+            database.register(name, self.gathered().cast(self._schema))
             return
         self._spill()
         files = f"SELECT * FROM {read_parquet(self._runs)}"
         database.execute(f"CREATE OR REPLACE VIEW {name} AS {files}")
+
+    def gathered(self) -> pa.Table:
+        """The rows in the order in which they came, text by codes; while none are on disk."""
+        self._waiting = [self._gathered()]
+        return self._waiting[0]
 
     def sorted(self) -> Iterator[pa.Table]:
         """The rows in order, a table at a time, their text by codes; once."""

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.soak
 
 ROWS = 20_000
 #: Of the small one, which fills every buffer, and the large one.
-TIMES = (25, 100)
+TIMES = (80, 320)
 #: MiB that the large one may take beyond the small one: row groups of its runs, while they merge.
 MORE = 250
 

@@ -12,8 +12,9 @@ import pytest
 
 from recsys import _tables as tables
 from recsys import schemas
+from recsys._threads import share_of
 from recsys.errors import ResourceError
-from recsys.listens import _block, _sorter
+from recsys.listens import _block, _clean, _sorter
 
 if TYPE_CHECKING:
     from tests.listens.conftest import Lab
@@ -65,6 +66,7 @@ def test_a_day_that_is_sorted_in_parts_has_the_same_bytes(
     monkeypatch.setattr(_sorter, "RUN_BYTES", 1)
     monkeypatch.setattr(_sorter, "STRETCH_BYTES", stretch)
     monkeypatch.setattr(_sorter, "MERGED_AT_ONCE", at_once)
+    monkeypatch.setattr(_clean, "_TIED", 7)
     parts = lab.clean("jsonl", earlier=[before.path])
     assert parts.bytes == whole.bytes
     assert parts.report == whole.report
@@ -86,7 +88,8 @@ def test_the_same_rows_give_the_same_bytes_on_any_number_of_threads(
     monkeypatch.setattr(
         tables.duckdb, "connect", lambda config: connect(config=config | {"threads": 1})
     )
-    one = lab.clean("parquet")
+    with share_of(1):
+        one = lab.clean("parquet")
     assert one.bytes == many.bytes
     assert pq.ParquetFile(many.path).num_row_groups == 2
 
@@ -170,5 +173,17 @@ def test_a_disk_that_is_full_while_a_day_is_sorted_is_said(
     lab.jsonl(*some_rows(lab, 10))
     monkeypatch.setattr(_sorter, "RUN_BYTES", 1)
     monkeypatch.setattr(_sorter.pq, "ParquetWriter", full)
+    with pytest.raises(ResourceError, match="disk ran out"):
+        lab.clean("jsonl")
+
+
+def test_a_disk_that_is_full_while_a_day_is_written_is_said(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    lab.jsonl(*some_rows(lab, 10))
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
     with pytest.raises(ResourceError, match="disk ran out"):
         lab.clean("jsonl")
