@@ -234,6 +234,9 @@ class CodedWriter(TableWriter):
     def _gathered(self) -> pa.Table:
         return joined(super()._gathered())
 
+    def _rest(self, rows: pa.Table) -> pa.Table:
+        return compact(rows)
+
     def _put(self, rows: pa.Table) -> None:
         for start in range(0, len(rows), ROW_GROUP):
             group = compact(rows.slice(start, ROW_GROUP))

@@ -245,13 +245,16 @@ class TableWriter:
             return
         table = self._gathered()
         self._put(table.slice(0, rows))
-        rest = table.slice(rows)
-        self._waiting = [rest] if len(rest) else []
-        self._bytes = _most_bytes(rest)
         self._count -= rows
+        self._waiting = [self._rest(table.slice(rows))] if self._count else []
+        self._bytes = sum(map(_most_bytes, self._waiting))
 
     def _gathered(self) -> pa.Table:
         return pa.concat_tables(self._waiting)
+
+    def _rest(self, rows: pa.Table) -> pa.Table:
+        """What waits for more rows."""
+        return rows
 
     def _put(self, rows: pa.Table) -> None:
         ready = rows.cast(self._schema).combine_chunks()

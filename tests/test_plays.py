@@ -73,8 +73,14 @@ _REFERENCE = """
 """
 
 
+@pytest.mark.parametrize("run_bytes", [1, 1 << 30])
 @pytest.mark.parametrize("count", [0, 1, 40, 3000])
-def test_of_a_track_is_told_what_is_told_most_often(tmp_path: Path, count: int) -> None:
+def test_of_a_track_is_told_what_is_told_most_often(
+    tmp_path: Path, count: int, run_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plays, "_STRETCH_BYTES", 1)
+    monkeypatch.setattr("recsys.listens._sorter.RUN_BYTES", run_bytes)
+    monkeypatch.setattr("recsys.listens._sorter.STRETCH_BYTES", 500)
     day = listens(count)
     pq.write_table(day, tmp_path / "listens.parquet", row_group_size=500)
     daily_plays(tmp_path / "listens.parquet", tmp_path)

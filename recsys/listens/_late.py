@@ -99,9 +99,12 @@ class _Wanted:
 
     def _is_passed_over(self, group: Any) -> bool:
         at, user = (group.column(place).statistics for place in (_AT, _USER))
-        if user is not None and (user.max < self._first or user.min > self._last):
-            return True
-        return bool(at.max_raw < self._times[0] or at.min_raw > self._times[-1])
+        others = user is not None and (
+            # Of a text over 4 KiB Parquet keeps no least and greatest.
+            (user.max is not None and user.max < self._first)
+            or (user.min is not None and user.min > self._last)
+        )
+        return bool(others or at.max_raw < self._times[0] or at.min_raw > self._times[-1])
 
     def _settled(
         self, file: pq.ParquetFile, alike: Sequence[tuple[int, Integers, Integers]]

@@ -172,8 +172,8 @@ def coded_tables(
     """
     first_row, guard = 1, Guard(stored_bytes)
     for batch in _coded_batches(parquet, path, names):
+        guard.count(spelled_bytes(pa.Table.from_batches([batch])))
         table = _coded(batch.select(list(names.values())).rename_columns(list(names)))
-        guard.count(spelled_bytes(table))
         yield table.append_column("row", pa.array(np.arange(first_row, first_row + len(table))))
         first_row += len(table)
 

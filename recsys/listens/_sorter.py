@@ -124,7 +124,7 @@ class Sorter:
         with contextlib.ExitStack() as files:
             runs = [_Run(files.enter_context(pq.ParquetFile(path)), self._key) for path in paths]
             while runs := [run for run in runs if run.fill()]:
-                # Up to there, nothing can come that is not here yet.
+                # Before it, nothing can come that is not here yet.
                 complete = min((run.last for run in runs if run.goes_on), default=None)
                 ready = pa.concat_tables([run.take(complete) for run in runs])
                 yield from self._ordered(joined(encoded(ready, self._coded)), out=out)
@@ -151,11 +151,15 @@ class _Run:
         self._rows = file.schema_arrow.empty_table()
 
     def fill(self) -> bool:
-        """Have the next rows in memory; whether there are any."""
-        while self._groups and self._rows.nbytes < STRETCH_BYTES // 2:
+        """Have the next rows in memory, of two keys where it goes on; whether there are any."""
+        while self._groups and (self._rows.nbytes < STRETCH_BYTES // 2 or self._is_of_one_key):
             more = self._file.read_row_group(self._groups.pop())
             self._rows = pa.concat_tables([self._rows, more])
         return len(self._rows) > 0
+
+    @property
+    def _is_of_one_key(self) -> bool:
+        return not len(self._rows) or self._at(0) == self.last
 
     @property
     def goes_on(self) -> bool:
@@ -168,11 +172,11 @@ class _Run:
         return self._at(len(self._rows) - 1)
 
     def take(self, complete: tuple[Any, ...] | None) -> pa.Table:
-        """Hand out the rows up to a key, or all of them."""
+        """Hand out the rows before a key, or all of them."""
         rows = self._rows
         end = len(rows)
         if complete is not None:
-            end = bisect.bisect_right(range(end), complete, key=self._at)
+            end = bisect.bisect_left(range(end), complete, key=self._at)
         self._rows = rows.slice(end)
         return rows.slice(0, end)
 

@@ -122,13 +122,14 @@ def test_what_is_said_of_an_event_is_what_sql_says(text: str) -> None:
         assert duckdb.execute(query).fetchall() == [(said,)]
 
 
-def test_late_listens_are_known_by_all_of_their_key(tmp_path: Path) -> None:
+@pytest.mark.parametrize("longest", [1, 5000])
+def test_late_listens_are_known_by_all_of_their_key(tmp_path: Path, longest: int) -> None:
     draw = random.Random(3)
 
     def listens(count: int) -> pa.Table:
         rows = [
             {
-                "user_id": draw.choice(["a", "b", "é", "🎧", "z\0"]),
+                "user_id": draw.choice(["a", "b", "é", "🎧" * longest, "z\0"]),
                 "track_id": draw.choice(["s", "t", "ü"]),
                 "listened_at": NOON + draw.randrange(12) * 1_000_000,
                 "event": draw.choice(["play", "save"]),
