@@ -195,6 +195,7 @@ def plays_of(days: Sequence[Path], begin: date, end: date, spill: Path) -> pa.Ta
 
     Raises:
         ResourceError: memory ran out.
+        ArtefactError: a table is not sorted by user.
     """
     with running_out(spill):
         found = [_first_plays(stretch, begin, end) for stretch in SideBySide((days, _PLAYED))]
