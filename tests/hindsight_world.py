@@ -175,6 +175,6 @@ class World:
 
 def _write(folder: Path, name: str, table: pa.Table, **inputs: str) -> str:
     with artefact.write(folder, stage=folder.name, version=1) as draft:
-        pq.write_table(table, draft.path / name)
+        pq.write_table(table, draft.path / name, row_group_size=2)
         draft.inputs.update(inputs)
     return Artefact.open(folder).digest

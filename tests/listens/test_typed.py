@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recsys.listens import _parquet, clean_day
+from recsys.listens._archive import MOST_SWELLING, DamagedFileError
 from recsys.listens._inventory import LogFile
 from recsys.listens._said import detail, said_of
 from recsys.listens._sql import Kind, literal
@@ -162,3 +163,19 @@ def test_late_listens_are_known_by_all_of_their_key(tmp_path: Path, longest: int
         )
         seen |= given_rows
         earlier.append(out / "listens.parquet")
+
+
+def test_numbers_in_place_of_text_count_as_what_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsys.listens._archive._FREE_SWELLING", 0)
+    rows, path = 20_000, tmp_path / "log.parquet"
+    ids = pa.array(range(10**15, 10**15 + rows))
+    names = {name: name for name in ("user_id", "track_id", "listened_at")}
+    pq.write_table(pa.table(dict.fromkeys(names, ids)), path)
+    stored = 3 * 9 * rows // MOST_SWELLING  # eight bytes a number, and whether it is there
+    with pq.ParquetFile(path) as parquet:
+        read = _parquet.coded_tables(parquet, path, names, lambda: stored)
+        assert sum(map(len, read)) == rows
+        with pytest.raises(DamagedFileError, match="250 times as large"):
+            list(_parquet.coded_tables(parquet, path, names, lambda: stored // 2))
