@@ -75,12 +75,8 @@ def by_codes(column: pa.Array) -> pa.Array:
     if types.is_large_list(kind):
         column = column.cast(pa.list_(kind.value_type))
     if types.is_list(column.type):
-        values = by_codes(column.values)
-        listed = pa.list_(pa.field("element", TEXT))
-        buffers = column.buffers()[:2]
-        return pa.Array.from_buffers(
-            listed, len(column), buffers, column.null_count, column.offset, [values]
-        )
+        kind = pa.list_(pa.field("element", TEXT))
+        return _with_values(column, by_codes(column.values), kind)
     if not types.is_dictionary(kind):
         column = column if types.is_integer(kind) else column.cast(pa.string(), safe=False)
         column = column.dictionary_encode()
@@ -95,7 +91,41 @@ def joined(rows: pa.Table) -> pa.Table:
         return pa.Table.from_arrays([pa.nulls(0, f.type) for f in rows.schema], schema=rows.schema)
     if all(column.num_chunks == 1 for column in rows.columns):
         return rows
-    return rows.unify_dictionaries().combine_chunks()
+    columns = [_in_one_piece(column) for column in rows.columns]
+    return pa.Table.from_arrays(columns, schema=rows.schema)
+
+
+def _in_one_piece(column: pa.ChunkedArray) -> pa.Array:
+    """What a file is read into by and by has dictionaries that only grow: the last will do."""
+    dictionaries = [_dictionary(chunk) for chunk in column.chunks]
+    last = max(dictionaries, key=len)
+    if all(last[: len(one)].equals(one) for one in dictionaries):
+        chunks = [_with_dictionary(chunk, last) for chunk in column.chunks]
+    else:
+        chunks = column.unify_dictionaries().chunks
+    return pa.concat_arrays(chunks)
+
+
+def _dictionary(column: pa.Array) -> pa.StringArray:
+    if types.is_list(column.type):
+        return _dictionary(column.values)
+    return column.dictionary if types.is_dictionary(column.type) else pa.array([], pa.string())
+
+
+def _with_dictionary(column: pa.Array, values: pa.StringArray) -> pa.Array:
+    if types.is_list(column.type):
+        return _with_values(column, _with_dictionary(column.values, values), column.type)
+    if not types.is_dictionary(column.type):
+        return column
+    return pa.DictionaryArray.from_arrays(column.indices, values, safe=False)
+
+
+def _with_values(lists: pa.ListArray, values: pa.Array, kind: pa.DataType) -> pa.ListArray:
+    """The same lists, of other values in the places of theirs."""
+    buffers = lists.buffers()[:2]
+    return pa.Array.from_buffers(
+        kind, len(lists), buffers, lists.null_count, lists.offset, [values]
+    )
 
 
 def codes_of(column: pa.ChunkedArray) -> Codes:

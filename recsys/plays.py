@@ -18,7 +18,8 @@ from recsys import columns as c
 from recsys._coded import CodedWriter, codes_of, compact, joined, ranked, values_of
 from recsys._tables import part_files, running_out
 from recsys._threads import beside
-from recsys.listens._sorter import Sorter, by_key
+from recsys.listens._by_key import by_key
+from recsys.listens._sorter import Sorter
 
 #: Sorted by user, track and listening day (UTC). Counts are integers, so sums are exact.
 DAILY_PLAYS: Final = pa.schema(

@@ -23,10 +23,11 @@ from recsys._coded import CodedWriter, coded, compact, encoded, ranked
 from recsys._pipelined import ahead
 from recsys._tables import database_when_asked, read_parquet
 from recsys._threads import beside
+from recsys.listens._by_key import by_key
 from recsys.listens._inventory import LogFile
 from recsys.listens._judge import Judge, Window
 from recsys.listens._late import known, newest
-from recsys.listens._sorter import Sorter, by_key
+from recsys.listens._sorter import Sorter
 from recsys.listens._tables import JUDGED, MEMORY, Quarantine
 from recsys.settings import ListensSettings
 

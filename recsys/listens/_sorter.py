@@ -13,11 +13,13 @@ import numba
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import types
 
-from recsys._coded import coded, codes_of, encoded, joined, ranks, spelled, values_of
+from recsys._coded import coded, encoded, joined, spelled
 from recsys._tables import ROW_GROUP, read_parquet
+from recsys.listens._by_key import by_key
 
 #: Rows are sorted in memory up to so many bytes; more of them become a run on disk.
 RUN_BYTES: Final = 96 << 20
@@ -108,7 +110,7 @@ class Sorter:
     def _ordered(self, rows: pa.Table, *, out: bool) -> Iterator[pa.Table]:
         order = self._order(rows, out)
         for start in range(0, len(order), ROW_GROUP):
-            yield rows.take(pa.array(order[start : start + ROW_GROUP]))
+            yield _rows_at(rows, order[start : start + ROW_GROUP])
 
     def _write(self, tables: Iterable[pa.Table]) -> None:
         run = self._scratch / f"run-{id(self)}-{self._written}.parquet"
@@ -184,72 +186,31 @@ class _Run:
         return tuple(self._rows[name][row].as_py() for name in self._key)
 
 
-def by_key(
-    rows: pa.Table, key: Sequence[str]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Where the rows go when they are sorted by a key, those that agree in their own order.
-
-    Args:
-        rows: any table.
-        key: columns of text, integers or dates, without nulls.
-
-    Returns:
-        For each place in the order, the number of the row that belongs there; and whether that
-        row's key differs from the one before.
-    """
-    packed: list[npt.NDArray[np.int64]] = []
-    sizes: list[int] = []
-    for codes, many in (_numbers(rows[name]) for name in key if len(rows)):
-        if packed and sizes[-1] * many < 2**63:
-            packed[-1] = packed[-1] * many + codes
-            sizes[-1] *= many
-        else:
-            packed.append(codes)
-            sizes.append(many)
-    order = np.arange(len(rows))
-    for codes, many in zip(packed[::-1], sizes[::-1], strict=True):
-        order = _by_digits(codes, order, (many - 1).bit_length())
-    differs = np.ones(len(rows), np.bool_)
-    differs[1:] = False
-    for codes in packed:
-        ordered = codes[order]
-        differs[1:] |= ordered[1:] != ordered[:-1]
-    return order, differs
+def _rows_at(rows: pa.Table, places: npt.NDArray[np.int64]) -> pa.Table:
+    """Some of the rows of a table in one piece; ``places`` are rows that it has."""
+    columns = [_at(column.chunk(0), places) for column in rows.columns]
+    return pa.Table.from_arrays(columns, schema=rows.schema)
 
 
-def _numbers(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], int]:
-    """Numbers from 0 that sort as the values do, and one more than the largest may be."""
-    if types.is_string(column.type):
-        column = column.dictionary_encode()
-    if types.is_dictionary(column.type):
-        column = joined(pa.table([column], ["text"]))["text"]
-        rank = ranks(values_of(column))
-        return rank[codes_of(column)], len(rank)
-    kind = pa.int32() if types.is_date32(column.type) else pa.int64()
-    numbers = column.cast(kind).to_numpy().astype(np.int64)
-    least = int(numbers.min())
-    return numbers - least, int(numbers.max()) - least + 1
+def _at(column: pa.Array, places: npt.NDArray[np.int64]) -> pa.Array:
+    if not types.is_list(column.type):
+        return pc.take(column, pa.array(places), boundscheck=False)
+    offsets, within = _places_within(column.offsets.to_numpy(), places)
+    values = pc.take(column.values, pa.array(within), boundscheck=False)
+    nulls = column.is_null().take(pa.array(places)) if column.null_count else None
+    return pa.ListArray.from_arrays(pa.array(offsets), values, type=column.type, mask=nulls)
 
 
 @numba.njit(cache=True, nogil=True)
-def _by_digits(numbers: Any, order: Any, bits: Any) -> Any:  # pragma: no cover
-    """Rows in the order of numbers from 0 of so many bits; those that agree stay as they are.
-
-    From the least digit of 11 bits to the greatest, each time by counting.
-    """
-    digits = (bits + 10) // 11
-    counts = np.zeros((max(digits, 1), 2048), np.int64)
-    for number in numbers:
-        for digit in range(digits):
-            counts[digit, (number >> (11 * digit)) & 2047] += 1
-    for digit in range(digits):
-        place = 0
-        for value in range(2048):
-            counts[digit, value], place = place, place + counts[digit, value]
-        sorted_by = np.empty_like(order)
-        for row in order:
-            value = (numbers[row] >> (11 * digit)) & 2047
-            sorted_by[counts[digit, value]] = row
-            counts[digit, value] += 1
-        order = sorted_by
-    return order
+def _places_within(offsets: Any, places: Any) -> Any:  # pragma: no cover
+    """Offsets of the lists in some places, and where their values are."""
+    ends = np.zeros(len(places) + 1, np.int32)
+    for row in range(len(places)):
+        place = places[row]
+        ends[row + 1] = ends[row] + offsets[place + 1] - offsets[place]
+    within = np.empty(ends[-1], np.int64)
+    for row in range(len(places)):
+        first = offsets[places[row]]
+        for step in range(ends[row + 1] - ends[row]):
+            within[ends[row] + step] = first + step
+    return ends, within
