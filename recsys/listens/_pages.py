@@ -61,7 +61,8 @@ def _texts_at(stored: bytes, rows: Integers) -> pa.StringArray | None:
         place += len(page)
         if header[_KIND] == _DICTIONARY_PAGE:
             dictionary = codec.decompress(page, header[_FULL_SIZE], asbytes=True)
-            starts = _starts(np.frombuffer(dictionary, np.uint8), header[_OF_DICTIONARY][_MANY])
+            many = min(header[_OF_DICTIONARY][_MANY], len(dictionary))  # at most, if undamaged
+            starts = _starts(np.frombuffer(dictionary, np.uint8), many)
         elif header[_KIND] != _DATA_PAGE or header[_OF_DATA][_ENCODING] != _BY_CODES:
             return None
         else:
