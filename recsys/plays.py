@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -16,8 +17,8 @@ import pyarrow.parquet as pq
 
 from recsys import columns as c
 from recsys._coded import CodedWriter, codes_of, compact, joined, ranked, values_of
-from recsys._tables import part_files, running_out
-from recsys._threads import beside
+from recsys._tables import TableWriter, part_files, running_out
+from recsys._threads import beside, on_each
 from recsys.listens._by_key import by_key
 from recsys.listens._sorter import Sorter
 
@@ -55,16 +56,6 @@ _UNKNOWN_LENGTH: Final = 30_000
 _DAY: Final = 86_400_000_000  # microseconds
 _NAMES: Final = (c.TRACK_NAME, c.ARTIST_NAME, c.ALBUM_NAME)
 _TEXT: Final = [c.USER_ID, c.TRACK_ID, c.EVENT, *_NAMES, f"{c.ARTIST_IDS}.list.element"]
-#: What is counted.
-_HEARD: Final = [
-    c.USER_ID,
-    c.TRACK_ID,
-    c.LISTENED_AT,
-    c.EVENT,
-    c.MS_PLAYED,
-    c.DURATION_MS,
-    c.SKIPPED,
-]
 #: Row groups are counted together up to so many bytes of them, before they are compressed.
 _STRETCH_BYTES: Final = 128 << 20
 
@@ -89,43 +80,48 @@ def daily_plays(listens: Path, out: Path) -> dict[str, int]:
     Raises:
         ResourceError: memory or disk ran out.
     """
-    with running_out(out), beside(lambda: _write_tracks(listens, out)) as tracks:
-        plays = _write_plays(listens, out)
-        return {"plays": plays, "tracks": tracks.result()}
-
-
-def _write_plays(listens: Path, out: Path) -> int:
-    with CodedWriter(out / "plays.parquet", DAILY_PLAYS, [c.USER_ID, c.LISTENED_ON]) as plays:
-        last = DAILY_PLAYS.empty_table()
-        for rows in _stretches(listens, _HEARD):
-            counted = _counted(rows)
-            ends = _with_last(last, counted[:1].cast(DAILY_PLAYS))
-            plays.write(ends if len(counted) > 1 else ends[:-1])
-            plays.write(counted[1:-1])
-            last = counted[-1:].cast(DAILY_PLAYS) if len(counted) > 1 else ends[-1:]
-        plays.write(last)
-    return plays.rows
-
-
-def _write_tracks(listens: Path, out: Path) -> int:
-    with TemporaryDirectory(dir=out, prefix=".told-") as aside:
+    with (
+        running_out(out),
+        TemporaryDirectory(dir=out, prefix=".told-") as aside,
+        CodedWriter(out / "plays.parquet", DAILY_PLAYS, [c.USER_ID, c.LISTENED_ON]) as plays,
+        CodedWriter(out / "tracks.parquet", DAILY_TRACKS, [c.TRACK_ID]) as tracks,
+    ):
         told = Sorter(Path(aside), _TOLD, [c.TRACK_ID], _most_told)
-        for rows in _stretches(listens, DAILY_TRACKS.names):
-            told.add(_told(rows))
-        with CodedWriter(out / "tracks.parquet", DAILY_TRACKS, [c.TRACK_ID]) as tracks:
-            for rows in told.sorted():
-                tracks.write(rows)
-    return tracks.rows
+        last = DAILY_PLAYS.empty_table()
+        for rows in _stretches(listens):
+            with beside(partial(_add_told, told, rows)) as telling:
+                last = _write_counted(plays, last, rows)
+            telling.result()
+        plays.write(last)
+        for most_told in told.sorted():
+            tracks.write(most_told)
+    return {"plays": plays.rows, "tracks": tracks.rows}
 
 
-def _stretches(listens: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
+def _write_counted(plays: TableWriter, last: pa.Table, rows: pa.Table) -> pa.Table:
+    """Count rows and write all but the last count, which may go on; ``last`` is that of before."""
+    counted = _counted(rows)
+    ends = _with_last(last, counted[:1].cast(DAILY_PLAYS))
+    if len(counted) == 1:
+        plays.write(ends[:-1])
+        return ends[-1:]
+    plays.write(ends)
+    plays.write(counted[1:-1])
+    return counted[-1:].cast(DAILY_PLAYS)
+
+
+def _add_told(told: Sorter, rows: pa.Table) -> None:
+    told.add(_told(rows))
+
+
+def _stretches(listens: Path) -> Iterator[pa.Table]:
     """Some row groups at a time, text by codes, a chunk a column."""
     for part in part_files(listens):
         with pq.ParquetFile(part, read_dictionary=_TEXT) as file:
             for groups in _together(file.metadata):
-                yield joined(
-                    pa.concat_tables([file.read_row_group(group, columns) for group in groups])
-                )
+                rows = pa.concat_tables([file.read_row_group(group) for group in groups])
+                columns = on_each(joined, [rows.select([name]) for name in rows.column_names])
+                yield pa.Table.from_arrays([one.column(0) for one in columns], schema=rows.schema)
 
 
 def _together(meta: pq.FileMetaData) -> Iterator[list[int]]:
@@ -215,11 +211,11 @@ def _told(rows: pa.Table) -> pa.Table:
     """
     lists = rows[c.ARTIST_IDS].chunk(0)
     values = codes_of(pa.chunked_array([lists.values]))
-    told = [codes_of(rows[name]) for name in _NAMES]
+    told = tuple(codes_of(rows[name]) for name in _NAMES)
     place, times = _alike(
         codes_of(rows[c.TRACK_ID]),
-        np.full(len(values_of(rows[c.TRACK_ID])), -1, np.int64),
-        np.stack(told),
+        np.full((len(values_of(rows[c.TRACK_ID])), 8), -1, np.int64),
+        told,
         rows[c.DURATION_MS].fill_null(-1).to_numpy(),
         lists.is_valid().to_numpy(zero_copy_only=False),
         lists.offsets.to_numpy(),
@@ -231,28 +227,32 @@ def _told(rows: pa.Table) -> pa.Table:
 
 @numba.njit(cache=True, nogil=True)
 def _alike(
-    track: Any, first: Any, names: Any, length: Any, listed: Any, offsets: Any, artists: Any
+    track: Any, said: Any, names: Any, length: Any, listed: Any, offsets: Any, artists: Any
 ) -> Any:  # pragma: no cover
-    """Rows that say something else than the first of their track, and how many say the same."""
+    """Rows that say something else than the first of their track, and how many say the same.
+
+    ``said`` is -1, and has room for what the first one says of each track, side by side.
+    """
     place = np.empty(len(track), np.int64)
     times = np.ones(len(track), np.int64)
+    first, second, third = names
     many = 0
     for row in range(len(track)):
-        at = first[track[row]]
-        if at < 0:
-            first[track[row]] = many
+        of = said[track[row]]
+        begin, end = offsets[row], offsets[row + 1]
+        if of[0] < 0:
+            of[0] = many
+            of[1], of[2], of[3] = first[row], second[row], third[row]
+            of[4], of[5], of[6], of[7] = length[row], listed[row], begin, end
         else:
-            like = place[at]
-            same = length[row] == length[like] and listed[row] == listed[like]
-            for name in range(len(names)):
-                same &= names[name, row] == names[name, like]
-            begin, end = offsets[row], offsets[row + 1]
-            same &= end - begin == offsets[like + 1] - offsets[like]
+            same = of[1] == first[row] and of[2] == second[row] and of[3] == third[row]
+            same &= of[4] == length[row] and of[5] == listed[row]
+            same &= of[7] - of[6] == end - begin
             if same:
                 for step in range(end - begin):
-                    same &= artists[begin + step] == artists[offsets[like] + step]
+                    same &= artists[begin + step] == artists[of[6] + step]
             if same:
-                times[at] += 1
+                times[of[0]] += 1
                 continue
         place[many] = row
         many += 1
