@@ -1,6 +1,7 @@
 """Folding in, and what songs add, by small systems solved in one pass; here by the plain one."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
@@ -44,3 +45,29 @@ def test_small_systems_solve_the_plain_one(
         np.testing.assert_allclose(plain[found, np.arange(9)], best, atol=2e-9)
     else:
         assert (found == -1).all()
+
+
+@pytest.mark.parametrize("observed", [12, 60])  # fewer and more than factors
+@pytest.mark.parametrize("weight", [2.0, 1e5])  # the second is beyond what float32 can solve
+def test_the_reason_is_told_apart_beyond_float32_and_ties_go_to_the_lower(
+    observed: int, weight: float
+) -> None:
+    rng = np.random.default_rng(observed)
+    items = rng.standard_normal((80, 32))
+    # Each heard item has a twin behind it: even ones the same, odd ones a ten-millionth longer.
+    half = observed // 2
+    items[half:observed] = items[:half]
+    items[half + 1 : observed : 2] *= 1 + 1e-7
+    row = csr_matrix(
+        (np.full(observed, weight, np.float32), np.arange(observed), [0, observed]), (1, 80)
+    )
+    objective = Objective(0.3, regularization=0.2, regularization_exponent=0.5)
+    listed = np.arange(60, 80, dtype=np.int32)
+
+    ready = rotate(items, objective)
+    found = strongest(
+        ready, row, np.zeros(1, np.int32), np.array([0, 20]), listed, among=np.ones(observed, bool)
+    )
+    parts = np.rint(contributions(ready, row, listed) * 1e9)
+    np.testing.assert_array_equal(found, parts.argmax(axis=0))
+    assert {bool(k < half) for k in found} == {True, False}

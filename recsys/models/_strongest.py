@@ -1,0 +1,291 @@
+"""The item observed that adds most to a score: found in float32, and in float64 where it is close.
+
+What each item adds takes a small system for each user (:mod:`recsys.models._fold_in`). Here it is
+made and solved in float32, four rows by sixteen columns at a time
+(:mod:`recsys.models._lanes`). With it comes a bound on what rounding can have done: where the best
+item leads by more, float64 would choose the same. The columns that stay open are refined to float64
+(Higham 2002, chapter 12): a residual in float64, and the factor in float32 that is there already.
+
+The bound. ``A`` is a system of ``size`` equations, each element a sum of ``depth`` products; its
+eigenvalues are 1 and more, and their sum is ``trace``. The computed ``x`` solves ``(A + E) x = b +
+e``, where in the 2-norm ``|E|`` is some roundings times ``trace``, and ``|e|`` as many times
+``trace^(1/2) |t|``, ``t`` being the scaled factors of the listed item (Higham 2002, theorem 10.3
+with ``| |R'||R| | <= trace``). As ``|A^-1| <= 1``, ``x`` is wrong by at most ``|E| |x| + |e|``.
+In the worst case the roundings of a sum of ``k`` are ``k``, but as they do not conspire some
+``k^(1/2)`` (Higham and Mary 2019); four times that is allowed for here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numba
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_matrix
+
+from recsys._threads import over_blocks
+from recsys.models._fold_in import RotatedItems
+from recsys.models._lanes import fetch, load, plus, spread, store, times, where_more
+from recsys.models._objective import index_arrays
+from recsys.models._panels import backward, multiply, reduce, solve_one
+from recsys.models._systems import added, scaled, system_of, weighted
+
+_USERS_AT_ONCE: Final = 256
+#: Contributions are compared in steps of this; what is closer is a tie.
+_STEPS: Final = 1e9
+#: Half the distance of float32 from 1 to the next.
+_UNIT: Final = 2.0**-24
+#: A system is solved in float32 where rounding changes it by less than this.
+_CERTAIN: Final = 0.01
+#: A column is refined until a step changes it by no more than this share.
+_REFINED: Final = 1e-12
+_REFINEMENTS: Final = 10
+
+
+def strongest(
+    items: RotatedItems,
+    confidence: csr_matrix,
+    users: npt.NDArray[np.int32],
+    offsets: npt.NDArray[np.int64],
+    listed: npt.NDArray[np.int32],
+    *,
+    among: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.int64]:
+    """The item observed that adds most to the score of each listed one.
+
+    Args:
+        items: from :func:`recsys.models.rotate`.
+        confidence: ``[users, items]``, positive only.
+        users: int32 ``[n]``, rows of ``confidence``.
+        offsets: int64 ``[n + 1]``: the items of ``users[k]`` are
+            ``listed[offsets[k]:offsets[k + 1]]``.
+        listed: int32, columns of ``confidence``; -1 is passed over.
+        among: bool, beside ``confidence.data``: which items may be named.
+
+    Returns:
+        int64, beside ``listed``: a position in ``confidence.data``, or -1 where there is none. What
+        items add is compared in steps of 1e-9; ties go to the lower item.
+    """
+    found = np.full(len(listed), -1, np.int64)
+    indptr, indices = index_arrays(confidence)
+    ridge, rounded = items.ridge(indptr), items.items.astype(np.float32)
+
+    def block(start: int, stop: int) -> None:
+        _attribute(
+            indptr, indices, confidence.data, items.items,
+            items.shared, ridge, items.objective.unobserved_weight,
+            rounded, users[start:stop], offsets[start : stop + 1], listed, among, found,
+        )  # fmt: skip
+
+    for _ in over_blocks(block, len(users), _USERS_AT_ONCE):
+        pass
+    return found
+
+
+@numba.njit(cache=True, nogil=True)
+def _attribute(  # type: ignore[no-untyped-def]  # pragma: no cover
+    indptr, indices, confidence, items, shared, ridge, unobserved,
+    rounded, users, offsets, listed, among, found,
+):  # fmt: skip
+    for n in range(len(users)):
+        own = slice(indptr[users[n]], indptr[users[n] + 1])
+        mine = listed[offsets[n] : offsets[n + 1]]
+        if own.start == own.stop or len(mine) == 0:
+            continue
+        if n + 1 < len(users):
+            _fetch(rounded, indices[indptr[users[n + 1]] : indptr[users[n + 1] + 1]])
+            _fetch(rounded, listed[offsets[n + 1] : offsets[n + 2]])
+        scale = 1.0 / np.sqrt(shared + ridge[users[n]])
+        best = _choose(
+            indices[own], confidence[own], items, rounded, scale, unobserved, mine, among[own]
+        )
+        for column in range(len(mine)):
+            if mine[column] >= 0 and best[column] >= 0:
+                found[offsets[n] + column] = own.start + best[column]
+
+
+@numba.njit(cache=True, nogil=True)
+def _fetch(items, some):  # type: ignore[no-untyped-def]  # pragma: no cover
+    for n in some:
+        if n >= 0:
+            fetch(items, np.uintp(n))
+
+
+@numba.njit(cache=True, nogil=True)
+def _choose(indices, confidence, items, rounded, scale, unobserved, mine, among):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """The strongest for each of ``mine``, counted from the user's first; -1 where there is none."""
+    observed, factors, width = len(indices), len(scale), len(mine)
+    right, root, rooted = weighted(confidence, unobserved)
+    by_items = observed < factors
+    size = _up(observed if by_items else factors, 4)
+    depth = factors if by_items else observed
+    end = size + (width if by_items else 0)
+    rows = np.zeros((_up(depth, 4), end + 16), np.float32)
+    joined = np.zeros((size, size + width + 16), np.float32)
+    narrow = scale.astype(np.float32)
+    if by_items:
+        _gather_across(rows, 0, indices, rounded, narrow, root.astype(np.float32))
+        _gather_across(rows, size, mine, rounded, narrow, np.ones(width, np.float32))
+        squares = _squares(rows, end)
+        targets, lengths = squares[size:], np.ones(observed, np.float32)
+        trace = size + squares[:size].sum()
+    else:
+        _gather(rows, indices, rounded, narrow, root.astype(np.float32))
+        _gather_across(joined, size, mine, rounded, narrow, np.ones(width, np.float32))
+        targets = _squares(joined[:, size:], width)
+        lengths = _lengths(rows, observed)
+        trace = size + (lengths * lengths).sum()
+    for k in range(size):
+        joined[k, k] = 1.0
+    unit = _UNIT * 4.0 * np.sqrt(depth + size + 16.0)
+    if not (rooted and unit * trace < _CERTAIN and reduce(rows, end, joined, size + width)):
+        return _choose_exactly(indices, confidence, items, scale, unobserved, mine, among)
+    solved = joined[:, size:].copy()
+    backward(joined, solved, width)
+    slack = np.zeros(width + 8, np.float32)
+    slack[:width] = unit * (trace * np.sqrt(_squares(solved, width)) + np.sqrt(trace * targets))
+    parts = solved
+    if not by_items:
+        parts = np.zeros((len(rows), width + 16), np.float32)
+        multiply(rows[:, :size], solved, parts, width)
+    best, closed = _most(parts, right.astype(np.float32), lengths, slack, among)
+    if not closed.all():
+        left = scaled(indices, items, scale, root)
+        for column in range(width):
+            if mine[column] >= 0 and not closed[column]:
+                target = items[mine[column]] * scale
+                adding = _refine(left, by_items, joined, target, solved[:, column]) * right
+                best[column] = _first_most(adding, among)
+    return best
+
+
+@numba.njit(cache=True, nogil=True)
+def _up(number, step):  # type: ignore[no-untyped-def]  # pragma: no cover
+    return -(-number // step) * step
+
+
+@numba.njit(cache=True, nogil=True)
+def _gather(out, indices, items, scale, root):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Scaled factors into the rows of ``out``; zeros for an index below zero."""
+    for n in range(np.uintp(len(indices))):
+        if indices[n] >= 0:
+            item, row, weight = items[indices[n]], out[n], root[n]
+            for k in range(np.uintp(len(scale))):
+                row[k] = item[k] * scale[k] * weight
+
+
+@numba.njit(cache=True, nogil=True)
+def _gather_across(out, start, indices, items, scale, root):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """:func:`_gather` into the columns of ``out`` from ``start``."""
+    row = np.empty(len(scale), np.float32)
+    for n in range(np.uintp(len(indices))):
+        if indices[n] >= 0:
+            item, place, weight = items[indices[n]], np.uintp(start) + n, root[n]
+            for k in range(np.uintp(len(scale))):
+                row[k] = item[k] * scale[k] * weight
+            for k in range(np.uintp(len(scale))):
+                out[k, place] = row[k]
+
+
+@numba.njit(cache=True, nogil=True)
+def _squares(rows, width):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """float32, the sum of squares of each of the first columns."""
+    found = np.zeros(width, np.float32)
+    for n in range(np.uintp(len(rows))):
+        row = rows[n]
+        for k in range(np.uintp(width)):
+            found[k] += row[k] * row[k]
+    return found
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
+def _lengths(rows, count):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """float32, of the first rows."""
+    found = np.empty(count, np.float32)
+    for n in range(np.uintp(count)):
+        row, total = rows[n], np.float32(0.0)
+        for k in range(np.uintp(rows.shape[1])):
+            total += row[k] * row[k]
+        found[n] = np.sqrt(total)
+    return found
+
+
+@numba.njit(cache=True, nogil=True)
+def _most(parts, right, lengths, slack, among):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """The row of the largest of each column, -1 for none; and whether rounding cannot change it.
+
+    Each part is wrong by no more than its row's length times its column's slack. Room for eight
+    numbers is behind the last.
+    """
+    width = len(slack) - 8
+    out = np.empty((3, len(slack)), np.float32)
+    best, closed = np.empty(width, np.int32), np.empty(width, np.bool_)
+    bars, zero = slack.reshape(1, -1), np.uintp(0)
+    for k in range(zero, np.uintp(width), np.uintp(8)):
+        row, most = spread(np.float32(-1.0)), spread(np.float32(-np.inf))
+        next_most, bar = most, load(bars, zero, k)
+        for n in range(np.uintp(len(right))):
+            if among[n]:
+                part = times(load(parts, n, k), spread(right[n]))
+                upper = plus(part, spread(right[n] * lengths[n]), bar)
+                less = where_more(upper, most, most, upper)
+                next_most = where_more(less, next_most, less, next_most)
+                row = where_more(upper, most, spread(np.float32(n)), row)
+                most = where_more(upper, most, upper, most)
+        store(out, zero, k, row)
+        store(out, np.uintp(1), k, most)
+        store(out, np.uintp(2), k, next_most)
+    for k in range(width):
+        best[k] = np.int32(out[0, k])
+        lead = out[1, k] - out[2, k]
+        closed[k] = best[k] < 0 or (
+            lead > 2 / _STEPS + 2 * slack[k] * right[best[k]] * lengths[best[k]]
+        )
+    return best, closed
+
+
+@numba.njit(cache=True, nogil=True)
+def _refine(left, by_items, joined, target, first):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """What each row adds to one target, but for its weight; in float64 from a first ``x``."""
+    observed = len(left)
+    x = first[:observed].astype(np.float64) if by_items else first[: len(target)].astype(np.float64)
+    step = np.zeros(len(joined), np.float32)
+    for _ in range(_REFINEMENTS):
+        if by_items:
+            residual = np.dot(left, target - np.dot(x, left)) - x
+        else:
+            residual = target - x - np.dot(np.dot(left, x), left)
+        step[: len(x)] = residual
+        step[len(x) :] = 0
+        solve_one(joined, step)
+        x += step[: len(x)]
+        if np.abs(step).max() <= _REFINED * np.abs(x).max():
+            break
+    return x if by_items else np.dot(left, x)
+
+
+@numba.njit(cache=True, nogil=True)
+def _first_most(parts, among):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """The first of the largest parts, in steps; -1 for none."""
+    best, most = -1, -np.inf
+    for n in range(len(parts)):
+        step = np.rint(parts[n] * _STEPS)
+        if among[n] and step > most:
+            best, most = n, step
+    return best
+
+
+@numba.njit(cache=True, nogil=True)
+def _choose_exactly(indices, confidence, items, scale, unobserved, mine, among):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """:func:`_choose` in float64."""
+    left, right, system, by_items = system_of(indices, confidence, items, scale, unobserved)
+    targets = np.zeros((len(mine), len(scale)))
+    for n in range(len(mine)):
+        if mine[n] >= 0:
+            targets[n] = items[mine[n]] * scale
+    parts = added(left, system, by_items, targets.T)
+    best = np.empty(len(mine), np.int32)
+    for column in range(len(mine)):
+        best[column] = _first_most(parts[:, column] * right, among)
+    return best
