@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from held_out import HeldOut, from_hetrec, from_log
 from scipy.sparse import csr_matrix
 
@@ -34,10 +35,11 @@ from recsys.playlists import (
     Lists,
     artist_codes,
     make_lists,
-    playlist_table,
+    playlist_batches,
     popular_songs,
 )
 from recsys.rerank import rerank
+from recsys.schemas import CODED_PLAYLISTS, PLAYLISTS
 from recsys.settings import AlsSettings, ListensSettings, PlaylistsSettings
 from recsys.simulate import Truth, World, simulate
 
@@ -155,7 +157,8 @@ def liked(ready: Ready, lists: Lists) -> float:
     because, spares_because = (
         np.full(len(picks.songs), -1, np.int32) for picks in (lists, lists.spares)
     )
-    playlists, _ = playlist_table(lists, case.base, because, spares_because, case.week)
+    batches = playlist_batches(lists, case.base, because, spares_because, case.week)
+    playlists = pa.Table.from_batches(batches, CODED_PLAYLISTS).cast(PLAYLISTS)
     return case.truth.score(playlists).affinity
 
 

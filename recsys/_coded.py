@@ -175,7 +175,7 @@ def _ranked_lists(lists: pa.ListArray) -> npt.NDArray[np.int64]:
 
 def compact(rows: pa.Table) -> pa.Table:
     """The same rows in one piece, with no text that is in none of them."""
-    columns = [_in_order_met(column.chunk(0)) for column in joined(rows).columns]
+    columns = [in_order_met(column.chunk(0)) for column in joined(rows).columns]
     return pa.Table.from_arrays(columns, schema=rows.schema)
 
 
@@ -286,7 +286,7 @@ class CodedWriter(TableWriter):
             writing.result()
 
 
-def _in_order_met(column: pa.Array) -> pa.Array:
+def in_order_met(column: pa.Array) -> pa.Array:
     """The same values, their dictionary in the order in which they are met, and no others."""
     if types.is_list(column.type):
         if not types.is_dictionary(column.type.value_type):
@@ -295,7 +295,7 @@ def _in_order_met(column: pa.Array) -> pa.Array:
         offsets = np.zeros(len(column) + 1, np.int32)
         np.cumsum(lengths, out=offsets[1:])
         nulls = column.is_null() if column.null_count else None
-        values = _in_order_met(column.flatten())
+        values = in_order_met(column.flatten())
         return pa.ListArray.from_arrays(pa.array(offsets), values, type=column.type, mask=nulls)
     if not types.is_dictionary(column.type):
         return column

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -203,10 +204,13 @@ class LocalEngine:
     def check_edition(self, home: Home, edition: Path, settings: Settings, spill: Path) -> Verdict:
         """:mod:`recsys.verification`."""
         from recsys import verification
+        from recsys._threads import beside
 
-        return verification.check_edition(home, edition, settings.playlists).also(
-            verification.check_edition_shares(home, edition, settings, spill)
-        )
+        with beside(
+            partial(verification.check_edition_shares, home, edition, settings, spill)
+        ) as shares:
+            verdict = verification.check_edition(home, edition, settings.playlists)
+        return verdict.also(shares.result())
 
     def stage_edition(self, store: Store, edition: str, revision: int, playlists: Artefact) -> None:
         """:func:`recsys.publishing.stage_edition`."""

@@ -12,14 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from recsys import columns as c
 from recsys import schemas
 from recsys._codes import number_of
 from recsys._pipelined import ahead
 from recsys._side_by_side import SideBySide
-from recsys._tables import part_files
+from recsys._tables import encoded_batches_of
 from recsys.plays import DAILY_PLAYS
 
 #: Outcomes of a song, as bits. What was only begun is played.
@@ -55,17 +54,16 @@ class Lists:
     @classmethod
     def read(cls, playlists: Path, forgotten: Collection[str]) -> Lists:
         """Read all but those of the forgotten; names and scores, which take longest, are not."""
-        nested = [f"tracks.list.element.{name}" for name in _SLOT.names]
+        nested = [f"{c.TRACKS}.list.element.{name}" for name in _SLOT.names]
+        columns, coded = [c.USER_ID, c.KIND, *nested], [c.KIND, *nested[1:]]
         gone = pa.array(sorted(forgotten), pa.string())
         lists, slots = [_LIST.empty_table()], [_SLOT.empty_table()]
-        for part in part_files(playlists):
-            with pq.ParquetFile(part) as file:
-                for batch in file.iter_batches(8192, columns=[c.USER_ID, c.KIND, *nested]):
-                    here = batch.filter(pc.invert(pc.is_in(batch.column(c.USER_ID), gone)))
-                    tracks = here.column(c.TRACKS)
-                    columns = [*here.select([c.USER_ID, c.KIND]).columns, tracks.value_lengths()]
-                    lists.append(_encoded(columns, _LIST))
-                    slots.append(_encoded(tracks.flatten().flatten(), _SLOT))
+        for batch in ahead(encoded_batches_of(playlists, columns, coded)):
+            here = batch.filter(pc.invert(pc.is_in(batch.column(c.USER_ID), gone)))
+            tracks = here.column(c.TRACKS)
+            about = [*here.select([c.USER_ID, c.KIND]).columns, tracks.value_lengths()]
+            lists.append(_encoded(about, _LIST))
+            slots.append(_encoded(tracks.flatten().flatten(), _SLOT))
         who, what = (pa.concat_tables(some).unify_dictionaries() for some in (lists, slots))
         user, kind, lengths = who.combine_chunks().columns
         position, track_id, source = what.combine_chunks().columns

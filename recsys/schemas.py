@@ -100,3 +100,20 @@ PLAYLISTS = pa.schema(
         pa.field(c.VALID_UNTIL, pa.date32(), nullable=False),
     ]
 )
+
+
+def _coded(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_coded(kind.value_type)))
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_coded(field.type)) for field in kind])
+    return pa.dictionary(pa.int32(), kind) if kind == pa.string() else kind
+
+
+#: The same, the strings of tracks and spares by dictionaries: so playlists are made, and read.
+CODED_PLAYLISTS = pa.schema(
+    [
+        field.with_type(_coded(field.type)) if field.name in (c.TRACKS, c.SPARES) else field
+        for field in PLAYLISTS
+    ]
+)

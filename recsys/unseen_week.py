@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ from recsys._codes import number_of
 from recsys._pipelined import ahead
 from recsys._side_by_side import SideBySide, Stretch
 from recsys._tables import running_out
+from recsys._threads import beside
 from recsys.artefact import Artefact
 from recsys.choice import Evidence, needs_challenger
 from recsys.eligibility import cooling_songs
@@ -139,20 +141,21 @@ def open_unseen_week(
     """
     begin = unseen_since(base, plan, scored)
     taste = base.file("taste.parquet")
-    matrix = build_matrix(
-        taste,
-        catalogue.file("catalogue.parquet"),
-        cutoff=plan.base_cutoff,
-        active_days=settings.edition.active_days,
-        weights=settings.listens,
-        forgotten=plan.forgotten,
-        spill=spill,
-    )
     days = plan.days_between(plan.base_cutoff, plan.cutoff)
     plays = [Artefact.open(home.plays(day)).file("plays.parquet") for day in days]
+    with beside(partial(plays_of, plays, begin, plan.cutoff, spill)) as played:
+        matrix = build_matrix(
+            taste,
+            catalogue.file("catalogue.parquet"),
+            cutoff=plan.base_cutoff,
+            active_days=settings.edition.active_days,
+            weights=settings.listens,
+            forgotten=plan.forgotten,
+            spill=spill,
+        )
     return UnseenWeek(
         base=matrix,
-        plays=plays_of(plays, begin, plan.cutoff, spill),
+        plays=played.result(),
         begin=begin,
         end=plan.cutoff,
         recent=recent_listeners(matrix, taste, plan.base_cutoff, spill),

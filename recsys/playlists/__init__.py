@@ -5,9 +5,11 @@ from recsys.playlists._table import (
     NOTHING_LEFT,
     REFUSED,
     artist_codes,
+    count_kinds,
     default_list,
-    playlist_table,
+    playlist_batches,
     popular_songs,
+    refused_users,
 )
 
 __all__ = [
@@ -19,8 +21,10 @@ __all__ = [
     "Picks",
     "Spares",
     "artist_codes",
+    "count_kinds",
     "default_list",
     "make_lists",
-    "playlist_table",
+    "playlist_batches",
     "popular_songs",
+    "refused_users",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -12,10 +13,12 @@ import pyarrow.compute as pc
 from scipy.sparse import csr_matrix
 
 from recsys import columns as c
+from recsys._coded import by_codes, in_order_met
+from recsys._tables import ROW_GROUP
 from recsys.candidates import Candidates
 from recsys.matrix import TasteMatrix
 from recsys.playlists._rules import RULES, Artists, Lists, Picks, Spares, make_lists
-from recsys.schemas import PLAYLIST_TRACK, PLAYLISTS, SPARE
+from recsys.schemas import CODED_PLAYLISTS, PLAYLISTS
 from recsys.settings import PlaylistsSettings
 from recsys.weeks import Week
 
@@ -31,13 +34,12 @@ NOTHING_LEFT: Final = "nothing_left"
 
 _KINDS: Final = pa.array(["popular", "blended", "personal"])
 _SOURCES: Final = pa.array(["popular", "als"])
+_TRACK: Final = CODED_PLAYLISTS.field(c.TRACKS).type.value_type
+_SPARE: Final = CODED_PLAYLISTS.field(c.SPARES).type.value_type
 _RELAXED: Final = pa.array(
     [[name for name, bit in RULES.items() if bits & bit] for bits in range(8)],
     pa.list_(pa.string()),
 )
-
-# Arrow counts the bytes of a string column in 31 bits; blocks of users stay far below.
-_USERS_A_BLOCK: Final = 4096
 
 
 def artist_codes(songs: pa.Table) -> Artists:
@@ -75,14 +77,14 @@ def popular_songs(songs: pa.Table) -> npt.NDArray[np.int32]:
     return order[available[order]].astype(np.int32)
 
 
-def playlist_table(
+def playlist_batches(
     lists: Lists,
     matrix: TasteMatrix,
     because: npt.NDArray[np.int32],
     spares_because: npt.NDArray[np.int32],
     week: Week,
-) -> tuple[pa.Table, pa.Table]:
-    """The playlists of an edition, and the users who get none.
+) -> Iterator[pa.RecordBatch]:
+    """The playlists of an edition, sorted by user; who gets none is in :func:`refused_users`.
 
     Args:
         lists: the lists, their users ascending.
@@ -93,8 +95,7 @@ def playlist_table(
         week: the edition.
 
     Returns:
-        The playlists, in `recsys.schemas.PLAYLISTS`, and the refused users, in `REFUSED`; each
-        sorted by user, each user of ``lists`` in exactly one of them.
+        Row groups of `recsys.schemas.CODED_PLAYLISTS`, each made when it is asked for.
 
     Raises:
         ValueError: the arrays do not fit each other, or the users do not ascend.
@@ -111,12 +112,20 @@ def playlist_table(
     if np.any(np.diff(lists.users) <= 0):
         raise ValueError("the users of the lists must ascend, each there once")
     user_ids = matrix.users[c.USER_ID].take(pa.array(lists.users))
-    table = pa.Table.from_batches(
-        _batches(lists, user_ids, matrix, (because, spares_because), week), PLAYLISTS
-    )
-    none_left = user_ids.filter(pa.array(np.diff(lists.offsets) == 0))
-    reasons = pa.array([NOTHING_LEFT]).take(pa.array(np.zeros(len(none_left), np.int64)))
-    return table, pa.table([none_left, reasons], REFUSED)
+    return _batches(lists, user_ids, matrix, (because, spares_because), week)
+
+
+def refused_users(lists: Lists, matrix: TasteMatrix) -> pa.Table:
+    """The users of ``lists`` who get no playlist, in `REFUSED`."""
+    none_left = lists.users[np.diff(lists.offsets) == 0]
+    users = matrix.users[c.USER_ID].take(pa.array(none_left))
+    return pa.table([users, _repeat(NOTHING_LEFT, len(none_left))], REFUSED)
+
+
+def count_kinds(lists: Lists) -> Counter[str]:
+    """How many playlists there are of each kind."""
+    of_each = np.bincount(_kinds(lists)[np.diff(lists.offsets) > 0], minlength=len(_KINDS))
+    return Counter(dict(zip(_KINDS.to_pylist(), of_each.tolist(), strict=True)))
 
 
 def default_list(
@@ -159,7 +168,7 @@ def default_list(
         np.full(len(lists.spares.songs), -1, np.int32),
     )
     batches = _batches(lists, pa.chunked_array([[""]]), matrix, no_reasons, week)
-    return pa.Table.from_batches(batches, PLAYLISTS)
+    return pa.Table.from_batches(batches, CODED_PLAYLISTS).cast(PLAYLISTS)
 
 
 def _batches(
@@ -169,30 +178,29 @@ def _batches(
     because: tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]],
     week: Week,
 ) -> Iterator[pa.RecordBatch]:
-    songs = matrix.songs.select([c.TRACK_ID, c.TRACK_NAME, c.ARTIST_NAMES]).combine_chunks()
-    track_ids = matrix.tracks[c.TRACK_ID].combine_chunks()
-    personal_before = np.concatenate([[0], np.cumsum(lists.personal)])
-    for start in range(0, len(lists.users), _USERS_A_BLOCK):
-        users = np.arange(start, min(start + _USERS_A_BLOCK, len(lists.users)))
-        users = users[np.diff(lists.offsets)[users] > 0]
-        first, end = lists.offsets[users], lists.offsets[users + 1]
-        length, personal = end - first, personal_before[end] - personal_before[first]
+    names = (c.TRACK_ID, c.TRACK_NAME, c.ARTIST_NAMES)
+    songs = {name: by_codes(_one_chunk(matrix.songs[name])) for name in names}
+    track_ids = _one_chunk(matrix.tracks[c.TRACK_ID])
+    kind = _kinds(lists)
+    there = np.flatnonzero(np.diff(lists.offsets) > 0)
+    for start in range(0, len(there), ROW_GROUP):
+        users = there[start : start + ROW_GROUP]
         offsets, rows = _rows_of(lists, users)
-        positions = np.arange(offsets[-1]) - np.repeat(offsets[:-1], length) + 1
+        positions = np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets)) + 1
         spare_offsets, spare_rows = _rows_of(lists.spares, users)
         yield pa.record_batch(
             [
                 _repeat(str(week), len(users)),
                 _one_chunk(user_ids.take(pa.array(users))),
-                _KINDS.take(pa.array((personal > 0).astype(np.int8) + (personal == length))),
+                _KINDS.take(pa.array(kind[users])),
                 _lists_of(
-                    PLAYLIST_TRACK,
+                    _TRACK,
                     offsets,
                     pa.array(positions, pa.int32()),
                     *_picked(lists, rows, songs, track_ids, because[0]),
                 ),
                 _lists_of(
-                    SPARE,
+                    _SPARE,
                     spare_offsets,
                     *_picked(lists.spares, spare_rows, songs, track_ids, because[1]),
                     _not_at(lists.spares, spare_rows),
@@ -201,8 +209,17 @@ def _batches(
                 _repeat(week.monday, len(users)),
                 _repeat(week.sunday, len(users)),
             ],
-            PLAYLISTS,
+            CODED_PLAYLISTS,
         )
+
+
+def _kinds(lists: Lists) -> npt.NDArray[np.int8]:
+    """The place of each list's kind among those there are; any, where there is no list."""
+    personal_before = np.concatenate([[0], np.cumsum(lists.personal)])
+    personal = np.diff(personal_before[lists.offsets])
+    length = np.diff(lists.offsets)
+    kinds: npt.NDArray[np.int8] = (personal > 0).astype(np.int8) + (personal == length)
+    return kinds
 
 
 def _rows_of(picks: Picks, users: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], slice]:
@@ -211,22 +228,28 @@ def _rows_of(picks: Picks, users: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int6
     Users that are left out have no entries: what these have lies in one piece.
     """
     first, end = picks.offsets[users], picks.offsets[users + 1]
-    rows = slice(first[0], end[-1]) if len(users) else slice(0, 0)
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(end - first)]), rows
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(end - first)]), slice(first[0], end[-1])
 
 
 def _picked(
-    picks: Picks, rows: slice, songs: pa.Table, track_ids: pa.Array, because: npt.NDArray[np.int32]
+    picks: Picks,
+    rows: slice,
+    songs: Mapping[str, pa.Array],
+    track_ids: pa.Array,
+    because: npt.NDArray[np.int32],
 ) -> list[pa.Array]:
     """The fields that tracks and spares have in common, from the track's id to its reason."""
-    reason = because[rows]
-    picked = songs.take(pa.array(picks.songs[rows]))
+    song, reason = pa.array(picks.songs[rows]), because[rows]
     return [
-        *(_one_chunk(picked[name]) for name in picked.column_names),
+        *(in_order_met(told.take(song)) for told in songs.values()),
         pa.array(picks.scores[rows]),
-        _SOURCES.take(pa.array(picks.personal[rows].astype(np.int8))),
-        track_ids.take(pa.array(reason, mask=reason < 0)),
+        _coded(picks.personal[rows].astype(np.int32), _SOURCES),
+        _coded(pa.array(reason, mask=reason < 0), track_ids),
     ]
+
+
+def _coded(codes: Any, texts: pa.Array) -> pa.DictionaryArray:
+    return in_order_met(pa.DictionaryArray.from_arrays(codes, texts))
 
 
 def _not_at(spares: Spares, rows: slice) -> pa.ListArray:

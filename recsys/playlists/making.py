@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recsys import columns as c
+from recsys._pipelined import pipelined
 from recsys._tables import ROW_GROUP
 from recsys.candidates import Candidates
 from recsys.eligibility import barred_songs, cooling_songs
@@ -22,15 +24,33 @@ from recsys.matrix import TasteMatrix
 from recsys.models import ALSModel
 from recsys.plan import Plan, cooling_playlists
 from recsys.playlists._rules import RULES, Artists, make_lists
-from recsys.playlists._table import artist_codes, default_list, playlist_table, popular_songs
-from recsys.publishing import edition_digest
+from recsys.playlists._table import (
+    artist_codes,
+    count_kinds,
+    default_list,
+    playlist_batches,
+    popular_songs,
+    refused_users,
+)
+from recsys.publishing import ENCODED
 from recsys.reasons import reasons
 from recsys.rerank import rerank
+from recsys.schemas import CODED_PLAYLISTS
 from recsys.settings import PlaylistsSettings
+from recsys.store import playlists_digest
 from recsys.weeks import Week
 
 #: Room for the ids or names of a million tracks: with dictionaries, publishing hashes each once.
 _DICTIONARY_BYTES: Final = 2**25
+_FLAT: Final = (c.EDITION, c.USER_ID, c.KIND, c.VALID_FROM, c.VALID_UNTIL)
+#: What is written by dictionaries: scores hardly repeat.
+_REPEATING: Final = (
+    *_FLAT,
+    *ENCODED,
+    f"{c.RELAXED}.list.element",
+    f"{c.TRACKS}.list.element.{c.POSITION}",
+    f"{c.SPARES}.list.element.{c.NOT_AT}.list.element",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,13 +117,13 @@ class Made:
     """Playlists of some listeners, and how they came out.
 
     Attributes:
-        playlists: of :data:`recsys.schemas.PLAYLISTS`.
+        playlists: of :data:`recsys.schemas.CODED_PLAYLISTS`; made while they are iterated over.
         refused: users without one, with the reason.
         counts: ``eligible``, ``refused``, and how many there are of each kind and with each rule
             that gave way.
     """
 
-    playlists: pa.Table
+    playlists: Iterator[pa.RecordBatch]
     refused: pa.Table
     counts: Counter[str]
 
@@ -141,45 +161,67 @@ def make_slice(
     )
     both, of_lists, of_spares = lists.with_spares()
     because = reasons(model, matrix, both)
-    table, refused = playlist_table(
-        lists, matrix, because[of_lists], because[of_spares], recipe.week
-    )
-    counts = Counter(table["kind"].to_pylist())
+    playlists = playlist_batches(lists, matrix, because[of_lists], because[of_spares], recipe.week)
+    refused = refused_users(lists, matrix)
+    counts = count_kinds(lists)
     for name, bit in RULES.items():
         counts[name] = int(np.count_nonzero(lists.relaxed & bit))
     counts.update(eligible=len(candidates.users), refused=len(refused))
-    return Made(table, refused, counts)
+    return Made(playlists, refused, counts)
 
 
-def write_playlists(rows: pa.Table, path: Path) -> None:
-    """Write playlists so that stores read them fast."""
-    pq.write_table(
-        rows,
+def written(playlists: Iterable[pa.RecordBatch], path: Path) -> Iterator[pa.RecordBatch]:
+    """The same playlists, written to a file so that stores read them fast; all are when it ends.
+
+    A row group is written in another thread, while the next one is made.
+
+    Args:
+        playlists: row groups of :data:`recsys.schemas.CODED_PLAYLISTS`.
+        path: the file, in :data:`recsys.schemas.PLAYLISTS`.
+    """
+    with pq.ParquetWriter(
         path,
+        CODED_PLAYLISTS,
         compression="zstd",
-        row_group_size=ROW_GROUP,
+        use_dictionary=list(_REPEATING),
         dictionary_pagesize_limit=_DICTIONARY_BYTES,
-    )
+        write_statistics=list(_FLAT),  # nobody looks for a track by those of a list
+        store_schema=False,  # readers see nothing of codes
+    ) as writer:
+
+        def write(batch: pa.RecordBatch) -> pa.RecordBatch:
+            writer.write_batch(batch, row_group_size=ROW_GROUP)
+            return batch
+
+        yield from pipelined(write, playlists)
 
 
-def finish_playlists(
-    recipe: Recipe, matrix: TasteMatrix, counts: Counter[str], out: Path
-) -> dict[str, Any]:
-    """Write the default playlist beside everyone's, and say what was made.
+def write_default(recipe: Recipe, matrix: TasteMatrix, out: Path) -> pa.Table:
+    """Write the default playlist beside everyone's.
 
     Args:
         recipe: of the edition.
         matrix: its songs and tracks.
+        out: the folder to write into.
+    """
+    default = default_list(matrix, week=recipe.week, **recipe.rules)
+    pq.write_table(default, out / "default.parquet", compression="zstd")
+    return default
+
+
+def facts(digest: str, counts: Counter[str]) -> dict[str, Any]:
+    """What is said of an edition's playlists.
+
+    Args:
+        digest: the store's, of the edition.
         counts: of all slices together.
-        out: the folder with ``playlists.parquet``, a file or its parts.
 
     Returns:
-        The store's digest of the edition, and how many playlists there are of each kind, how many
-        users are eligible and refused, and in how many playlists each rule gave way.
+        The digest, and how many playlists there are of each kind, how many users are eligible and
+        refused, and in how many playlists each rule gave way.
     """
-    write_playlists(default_list(matrix, week=recipe.week, **recipe.rules), out / "default.parquet")
     return {
-        "digest": edition_digest(out),
+        "digest": digest,
         "eligible": counts["eligible"],
         "kinds": {kind: counts[kind] for kind in ("personal", "blended", "popular")},
         "refused": counts["refused"],
@@ -216,15 +258,16 @@ def make_playlists(
         out: the folder to write into.
 
     Returns:
-        What :func:`finish_playlists` says.
+        What :func:`facts` says.
     """
     recipe = recipe_of(
         matrix, blocked=blocked, week=week, settings=settings, older=older, spill=out
     )
     made = make_slice(recipe, matrix, model, candidates, cooling=cooling)
-    write_playlists(made.playlists, out / "playlists.parquet")
-    write_playlists(made.refused, out / "refused.parquet")
-    return finish_playlists(recipe, matrix, made.counts, out)
+    pq.write_table(made.refused, out / "refused.parquet", compression="zstd")
+    default = write_default(recipe, matrix, out)
+    digest = playlists_digest(written(made.playlists, out / "playlists.parquet"), default)
+    return facts(digest, made.counts)
 
 
 def edition_playlists(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +26,13 @@ from recsys.matrix import TasteMatrix
 from recsys.models import ALSModel
 from recsys.playlists.making import (
     Recipe,
-    finish_playlists,
+    facts,
     make_slice,
     recipe_of,
-    write_playlists,
+    write_default,
+    written,
 )
+from recsys.publishing import edition_digest
 from recsys.settings import PlaylistsSettings
 from recsys.spark._parts import for_each_part, place, scratch
 from recsys.weeks import Week
@@ -121,7 +123,8 @@ def make_playlists(
         counts = sum(map(Counter, for_each_part(spark, len(job.listeners), make)), Counter[str]())
         songs, tracks, _ = _shared(matrix, model)
         nobody = slice_of(LISTENERS.empty_table(), songs, tracks)
-        return finish_playlists(_recipe(job, rules), nobody, counts, out)
+        write_default(_recipe(job, rules), nobody, out)
+        return facts(edition_digest(out), counts)
 
 
 def _job(
@@ -172,9 +175,16 @@ def _make(job: _Job, rules: _Rules, candidates: Path, part: int) -> dict[str, in
         Candidates.of_rows(rows, matrix),
         cooling=job.cooling[part],
     )
-    for name, table in (("playlists", made.playlists), ("refused", made.refused)):
-        path = job.out / f"{name}.parquet" / part_name(part)
-        place(path, job.spill, partial(write_playlists, table))
+
+    def write_playlists(path: Path) -> None:
+        for _ in written(made.playlists, path):
+            pass
+
+    def write_refused(path: Path) -> None:
+        pq.write_table(made.refused, path, compression="zstd")
+
+    for name, write in (("playlists", write_playlists), ("refused", write_refused)):
+        place(job.out / f"{name}.parquet" / part_name(part), job.spill, write)
     return dict(made.counts)
 
 

@@ -64,7 +64,7 @@ class Packer:
         return copy.deepcopy(self)
 
     def pack(self, chunk: pa.RecordBatch) -> Frames:
-        """The frames of some playlists, ``ENCODED`` without nulls where none may be.
+        """The frames of some playlists, ``CODED_PLAYLISTS`` without nulls where none may be.
 
         Raises:
             RefusedRowError: positions other than 1, 2, 3, …, a spare that is listed already or

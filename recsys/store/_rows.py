@@ -19,23 +19,6 @@ CHUNK_ROWS: Final = 8_192
 _LISTS: Final = {c.TRACKS: schemas.PLAYLIST_TRACK, c.SPARES: schemas.SPARE}
 
 
-def _encoded(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_list(kind):
-        return pa.list_(kind.value_field.with_type(_encoded(kind.value_type)))
-    if pa.types.is_struct(kind):
-        return pa.struct([field.with_type(_encoded(field.type)) for field in kind])
-    return pa.dictionary(pa.int32(), kind) if kind == pa.string() else kind
-
-
-#: ``schemas.PLAYLISTS`` with the strings of tracks and spares encoded by dictionaries.
-ENCODED: Final = pa.schema(
-    [
-        field.with_type(_encoded(field.type)) if field.name in _LISTS else field
-        for field in schemas.PLAYLISTS
-    ]
-)
-
-
 def chunks(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The same rows, at most ``CHUNK_ROWS`` at a time, in the right schema.
 
@@ -49,13 +32,13 @@ def chunks(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def conform(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch as ``ENCODED``; indices into dictionaries are not looked at.
+    """The batch as ``schemas.CODED_PLAYLISTS``; indices into dictionaries are not looked at.
 
     Raises:
         StoreError: it has other columns or types, nulls where none may be, or broken text.
     """
     try:
-        if not batch.schema.equals(ENCODED):
+        if not batch.schema.equals(schemas.CODED_PLAYLISTS):
             batch = _encode(batch)
         batch.validate()
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
@@ -79,12 +62,12 @@ def conform(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _encode(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch as ``ENCODED``, from strings as they are."""
-    batch = batch.select(ENCODED.names)
+    """The batch as ``schemas.CODED_PLAYLISTS``, from strings as they are."""
+    batch = batch.select(schemas.CODED_PLAYLISTS.names)
     if not batch.schema.equals(schemas.PLAYLISTS):
         batch = batch.cast(schemas.PLAYLISTS)
     batch.validate(full=True)
-    return batch.cast(ENCODED)
+    return batch.cast(schemas.CODED_PLAYLISTS)
 
 
 def not_playlists(error: Exception) -> StoreError:

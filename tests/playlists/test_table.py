@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from scipy.sparse import csr_matrix
 
@@ -19,10 +21,13 @@ from recsys.playlists import (
     _table,
     artist_codes,
     default_list,
-    playlist_table,
+    playlist_batches,
     popular_songs,
+    refused_users,
 )
+from recsys.playlists.making import written
 from recsys.settings import PlaylistsSettings
+from recsys.store import playlists_digest
 from recsys.weeks import Week
 
 WEEK = Week.parse("2026-W53")
@@ -90,6 +95,14 @@ def because(lists: Lists) -> tuple[np.ndarray[Any, np.dtype[np.int32]], ...]:
     )
 
 
+def tables(lists: Lists, matrix: TasteMatrix) -> tuple[pa.Table, pa.Table]:
+    """The playlists as readers get them, and the users who are refused."""
+    batches = playlist_batches(lists, matrix, *because(lists), WEEK)
+    made = pa.Table.from_batches(batches, schemas.CODED_PLAYLISTS)
+    made.validate(full=True)
+    return made.cast(schemas.PLAYLISTS), refused_users(lists, matrix)
+
+
 def test_a_row_says_who_gets_what_and_why() -> None:
     lists = lists_of(
         {1: [(4, True), (0, False)], 2: [], 5: [(3, True)], 7: [(2, False)]},
@@ -97,9 +110,7 @@ def test_a_row_says_who_gets_what_and_why() -> None:
         {1: [(7, True), (0, False)], 7: [(6, False)]},
         [[2], [], [1]],
     )
-    table, refused = playlist_table(lists, taste_matrix(8, 10), *because(lists), WEEK)
-    table.validate(full=True)
-    assert table.schema.equals(schemas.PLAYLISTS, check_metadata=True)
+    table, refused = tables(lists, taste_matrix(8, 10))
     first, second, third = table.to_pylist()
     assert first == {
         "edition": "2026-W53",
@@ -170,8 +181,8 @@ def test_every_list_lies_under_its_own_user(monkeypatch: pytest.MonkeyPatch, blo
     spares = {user: songs[::-1][:5] for user, songs in per_user.items()}
     places = [[song, 77] for songs in spares.values() for song, _ in songs]
     lists = lists_of(per_user, [0] * len(per_user), spares, places)
-    monkeypatch.setattr(_table, "_USERS_A_BLOCK", block)
-    table, refused = playlist_table(lists, taste_matrix(50, 40), *because(lists), WEEK)
+    monkeypatch.setattr(_table, "ROW_GROUP", block)
+    table, refused = tables(lists, taste_matrix(50, 40))
     got = {
         row["user_id"]: [track["track_id"] for track in row["tracks"]] for row in table.to_pylist()
     }
@@ -190,26 +201,50 @@ def test_every_list_lies_under_its_own_user(monkeypatch: pytest.MonkeyPatch, blo
     ]
 
 
+def test_the_file_holds_plain_text_and_the_digest_is_that_of_its_rows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(_table, "ROW_GROUP", 2)
+    mine = {user: [(song % 9, song % 2 == 0) for song in range(user)] for user in range(1, 6)}
+    lists, matrix = lists_of(mine, [0, 1, 2, 3, 4], {2: [(8, True)]}, [[1]]), taste_matrix(6, 10)
+    default = default_list(
+        matrix,
+        popular=popular_songs(matrix.songs),
+        popularity=matrix.songs["popularity"].to_numpy(),
+        artists=artist_codes(matrix.songs),
+        barred=np.zeros(10, bool),
+        settings=PlaylistsSettings(length=3),
+        week=WEEK,
+    )
+    file = tmp_path / "playlists.parquet"
+    made = written(playlist_batches(lists, matrix, *because(lists), WEEK), file)
+    digest = playlists_digest(made, default)
+    stored = pq.read_table(file)
+    assert stored.schema == schemas.PLAYLISTS
+    assert stored.to_pylist() == tables(lists, matrix)[0].to_pylist()
+    assert digest == playlists_digest(stored.to_batches(), default)
+    assert pq.read_metadata(file).num_row_groups == 3
+
+
 def test_nobody_makes_empty_tables() -> None:
     lists = lists_of({}, [])
-    table, refused = playlist_table(lists, taste_matrix(0, 1), *because(lists), WEEK)
-    assert (len(table), len(refused)) == (0, 0)
-    assert (table.schema, refused.schema) == (schemas.PLAYLISTS, REFUSED)
+    table, refused = tables(lists, taste_matrix(0, 1))
+    assert (len(table), len(refused), refused.schema) == (0, 0, REFUSED)
 
 
 def test_reasons_must_lie_beside_the_songs() -> None:
     lists = lists_of({0: [(1, True)]}, [0])
     none, two = np.zeros(0, np.int32), np.zeros(2, np.int32)
     with pytest.raises(ValueError, match="because has 2 entries: expected one for each of the 1"):
-        playlist_table(lists, taste_matrix(1, 2), two, none, WEEK)
+        playlist_batches(lists, taste_matrix(1, 2), two, none, WEEK)
     with pytest.raises(ValueError, match=r"spares_because has 2 entries: expected .* 0 songs"):
-        playlist_table(lists, taste_matrix(1, 2), because(lists)[0], two, WEEK)
+        playlist_batches(lists, taste_matrix(1, 2), because(lists)[0], two, WEEK)
 
 
 def test_users_out_of_order_are_an_error() -> None:
     lists = lists_of({1: [(1, True)], 0: [(1, True)]}, [0, 0])
     with pytest.raises(ValueError, match="must ascend"):
-        playlist_table(lists, taste_matrix(2, 2), *because(lists), WEEK)
+        playlist_batches(lists, taste_matrix(2, 2), *because(lists), WEEK)
 
 
 def test_the_default_list_is_popular_under_all_rules() -> None:

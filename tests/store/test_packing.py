@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsys import schemas
 from recsys.errors import StoreError
 from recsys.store import playlists_digest
 from recsys.store._arrow import Unpacker
 from recsys.store._frames import Frames
 from recsys.store._handed import Handed, _row
-from recsys.store._rows import ENCODED
 from recsys.store._value import Values
 from recsys.weeks import Week
 from tests.store.making import batch, make_default, playlist_row
@@ -69,7 +69,7 @@ def pack(
 ) -> tuple[Handed, list[bytes], list[bytes]]:
     parts = [batch(rows[1 : cut + 1]), batch(rows[cut + 1 :])]
     if encoded:
-        parts = [part.cast(ENCODED) for part in parts]
+        parts = [part.cast(schemas.CODED_PLAYLISTS) for part in parts]
     handed = Handed([part for part in parts if part.num_rows], batch(rows[:1]), week=WEEK)
     frames = list(handed)
     handed.digest()
@@ -172,7 +172,7 @@ def test_broken_text_within_a_list_is_refused() -> None:
 
 def encoded(change: Callable[[pa.DictionaryArray], pa.DictionaryArray]) -> pa.RecordBatch:
     """Rows whose track ids have another dictionary, or other indices into it."""
-    rows = batch(names()).cast(ENCODED)
+    rows = batch(names()).cast(schemas.CODED_PLAYLISTS)
     lists = rows.column("tracks")
     fields = lists.flatten().flatten()
     fields[1] = change(fields[1])
