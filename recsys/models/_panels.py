@@ -65,7 +65,7 @@ def backward(joined, found, width):  # type: ignore[no-untyped-def]  # pragma: n
                 _take(found, b, m, first, width, joined[b, m])
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
+@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"}, forceinline=True)
 def solve_one(joined, column):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Overwrite a column with ``(U'U)^-1 column``."""
     size = np.uintp(len(joined))

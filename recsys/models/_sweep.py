@@ -36,7 +36,9 @@ _GATHERED: Final = 4096
 _LEAST_EIGENVALUE: Final = 1e-6
 #: A row is solved where its residual, squared and preconditioned, is below this.
 _SOLVED: Final = 1e-20
-#: Sums may be taken in another order, the same in each run; nan and infinity stay what they are.
+#: Sums may be taken in another order; nan and infinity stay what they are. What is called is put
+#: into its caller (``forceinline``): numba may link a copy that was compiled by itself, whose order
+#: is another, and so a run that compiles would differ from one that finds all in the cache.
 _FASTMATH: Final = {"reassoc", "contract", "arcp", "nsz"}
 
 
@@ -145,7 +147,7 @@ def _solve_rows(  # type: ignore[no-untyped-def]  # pragma: no cover
     return total
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_FASTMATH)
+@numba.njit(cache=True, nogil=True, fastmath=_FASTMATH, forceinline=True)
 def _descend(observed, where, weights, unobserved, steps, work, x):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Preconditioned conjugate gradients on one row (Golub, Van Loan 2013, algorithm 11.5.1).
 
@@ -185,7 +187,7 @@ def _descend(observed, where, weights, unobserved, steps, work, x):  # type: ign
     return objective
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_FASTMATH, inline="never")
+@numba.njit(cache=True, nogil=True, fastmath=_FASTMATH, forceinline=True)
 def _add_observed(columns, where, weights, unobserved, residual, x, out):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Add ``Y'EYx`` over the observed columns to ``out``; for the residual, ``Y'c - Y'EYx``.
 
@@ -231,7 +233,7 @@ def _add_observed(columns, where, weights, unobserved, residual, x, out):  # typ
     return left
 
 
-@numba.njit(cache=True, nogil=True, fastmath=_FASTMATH)
+@numba.njit(cache=True, nogil=True, fastmath=_FASTMATH, forceinline=True)
 def _left(weight, unobserved, score):  # type: ignore[no-untyped-def]  # pragma: no cover
     short = np.float32(1) - score
     return weight * short * short - unobserved * score * score
