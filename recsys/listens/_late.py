@@ -17,15 +17,12 @@ from recsys import columns as c
 from recsys import schemas
 from recsys._coded import codes_of, joined, values_of
 from recsys._threads import on_each
-from recsys.listens._pages import texts_at
 
 _AT: Final = schemas.LISTENS.get_field_index(c.LISTENED_AT)
 _USER: Final = schemas.LISTENS.get_field_index(c.USER_ID)
 #: So many rows of an earlier day that have the time of a late one are looked at together.
 _TOGETHER: Final = 1 << 17
 _BITS: Final = 22
-#: One row of so many, and fewer, are read by themselves.
-_FEW: Final = 8
 
 Integers = npt.NDArray[np.int64]
 
@@ -76,14 +73,14 @@ class _Wanted:
     def found(self, path: Path) -> npt.NDArray[np.bool_]:
         """Which of them are in the table of a day."""
         with pq.ParquetFile(path, read_dictionary=[c.USER_ID, c.TRACK_ID, c.EVENT]) as file:
-            there = list(self._keys_in(path, file))
+            there = list(self._keys_in(file))
         return (
             np.isin(self._keys, np.concatenate(there))
             if there
             else np.zeros(len(self._keys), np.bool_)
         )
 
-    def _keys_in(self, path: Path, file: pq.ParquetFile) -> Iterator[Integers]:
+    def _keys_in(self, file: pq.ParquetFile) -> Iterator[Integers]:
         alike: list[tuple[int, Integers, Integers]] = []
         for group in range(file.num_row_groups):
             if self._is_passed_over(file.metadata.row_group(group)):
@@ -96,9 +93,9 @@ class _Wanted:
             if same.any():
                 alike.append((group, rows[same], time[same]))
             if sum(len(rows) for _, rows, _ in alike) > _TOGETHER:
-                yield from self._settled(path, file, alike)
+                yield from self._settled(file, alike)
                 alike = []
-        yield from self._settled(path, file, alike)
+        yield from self._settled(file, alike)
 
     def _is_passed_over(self, group: Any) -> bool:
         at, user = (group.column(place).statistics for place in (_AT, _USER))
@@ -110,14 +107,11 @@ class _Wanted:
         return bool(others or at.max_raw < self._times[0] or at.min_raw > self._times[-1])
 
     def _settled(
-        self,
-        path: Path,
-        file: pq.ParquetFile,
-        alike: Sequence[tuple[int, Integers, Integers]],
+        self, file: pq.ParquetFile, alike: Sequence[tuple[int, Integers, Integers]]
     ) -> Iterator[Integers]:
         """Look at rows of the same time: their users, and where these agree, the rest."""
         same_user = []
-        users = [_values(path, file, group, rows, c.USER_ID) for group, rows, _ in alike]
+        users = [_values(file, group, rows, c.USER_ID) for group, rows, _ in alike]
         for (group, rows, time), user in zip(alike, _numbers(users, self._users), strict=True):
             pair = self._pair(user, time)
             place = np.minimum(np.searchsorted(self._pairs, pair), len(self._pairs) - 1)
@@ -125,24 +119,14 @@ class _Wanted:
             if same.any():
                 same_user.append((group, rows[same], place[same]))
         numbers = [
-            _numbers(
-                [_values(path, file, group, rows, name) for group, rows, _ in same_user], values
-            )
+            _numbers([_values(file, group, rows, name) for group, rows, _ in same_user], values)
             for name, values in ((c.TRACK_ID, self._tracks), (c.EVENT, self._events))
         ]
         for (_, _, pair), track, event in zip(same_user, *numbers, strict=True):
             yield self._key(pair, track, event)[(track >= 0) & (event >= 0)]
 
 
-def _values(
-    path: Path, file: pq.ParquetFile, group: int, rows: Integers, name: str
-) -> pa.StringArray:
-    at = schemas.LISTENS.get_field_index(name)
-    chunk = file.metadata.row_group(group).column(at)
-    if file.schema.column(at).max_definition_level == 0 and len(rows) < chunk.num_values // _FEW:
-        texts = texts_at(path, chunk, rows)
-        if texts is not None:
-            return texts
+def _values(file: pq.ParquetFile, group: int, rows: Integers, name: str) -> pa.Array:
     column = file.read_row_group(group, [name])[name].combine_chunks()
     return column.take(pa.array(rows)).cast(pa.string())
 
