@@ -1,4 +1,8 @@
-"""The loops behind `make_lists`, compiled: one listener after the other."""
+"""The loops behind `make_lists`, compiled: one listener after the other.
+
+What is called for each song is put into its caller (``forceinline``): numba counts references to
+every array that a tuple brings along, at each call, which took more than half of the time.
+"""
 
 from __future__ import annotations
 
@@ -187,7 +191,7 @@ def _grow(draft, n, mine, songs, relaxing, per_artist):  # type: ignore[no-untyp
     return n
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _retry(draft, n, n_waiting, mine, songs, cap):  # type: ignore[no-untyped-def]
     """Let in the waiting songs that find a gap now, best first; returns the new length."""
     j = 0
@@ -204,7 +208,7 @@ def _retry(draft, n, n_waiting, mine, songs, cap):  # type: ignore[no-untyped-de
     return n
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _gap(draft, n, song, songs):  # type: ignore[no-untyped-def]
     """The place nearest to the end where no neighbour shares an artist, or -1."""
     after = False
@@ -216,7 +220,7 @@ def _gap(draft, n, song, songs):  # type: ignore[no-untyped-def]
     return -1
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _share(one, other, songs):  # type: ignore[no-untyped-def]
     """Whether two songs have a credited artist in common."""
     for i in range(songs.starts[one], songs.starts[one + 1]):
@@ -226,7 +230,7 @@ def _share(one, other, songs):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _fullest(draft, song, songs):  # type: ignore[no-untyped-def]
     """The most songs in the list of any artist of this song."""
     most = 0
@@ -235,7 +239,7 @@ def _fullest(draft, song, songs):  # type: ignore[no-untyped-def]
     return most
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _insert(draft, n, song, i, at, songs):  # type: ignore[no-untyped-def]
     for k in range(n, at, -1):
         draft.songs[k] = draft.songs[k - 1]
@@ -289,7 +293,7 @@ def _stand_by(spares, draft, n, mine, songs, per_artist):  # type: ignore[no-unt
     return found
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _fits(misfits, draft, n, song, songs, per_artist):  # type: ignore[no-untyped-def]
     """Mark the places where a song would break an artist rule; whether one is left.
 
@@ -312,7 +316,7 @@ def _fits(misfits, draft, n, song, songs, per_artist):  # type: ignore[no-untype
     return anywhere
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _credits(song, artist, songs):  # type: ignore[no-untyped-def]
     """Whether a song credits an artist."""
     for k in range(songs.starts[song], songs.starts[song + 1]):
