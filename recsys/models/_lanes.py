@@ -18,9 +18,9 @@ from numba.core import cgutils, types
 from numba.core.datamodel import models
 from numba.extending import intrinsic, register_model
 
-LANES: Final = 8
+_LANES: Final = 8
 _FUSED: Final = ("contract",)
-_VECTOR: Final = ir.VectorType(ir.FloatType(), LANES)
+_VECTOR: Final = ir.VectorType(ir.FloatType(), _LANES)
 #: Callers do not give the first argument, which is numba's own.
 _compiled: Any = intrinsic
 
@@ -28,7 +28,7 @@ _compiled: Any = intrinsic
 _LINE: Final = 64
 _BYTE: Final = ir.IntType(8)
 _INT: Final = ir.IntType(32)
-_FIRST: Final = ir.Constant(ir.VectorType(_INT, LANES), [0] * LANES)
+_FIRST: Final = ir.Constant(ir.VectorType(_INT, _LANES), [0] * _LANES)
 
 
 class _Lanes(types.Type):
@@ -104,17 +104,6 @@ def plus(typing, lanes, left, right):
     def code(context, builder, signature, given):
         product = builder.fmul(*given[1:], flags=_FUSED)
         return builder.fadd(given[0], product, flags=_FUSED)
-
-    return _lanes(_lanes, _lanes, _lanes), code
-
-
-@_compiled
-def minus(typing, lanes, left, right):
-    """``lanes - left * right``, rounded once where the CPU can."""
-
-    def code(context, builder, signature, given):
-        product = builder.fmul(*given[1:], flags=_FUSED)
-        return builder.fsub(given[0], product, flags=_FUSED)
 
     return _lanes(_lanes, _lanes, _lanes), code
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from recsys.models._lanes import load, minus, plus, spread, store, times
+from recsys.models._lanes import load, plus, spread, store, times
 
 
 @numba.njit(cache=True, nogil=True)
@@ -112,6 +112,6 @@ def _scale(rows, n, start, end, factor):  # type: ignore[no-untyped-def]  # prag
 @numba.njit(cache=True, nogil=True)
 def _take(rows, n, other, start, end, factor):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Take another row from one, so many times."""
-    by = spread(factor)
+    by = spread(-factor)
     for k in range(np.uintp(start), np.uintp(end), np.uintp(8)):
-        store(rows, n, k, minus(load(rows, n, k), by, load(rows, other, k)))
+        store(rows, n, k, plus(load(rows, n, k), by, load(rows, other, k)))
