@@ -58,15 +58,24 @@ def shares(records: list[Record]) -> str:
     return "\n".join(lines)
 
 
+def runs(records: list[Record]) -> str:
+    """Markdown: which stages were measured together, by what command, of what code, and where."""
+    stages: dict[str, list[str]] = {}
+    for one in records:
+        about = one["about"]
+        packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
+        told = (
+            f"`{about['command']}` of {about['commit'] or 'no commit'}, on {about['machine']}; "
+            f"Python {about['python']}, {packages}"
+        )
+        stages.setdefault(told, []).append(one["stage"])
+    return "\n".join(f"- {'; '.join(dict.fromkeys(of))}: {told}." for told, of in stages.items())
+
+
 def write(results: dict[str, Any]) -> None:
     """Put the results into the page, between its two marks, and draw the plot."""
-    about, records = results["about"], results["records"]
-    packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
-    text = (
-        f"`{about['command']}` on {about['machine']}; Python {about['python']}, {packages}.\n\n"
-        f"{table(records)}\n\n{shares(records)}"
-    )
-    put("results", text)
+    records = results["records"]
+    put("results", f"{table(records)}\n\n{shares(records)}\n\n{runs(records)}")
     if importlib.util.find_spec("matplotlib"):
         _plot(records)
 

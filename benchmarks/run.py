@@ -17,6 +17,7 @@ import importlib.util
 import json
 import platform
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -287,16 +288,26 @@ def _installed(package: str) -> bool:
     return False
 
 
-def about(size: str, rounds: int) -> Record:
-    """The machine, the versions and the command."""
+def about(command: str) -> Record:
+    """The command, the code it ran, the machine, and the versions."""
     packages = ("duckdb", "implicit", "numba", "numpy", "pandas", "polars", "pyarrow", "pyspark")
     found = {dist.metadata["Name"].lower(): dist.version for dist in metadata.distributions()}
     return {
-        "command": f"python -m benchmarks.run --size {size} --rounds {rounds}",
+        "command": command,
+        "commit": _commit(),
         "machine": _page.machine(),
         "python": platform.python_version(),
         "packages": {name: found[name] for name in packages if name in found},
     }
+
+
+def _commit() -> str | None:
+    """The code in hand, in short; None where it is not in a repository."""
+    git = shutil.which("git")
+    asked = [str(git), "describe", "--always", "--dirty"]
+    return (
+        subprocess.check_output(asked, text=True).strip() if git and Path(".git").exists() else None
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -308,6 +319,8 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     smoke = given.size == "smoke"
     names = given.only or (SMOKE if smoke else BENCHMARKS)
+    command = f"python -m benchmarks.run --size {given.size} --rounds {given.rounds}"
+    of = about(f"{command} --only {' '.join(given.only)}" if given.only else command)
     log = open_log(given.size, CACHE)
     work = CACHE / "work"
     results = json.loads(LATEST.read_text()) if LATEST.exists() else {"records": []}
@@ -318,7 +331,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(_page.table(records), file=sys.stderr if smoke else sys.stdout)
         stages = {(record["stage"], record["size"]) for record in records}
         kept = [r for r in results["records"] if (r["stage"], r["size"]) not in stages]
-        results = {"about": about(given.size, given.rounds), "records": kept + records}
+        results = {"records": kept + [{**record, "about": of} for record in records]}
         if not smoke:
             LATEST.write_text(json.dumps(results, indent=1) + "\n")
             _page.write(results)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,10 @@ import pyarrow.parquet as pq
 from pyarrow import types
 
 from recsys._tables import ROW_GROUP, TableWriter, text_bytes
+from recsys._threads import on_each
 
+#: So many row groups wait to be written, at most.
+_WAITING: Final = 4
 TEXT: Final = pa.dictionary(pa.int32(), pa.string())
 
 Codes = npt.NDArray[np.int32]
@@ -91,7 +95,7 @@ def joined(rows: pa.Table) -> pa.Table:
         return pa.Table.from_arrays([pa.nulls(0, f.type) for f in rows.schema], schema=rows.schema)
     if all(column.num_chunks == 1 for column in rows.columns):
         return rows
-    columns = [_in_one_piece(column) for column in rows.columns]
+    columns = on_each(_in_one_piece, rows.columns)
     return pa.Table.from_arrays(columns, schema=rows.schema)
 
 
@@ -220,7 +224,7 @@ def _spelled_bytes(column: pa.Array) -> int:
 class CodedWriter(TableWriter):
     """As :class:`TableWriter`, for rows whose text may come by codes.
 
-    A row group is written in another thread, while the next one is gathered.
+    Row groups are written in another thread, while the next ones are gathered.
 
     Args:
         path: the file to write.
@@ -241,7 +245,7 @@ class CodedWriter(TableWriter):
             if types.is_integer(field.type) or types.is_temporal(field.type)
         ]
         self._worker = ThreadPoolExecutor(1)
-        self._writing: Future[None] | None = None
+        self._writing: deque[Future[None]] = deque()
         super().__init__(
             path,
             self._coded,
@@ -270,20 +274,20 @@ class CodedWriter(TableWriter):
     def _put(self, rows: pa.Table) -> None:
         for start in range(0, len(rows), ROW_GROUP):
             group = compact(rows.slice(start, ROW_GROUP))
-            self._wait()
-            self._writing = self._worker.submit(self._writer.write_table, group)
+            self._wait(_WAITING)
+            self._writing.append(self._worker.submit(self._writer.write_table, group))
 
     def _close(self) -> None:
         self._worker.shutdown()
         try:
-            self._wait()
+            self._wait(0)
         finally:
             super()._close()
 
-    def _wait(self) -> None:
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            writing.result()
+    def _wait(self, most: int) -> None:
+        """Until at most so many row groups are still to be written."""
+        while len(self._writing) > most:
+            self._writing.popleft().result()
 
 
 def in_order_met(column: pa.Array) -> pa.Array:

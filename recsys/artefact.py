@@ -20,6 +20,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -34,6 +35,8 @@ MANIFEST_VERSION: Final = 1
 #: How what is written aside is called: a draft, and a whole folder that is to replace another.
 _LEFTOVER: Final = re.compile(r"\..+\.[0-9a-f]{12}")
 _REWRITTEN: Final = ".rewritten"
+#: Files of an artefact that are flushed or hashed at a time.
+_AT_ONCE: Final = 4
 _PACKAGES: Final = ("duckdb", "implicit", "numba", "numpy", "pyarrow", "scipy")
 
 
@@ -317,20 +320,23 @@ def _read(path: Path) -> dict[str, Any]:
     return value
 
 
-def _seal(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        os.fsync(file.fileno())
-    return digest
-
-
 def _sealed(folder: Path) -> dict[str, dict[str, Any]]:
-    """Bytes and SHA-256 of each file below, flushed to disk."""
+    """Bytes and SHA-256 of each file below, flushed to disk while they are hashed."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        flushed = [pool.submit(_sync_file, file) for file in files]
+        hashed = list(pool.map(file_sha256, files))
+        for one in flushed:
+            one.result()
     return {
-        str(file.relative_to(folder)): {"bytes": file.stat().st_size, "sha256": _seal(file)}
-        for file in sorted(folder.rglob("*"))
-        if file.is_file()
+        str(file.relative_to(folder)): {"bytes": file.stat().st_size, "sha256": sha256}
+        for file, sha256 in zip(files, hashed, strict=True)
     }
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _sync_folders(root: Path) -> None:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from recsys import columns as c
 from recsys._coded import CodedWriter, codes_of, compact, joined, ranked, values_of
 from recsys._tables import TableWriter, part_files, running_out
-from recsys._threads import beside, on_each
+from recsys._threads import beside
 from recsys.listens._by_key import by_key
 from recsys.listens._sorter import Sorter
 
@@ -119,9 +119,7 @@ def _stretches(listens: Path) -> Iterator[pa.Table]:
     for part in part_files(listens):
         with pq.ParquetFile(part, read_dictionary=_TEXT) as file:
             for groups in _together(file.metadata):
-                rows = pa.concat_tables([file.read_row_group(group) for group in groups])
-                columns = on_each(joined, [rows.select([name]) for name in rows.column_names])
-                yield pa.Table.from_arrays([one.column(0) for one in columns], schema=rows.schema)
+                yield joined(pa.concat_tables([file.read_row_group(group) for group in groups]))
 
 
 def _together(meta: pq.FileMetaData) -> Iterator[list[int]]:

@@ -92,7 +92,7 @@ def edition_record(home: Home, edition: Path) -> dict[str, Any]:
 
 
 def stage_seconds(home: Home, edition: Path) -> dict[str, float]:
-    """Seconds that each stage took, those that are there; of the days, what was new to the state.
+    """Seconds that each stage took, those that are there; of days and states, what was new.
 
     Args:
         home: the home it is in.
@@ -102,10 +102,12 @@ def stage_seconds(home: Home, edition: Path) -> dict[str, float]:
     before = plan.state_before
     begin = before and Week.parse(before["week"]).monday - (plan.week.monday - plan.cutoff)
     days = plan.days_between(begin or None, plan.cutoff)
+    base = plan.week - 1
+    rolled = [plan.week] if before and before["week"] == str(base) else [base, plan.week]
     folders = {
         "clean_listens": [home.clean(day) for day in days],
         "daily_plays": [home.plays(day) for day in days],
-        "taste": [home.taste(plan.week)],
+        "taste": [home.taste(week) for week in rolled],
         "log_catalogue": [home.catalogue(plan.week)],
         **{stage: [edition / stage] for stage in STAGES},
     }

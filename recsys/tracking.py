@@ -38,6 +38,19 @@ _MLFLOW_ENVIRONMENT: Final = {
 }
 
 
+def open_tracking(uri: str) -> str | None:
+    """Import MLflow and open its store, which take seconds the first time.
+
+    Returns:
+        None, or why it could not be opened.
+    """
+    try:
+        _client(uri)
+    except Exception as error:  # noqa: BLE001 - whatever ails the tracking, the run goes on
+        return _said(error)
+    return None
+
+
 def log_training(
     uri: str,
     *,

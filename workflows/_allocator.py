@@ -13,6 +13,13 @@ _M_TRIM_THRESHOLD: Final = -1
 _HELD_BYTES: Final = 1 << 30
 
 
+def release_memory() -> None:
+    """Give back what is held and not in use."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def hold_memory() -> None:
     """Keep memory for the next block of rows, where else each asks the system for all of its own.
 

@@ -20,10 +20,10 @@ from recsys.plan import Plan
 from recsys.settings import Settings
 from recsys.verdict import Verdict
 from recsys.weeks import Week
-from workflows import _preflight, _run
+from workflows import _allocator, _preflight, _run
 
 #: For stages that fill the machine's memory or its processors: however many workers there are,
-#: Luigi lets one of them run at a time.
+#: Luigi lets one of them run at a time, and it begins with what those before it held given back.
 ONE_AT_A_TIME: Final = {"machine": 1}
 
 
@@ -100,6 +100,8 @@ class Stage(luigi.Task):
 
 def _note_start(stage: Stage) -> None:
     stage.__dict__["started"] = datetime.now(UTC)
+    if stage.resources == ONE_AT_A_TIME:
+        _allocator.release_memory()
 
 
 Stage.event_handler(luigi.Event.START)(_note_start)

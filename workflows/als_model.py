@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import luigi
 
 from recsys import artefact
@@ -33,6 +35,15 @@ class AlsModel(EditionStage):
 
     def run(self) -> None:
         """Train, look at the factors, save, log."""
+        from recsys._threads import beside
+        from recsys.tracking import open_tracking
+
+        with beside(partial(open_tracking, self.settings.tracking_uri)):
+            way, losses = self._train()
+        self._track(way, losses)
+
+    def _train(self) -> tuple[str, list[float]]:
+        """The way that was gone, and the loss of each iteration."""
         from recsys import models
         from recsys.plan import pinned_model
         from recsys.verification import models_beside
@@ -78,7 +89,7 @@ class AlsModel(EditionStage):
             draft.rows = {
                 name: made["matrix"].manifest["rows"][name] for name in ("users", "songs")
             }
-        self._track(way, list(trained.model.loss))
+        return way, list(trained.model.loss)
 
     def _track(self, way: str, losses: list[float]) -> None:
         from recsys import models

@@ -111,7 +111,6 @@ def clean_day(
         with CodedWriter(out / "listens.parquet", schemas.LISTENS, sought) as writer:
             for rows in ahead(listens.sorted()):
                 writer.write(rows)
-    pa.default_memory_pool().release_unused()  # it keeps what threads had that are gone
     duplicates = read + returned - writer.rows - sum(quarantined.values())
     return CleanReport(read, returned, writer.rows, duplicates, quarantined, tuple(judge.sources))
 
