@@ -137,14 +137,14 @@ def test_a_store_that_comes_back_is_tried_again(
 def test_a_disk_that_fills_up_leaves_what_is_complete(
     served: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = artefact._seal
+    right = artefact._sync_file
 
-    def full(path: Path) -> str:
+    def full(path: Path) -> None:
         if path.name == "playlists.parquet":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return right(path)
+        right(path)
 
-    monkeypatch.setattr(artefact, "_seal", full)
+    monkeypatch.setattr(artefact, "_sync_file", full)
     assert not served.run(NOW)
     last = served.last_run()
     assert (last["error"], last["stage"]) == ("ResourceError", "playlists")
@@ -152,7 +152,7 @@ def test_a_disk_that_fills_up_leaves_what_is_complete(
     assert serves(served) == BEFORE
     assert not list(served.edition(NOW).glob(".*")), "a half-written folder was left behind"
     model = (served.edition(NOW) / "als_model" / "manifest.json").read_bytes()
-    monkeypatch.setattr(artefact, "_seal", right)
+    monkeypatch.setattr(artefact, "_sync_file", right)
     assert served.run(NOW)
     assert serves(served) == NOW
     assert (served.edition(NOW) / "als_model" / "manifest.json").read_bytes() == model
