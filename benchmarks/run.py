@@ -303,11 +303,10 @@ def about(command: str) -> Record:
 
 def _commit() -> str | None:
     """The code in hand, in short; None where it is not in a repository."""
-    git = shutil.which("git")
-    asked = [str(git), "describe", "--always", "--dirty"]
-    return (
-        subprocess.check_output(asked, text=True).strip() if git and Path(".git").exists() else None
-    )
+    if (git := shutil.which("git")) is None:
+        return None
+    asked = [git, "describe", "--always", "--dirty"]
+    return subprocess.run(asked, check=False, capture_output=True, text=True).stdout.strip() or None
 
 
 def main(arguments: list[str] | None = None) -> None:

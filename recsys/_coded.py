@@ -19,8 +19,8 @@ from pyarrow import types
 from recsys._tables import ROW_GROUP, TableWriter, text_bytes
 from recsys._threads import on_each
 
-#: So many row groups wait to be written, at most.
-_WAITING: Final = 4
+#: Row groups wait to be written while they take no more than this.
+_WAITING_BYTES: Final = 64 << 20
 TEXT: Final = pa.dictionary(pa.int32(), pa.string())
 
 Codes = npt.NDArray[np.int32]
@@ -245,7 +245,7 @@ class CodedWriter(TableWriter):
             if types.is_integer(field.type) or types.is_temporal(field.type)
         ]
         self._worker = ThreadPoolExecutor(1)
-        self._writing: deque[Future[None]] = deque()
+        self._writing: deque[tuple[int, Future[None]]] = deque()
         super().__init__(
             path,
             self._coded,
@@ -274,20 +274,21 @@ class CodedWriter(TableWriter):
     def _put(self, rows: pa.Table) -> None:
         for start in range(0, len(rows), ROW_GROUP):
             group = compact(rows.slice(start, ROW_GROUP))
-            self._wait(_WAITING)
-            self._writing.append(self._worker.submit(self._writer.write_table, group))
+            self._wait(_WAITING_BYTES)
+            writing = self._worker.submit(self._writer.write_table, group)
+            self._writing.append((group.nbytes, writing))
 
     def _close(self) -> None:
         self._worker.shutdown()
         try:
-            self._wait(0)
+            self._wait(-1)
         finally:
             super()._close()
 
     def _wait(self, most: int) -> None:
-        """Until at most so many row groups are still to be written."""
-        while len(self._writing) > most:
-            self._writing.popleft().result()
+        """Until what is still to be written takes at most so many bytes; all of it below 0."""
+        while self._writing and sum(size for size, _ in self._writing) > most:
+            self._writing.popleft()[1].result()
 
 
 def in_order_met(column: pa.Array) -> pa.Array:

@@ -6,6 +6,7 @@ on the newest of them, ``champion`` on the one whose playlists were published la
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,17 +39,13 @@ _MLFLOW_ENVIRONMENT: Final = {
 }
 
 
-def open_tracking(uri: str) -> str | None:
-    """Import MLflow and open its store, which take seconds the first time.
+def open_tracking(uri: str) -> None:
+    """Import MLflow and open its store, which takes seconds the first time.
 
-    Returns:
-        None, or why it could not be opened.
+    What is wrong with it :func:`log_training` will say.
     """
-    try:
+    with contextlib.suppress(Exception):
         _client(uri)
-    except Exception as error:  # noqa: BLE001 - whatever ails the tracking, the run goes on
-        return _said(error)
-    return None
 
 
 def log_training(

@@ -13,13 +13,6 @@ _M_TRIM_THRESHOLD: Final = -1
 _HELD_BYTES: Final = 1 << 30
 
 
-def release_memory() -> None:
-    """Give back what is held and not in use."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
 def hold_memory() -> None:
     """Keep memory for the next block of rows, where else each asks the system for all of its own.
 
@@ -32,3 +25,10 @@ def hold_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _HELD_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _HELD_BYTES)
+
+
+def release_memory() -> None:
+    """Give back what is held and not in use."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
