@@ -129,17 +129,16 @@ class LocalEngine:
         catalogue: Artefact,
         out: Path,
     ) -> dict[str, Any]:
-        """:func:`recsys.unseen_week.evaluate_week`."""
-        from recsys import unseen_week
+        """:func:`recsys.model_evaluation.evaluate_week`."""
+        from recsys.model_evaluation import evaluate_week
         from recsys.plan import pinned_models
+        from recsys.unseen_week import open_unseen_week
 
         pinned = pinned_models(home, plan)
-        unseen = unseen_week.open_unseen_week(
+        unseen = open_unseen_week(
             plan, home, settings, base=base, catalogue=catalogue, scored=pinned.values(), spill=out
         )
-        return unseen_week.evaluate_week(
-            unseen, week=plan.week, pinned=pinned, settings=settings, out=out
-        )
+        return evaluate_week(unseen, week=plan.week, pinned=pinned, settings=settings, out=out)
 
     def weekly_volumes(self, days: Mapping[date, Path], end: date, spill: Path) -> list[WeekVolume]:
         """:func:`recsys.volume.weekly_volumes`."""

@@ -127,7 +127,7 @@ class Engine(Protocol):
         catalogue: Artefact,
         out: Path,
     ) -> dict[str, Any]:
-        """:func:`recsys.unseen_week.evaluate_week` of an edition, from its artefacts.
+        """:func:`recsys.model_evaluation.evaluate_week` of an edition, from its artefacts.
 
         Args:
             plan: the edition's.

@@ -24,11 +24,12 @@ from recsys.evaluation import (
 )
 from recsys.home import Home
 from recsys.matrix import TasteMatrix
+from recsys.model_evaluation import compare_rankings, rank_known
 from recsys.models import ALSModel
 from recsys.plan import Plan
 from recsys.playlists.making import edition_playlists
 from recsys.settings import AlsSettings, Settings
-from recsys.unseen_week import UnseenWeek, compare_rankings, rank_known
+from recsys.unseen_week import UnseenWeek
 from recsys.verification import check_edition, check_edition_shares, models_beside
 
 

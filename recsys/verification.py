@@ -16,6 +16,7 @@ from recsys.errors import StoreError
 from recsys.gate import check_playlists
 from recsys.home import Home
 from recsys.matrix import TasteMatrix
+from recsys.model_evaluation import CHALLENGER
 from recsys.models import ALSModel
 from recsys.plan import Plan, cooling_playlists, pinned_model, pinned_playlists
 from recsys.publishing import playlist_batches
@@ -23,7 +24,6 @@ from recsys.schemas import PLAYLISTS
 from recsys.settings import PlaylistsSettings, Settings
 from recsys.shares import check_shares
 from recsys.store import Store
-from recsys.unseen_week import CHALLENGER
 from recsys.verdict import Verdict
 
 

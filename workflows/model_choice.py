@@ -23,7 +23,7 @@ class ModelChoice(EditionStage):
     def run(self) -> None:
         """Judge."""
         from recsys.choice import choose, qualities
-        from recsys.unseen_week import evidence_of
+        from recsys.model_evaluation import evidence_of
         from recsys.volume import check_volume
 
         home, plan, gates = _run.current().home, self.plan, self.settings.gates

@@ -29,7 +29,7 @@ class ModelEvaluation(EditionStage):
 
     def run(self) -> None:
         """Score every model that could ship or could be gone on from, and the baselines."""
-        from recsys.unseen_week import means_of
+        from recsys.model_evaluation import means_of
 
         made = self.artefacts()
         with self.draft() as draft:

@@ -160,7 +160,7 @@ class SparkEngine:
         catalogue: Artefact,
         out: Path,
     ) -> dict[str, Any]:
-        """:func:`recsys.unseen_week.evaluate_week`: of a sample, or of all (`training = implicit`).
+        """:func:`recsys.model_evaluation.evaluate_week`, of a sample or of all (`implicit`).
 
         The matrix one week back is made here and gone in the end.
         """

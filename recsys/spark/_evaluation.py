@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import functions as F  # noqa: N812 - as everybody calls them
 
 from recsys import columns as c
-from recsys import schemas, unseen_week
+from recsys import model_evaluation, schemas
 from recsys._slices import FOLDER, LISTENERS
 from recsys.artefact import Artefact
 from recsys.home import Home
@@ -91,7 +91,7 @@ def evaluate(
     pinned: Mapping[str, Artefact],
     out: Path,
 ) -> dict[str, Any]:
-    """:func:`recsys.unseen_week.evaluate_week`: of a sample, or of all (`training = implicit`).
+    """:func:`recsys.model_evaluation.evaluate_week`, of a sample or of all (`implicit`).
 
     Args:
         session: where.
@@ -110,7 +110,7 @@ def evaluate(
         settings = replace(settings, evaluation=of_songs)
     found = _sampled(session, plan, home, settings, base, matrix, pinned.values())
     week = replace(found.week, base=TasteMatrix.load(matrix)) if whole else found.week
-    evaluation = unseen_week.evaluate_week(
+    evaluation = model_evaluation.evaluate_week(
         week,
         week=plan.week,
         pinned=pinned,
@@ -135,7 +135,7 @@ def _sampled(
     (all_of_them,) = listeners.select(
         F.max(c.LAST_HEARD).alias("last_heard"), F.count_if(F.size("songs") > 0).alias("holders")
     ).collect()
-    unseen_week.refuse_leak(all_of_them.last_heard, begin)
+    model_evaluation.refuse_leak(all_of_them.last_heard, begin)
     days = plan.days_between(plan.base_cutoff, plan.cutoff)
     tables = [Artefact.open(home.plays(day)).file("plays.parquet") for day in days]
     plays = session.sql(

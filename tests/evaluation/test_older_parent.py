@@ -6,9 +6,9 @@ from pathlib import Path
 from recsys import artefact
 from recsys.artefact import Artefact
 from recsys.choice import choose
+from recsys.model_evaluation import evidence_of
 from recsys.models import save, train
 from recsys.settings import GatesSettings
-from recsys.unseen_week import evidence_of
 from recsys.verdict import Verdict
 from tests.evaluation.test_unseen_week import evaluated, seen_from, settings_of
 from tests.models.worlds import SETTINGS, as_format_1, world

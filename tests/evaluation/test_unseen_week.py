@@ -22,6 +22,7 @@ from recsys.errors import ArtefactError
 from recsys.evaluation import recommend, score, truth
 from recsys.home import Home
 from recsys.matrix import TasteMatrix
+from recsys.model_evaluation import evaluate_week, evidence_of, means_of
 from recsys.models import rank, train
 from recsys.plan import Plan, days_digest
 from recsys.plays import DAILY_PLAYS
@@ -29,9 +30,6 @@ from recsys.settings import EvaluationSettings, Settings, load_settings
 from recsys.unseen_week import (
     UnseenWeek,
     earlier_playlists,
-    evaluate_week,
-    evidence_of,
-    means_of,
     plays_of,
     recent_listeners,
     unseen_since,

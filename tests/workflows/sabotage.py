@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recsys import models, unseen_week
+from recsys import model_evaluation, models
 from recsys.candidates import Candidates
 from recsys.matrix import TasteMatrix
 from recsys.playlists import making
@@ -96,13 +96,13 @@ def a_challenger_in_disguise(deployment: Deployment, patch: pytest.MonkeyPatch) 
 
 
 def worse_than_popularity(_: Deployment, patch: pytest.MonkeyPatch) -> None:
-    right = unseen_week.recommend
+    right = model_evaluation.recommend
 
     def wrong(*arguments: Any) -> models.Ranking:
         ranking = right(*arguments)
         return replace(ranking, songs=(ranking.songs + 80) % 240)  # another tribe's songs
 
-    patch.setattr(unseen_week, "recommend", wrong)
+    patch.setattr(model_evaluation, "recommend", wrong)
 
 
 def half_the_users(deployment: Deployment, _: pytest.MonkeyPatch) -> None:

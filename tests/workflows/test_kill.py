@@ -31,7 +31,8 @@ from pathlib import Path
 import luigi
 
 import workflows
-import recsys.matrix, recsys.playlists.making, recsys.tracking, recsys.unseen_week, mlflow.store
+import recsys.matrix, recsys.model_evaluation, recsys.playlists.making, recsys.tracking
+import mlflow.store
 import recsys.verification
 from recsys.store._sqlite import SqliteStore
 
