@@ -31,7 +31,7 @@ test: .venv/installed-dev
 	$(BIN)/python -m pytest -q -n auto --dist worksteal -m "not soak"
 
 soak: .venv/installed-dev
-	$(BIN)/python -m pytest -q -n auto -m soak
+	$(BIN)/python -m pytest -q -n auto -m "soak or hypothesis" --hypothesis-profile soak
 
 bench: .venv/installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[bench,spark]"

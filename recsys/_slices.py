@@ -142,7 +142,7 @@ def read_listeners(parts: Sequence[Path]) -> pa.Table:
 
 
 def slice_of(listeners: pa.Table, songs: pa.Table, tracks: pa.Table) -> TasteMatrix:
-    """The matrix of some listeners, without a copy where they are in one chunk.
+    """The matrix of some listeners.
 
     Args:
         listeners: of :data:`LISTENERS`, in order of their ids.
@@ -193,7 +193,11 @@ def write_slices(matrix: TasteMatrix, folder: Path, users: int) -> None:
 
 
 def list_entries(lists: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
-    """``indptr`` and the values of a column of lists, of which none is null."""
+    """``indptr`` and the values of a column of lists, of which none is null.
+
+    Both are copies that may be written to, as the arrays of one machine are: for those that may
+    not, numba compiles every kernel once more.
+    """
     chunks = lists.chunks or [pa.array([], lists.type)]
     offsets = [chunk.offsets.to_numpy().astype(np.int64) for chunk in chunks]
     values = [
@@ -202,7 +206,7 @@ def list_entries(lists: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], npt.NDA
     ]
     lengths = np.concatenate([np.diff(at) for at in offsets])
     indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    return indptr, values[0] if len(values) == 1 else np.concatenate(values)
+    return indptr, np.concatenate(values)
 
 
 def _lists(indptr: npt.NDArray[np.integer[Any]], values: npt.NDArray[Any]) -> pa.ListArray:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from typing import TypeVar
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -60,8 +62,14 @@ def one_blas_thread() -> Iterator[None]:
 
     It also keeps their sums in one order, whatever the number of cores.
     """
-    with threadpool_limits(limits=1, user_api="blas"):
+    with _libraries(len(sys.modules)).limit(limits=1, user_api="blas"):
         yield
+
+
+@functools.lru_cache(maxsize=1)
+def _libraries(_imported: int) -> ThreadpoolController:
+    """The libraries that are loaded, looked for again when a module was imported since."""
+    return ThreadpoolController()
 
 
 @dataclass(frozen=True)

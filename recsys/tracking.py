@@ -39,8 +39,15 @@ _MLFLOW_ENVIRONMENT: Final = {
 }
 
 
+def import_mlflow() -> None:
+    """Import MLflow, which takes seconds, so that an unreachable server is soon given up on."""
+    for key, value in _MLFLOW_ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    import mlflow  # noqa: F401 - for later
+
+
 def open_tracking(uri: str) -> None:
-    """Import MLflow and open its store, which takes seconds the first time.
+    """Open a tracking store, whose database is made where there is none.
 
     What is wrong with it :func:`log_training` will say.
     """
@@ -226,8 +233,7 @@ def _experiment(client: MlflowClient, uri: str, name: str, local_files: Path) ->
 
 
 def _client(uri: str) -> MlflowClient:
-    for key, value in _MLFLOW_ENVIRONMENT.items():
-        os.environ.setdefault(key, value)
+    import_mlflow()
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=uri, registry_uri=uri)

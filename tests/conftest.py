@@ -10,10 +10,17 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
+import hypothesis
 import luigi
 import pytest
 
 from recsys import home
+
+# `make soak` has the other one, by --hypothesis-profile.
+hypothesis.settings.register_profile("soak", deadline=None, max_examples=300)
+hypothesis.settings.register_profile("test", deadline=None, max_examples=25)
+if hypothesis.settings.get_current_profile_name() != "soak":
+    hypothesis.settings.load_profile("test")
 
 #: The editions of the simulated home, oldest first.
 SIMULATED_WEEKS = ("2026-W45", "2026-W46", "2026-W47")

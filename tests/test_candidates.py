@@ -6,7 +6,7 @@ import os
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
@@ -39,7 +39,6 @@ def of_user(candidates: Candidates, k: int) -> list[tuple[int, float]]:
     return list(zip(candidates.songs[part].tolist(), candidates.scores[part].tolist(), strict=True))
 
 
-@settings(max_examples=15, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     users=st.integers(1, 25),

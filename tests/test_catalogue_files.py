@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.errors import BadLogError
@@ -166,7 +166,6 @@ ROWS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=40)
 @given(rows=ROWS)
 def test_json_lines_and_parquet_say_the_same(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]

@@ -73,9 +73,7 @@ def expected(editions: Sequence[Lists], users: Sequence[int]) -> list[set[int]]:
     ]
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     editions=st.lists(lists, max_size=3),
     users=st.sets(st.integers(0, len(USERS) - 1)),

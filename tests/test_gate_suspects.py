@@ -106,9 +106,7 @@ def same(folder: Path, edition: Edition) -> Verdict:
     return verdict
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.lists(change, max_size=3), in_order=st.booleans())
 def test_whatever_is_wrong_is_found_as_if_all_were_asked_about(
     tmp_path: Path, changes: list[tuple[Any, ...]], in_order: bool

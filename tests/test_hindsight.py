@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys import artefact
@@ -219,7 +219,6 @@ _LISTS = st.dictionaries(
 )
 
 
-@settings(max_examples=10, deadline=None)
 @given(lists=_LISTS, events=_EVENTS)
 def test_it_agrees_with_a_count_by_hand(
     tmp_path_factory: pytest.TempPathFactory,

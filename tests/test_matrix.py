@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys import schemas
@@ -195,7 +195,6 @@ def test_what_was_recommended_before_is_cooling_by_song(tmp_path: Path) -> None:
     assert cooling.nnz == 1
 
 
-@settings(deadline=None)
 @given(TASTES, CATALOGUES, st.integers(1, 40), st.sets(IDS, max_size=2))
 def test_it_is_what_adding_up_pair_by_pair_gives(
     taste: list[Row], catalogue: list[Row], rows: int, forgotten: set[str]

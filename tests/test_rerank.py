@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.candidates import Candidates, find_candidates
@@ -101,7 +101,6 @@ RULES = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 5), rules=RULES)
 def test_the_order_is_the_one_that_the_rules_say(seed: int, rules: PlaylistsSettings) -> None:
     setup = setup_of(seed)
@@ -111,7 +110,6 @@ def test_the_order_is_the_one_that_the_rules_say(seed: int, rules: PlaylistsSett
         assert songs == setup.slowly(rules, k, songs)
 
 
-@settings(max_examples=20, deadline=None)
 @given(rules=RULES)
 def test_nothing_but_the_order_changes(rules: PlaylistsSettings) -> None:
     setup = setup_of(1)

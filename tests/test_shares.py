@@ -182,9 +182,7 @@ playlists = st.lists(
 )
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(now=playlists, earlier=st.none() | playlists, in_order=st.booleans())
 def test_counting_in_numbers_and_in_sql_come_to_the_same(
     tmp_path: Path, now: list[Any], earlier: list[Any] | None, in_order: bool

@@ -10,7 +10,7 @@ from unittest.mock import patch
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys import _coded_writer, schemas
@@ -43,7 +43,6 @@ def read(tables: SideBySide) -> list[list[tuple[str, str, Any]]]:
     return found
 
 
-@settings(deadline=None)
 @given(st.lists(DAYS, max_size=4), TASTES, st.integers(1, 40))
 def test_every_row_is_read_once_and_users_come_in_order(
     days: list[list[Row]], taste: list[Row], rows: int

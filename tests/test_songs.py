@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.songs import song_keys
@@ -633,7 +633,6 @@ def test_other_takes_and_other_titles_stay_apart(titles: list[str]) -> None:
     assert len({key(title) for title in titles}) == len(titles)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(TAKES), st.sampled_from(PRESSINGS), st.sampled_from(PRESSINGS))
 def test_another_take_is_no_pressing_however_its_guests_are_credited(
     take: str, one: str, other: str
@@ -644,7 +643,6 @@ def test_another_take_is_no_pressing_however_its_guests_are_credited(
 TITLES = st.sampled_from([title for titles in ONE_SONG + APART for title in titles]) | st.text()
 
 
-@settings(deadline=None)
 @given(TITLES, TITLES, st.text(min_size=1), st.text(min_size=1))
 def test_two_artists_never_share_a_song(one: str, other: str, a: str, b: str) -> None:
     assert a == b or key(one, a, "t1") != key(other, b, "t2")
@@ -660,7 +658,6 @@ def test_without_a_name_a_track_is_its_own_song(title: str | None, artist: str |
     assert key(title, artist, "t1") == key(title, artist, "t1") != key(title, artist, "t2")
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_case_and_spacing_play_no_part(title: str) -> None:
     assert key(title) == key(f"  {title} ") == key(title)

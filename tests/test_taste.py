@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys import schemas
@@ -162,7 +162,6 @@ def plainly(
     return state
 
 
-@settings(deadline=None)
 @given(st.lists(DAYS, max_size=4), TASTES, st.integers(1, 40), st.sampled_from([0.5, 7.0, 90.0]))
 def test_it_is_what_adding_up_row_by_row_gives(
     days: list[list[Row]], previous: list[Row], rows: int, half_life_days: float

@@ -11,7 +11,7 @@ from typing import Any, Final
 from luigi import interface
 from luigi.cmdline_parser import CmdlineParser
 
-from recsys import home
+from recsys import home, tracking_process
 from recsys.errors import AlreadyRunningError, PlanError, RecsysError, SettingsError
 from recsys.settings import SPARK
 from recsys.weeks import Week
@@ -87,6 +87,8 @@ def begin(week: Week, revision: int, *, backfill: bool, command: str) -> None:
             f"Edition {max(later)} is planned already, so {week} would come too late for its "
             "listeners. To fill a gap in the history, run BackfillPlaylists."
         )
+    if interface.core().workers == 1:  # a process cannot be shared by several
+        tracking_process.begin(run.settings.tracking_uri)
 
 
 def guarded(look: Callable[[], Any], **asked: Any) -> Any:

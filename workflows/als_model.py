@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import luigi
 
-from recsys import artefact
+from recsys import artefact, tracking_process
 from recsys.errors import GateRefusedError
 from recsys.verdict import Check, Verdict
 from workflows import _run
@@ -35,12 +33,8 @@ class AlsModel(EditionStage):
 
     def run(self) -> None:
         """Train, look at the factors, save, log."""
-        from recsys._threads import beside
-        from recsys.tracking import open_tracking
-
-        with beside(partial(open_tracking, self.settings.tracking_uri)):
-            way, losses = self._train()
-        self._track(way, losses)
+        tracking_process.begin(self.settings.tracking_uri)  # a run of several workers has none yet
+        self._track(*self._train())
 
     def _train(self) -> tuple[str, list[float]]:
         """The way that was gone, and the loss of each iteration."""
@@ -107,7 +101,8 @@ class AlsModel(EditionStage):
             f"seconds_{stage}": self.sibling_artefact(stage).seconds
             for stage in ("evaluation", "matrix", "als_model")
         }
-        failure = log_training(
+        failure = tracking_process.call(
+            log_training,
             self.settings.tracking_uri,
             name=f"{self.week} r{self.revision}",
             settings=self.settings.shaping(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import luigi
 
+from recsys import tracking_process
 from recsys.artefact import Artefact
 from recsys.weeks import Week
 from workflows import _run
@@ -65,8 +66,10 @@ class PublishedEdition(EditionStage):
             draft.facts = {"digest": published.digest}
         self.tell(f"{published.rows} playlists in the store")
         if published.served:
-            failure = make_champion(
-                self.settings.tracking_uri, self.sibling_artefact("als_model").digest
+            failure = tracking_process.call(
+                make_champion,
+                self.settings.tracking_uri,
+                self.sibling_artefact("als_model").digest,
             )
             if failure is not None:
                 self.tell(f"no champion in MLflow, and going on: {failure}")

@@ -148,7 +148,7 @@ def make_lists(
         np.ascontiguousarray(candidates.offsets, np.int64),
         np.ascontiguousarray(candidates.songs, np.int32),
         np.ascontiguousarray(candidates.scores, np.float64),
-        np.ascontiguousarray(popularity, np.float64),
+        np.array(popularity, np.float64),  # its own: Arrow's may not be written to
         _kernel.Songs(
             np.ascontiguousarray(popular, np.int32),
             np.ascontiguousarray(artists[0], np.int64),

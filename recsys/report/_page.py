@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import uuid
 from pathlib import Path
@@ -51,6 +52,7 @@ def render(shown: dict[str, Any]) -> str:
     return environment().get_template("report.html").render(shown)
 
 
+@functools.cache
 def environment(*packages: str) -> jinja2.Environment:
     """How pages are rendered: everything is escaped, and text that nobody vouches for is tamed.
 

@@ -68,6 +68,7 @@ def gone(processes: list[psutil.Process]) -> bool:
     return not psutil.wait_procs(processes, timeout=120)[1]
 
 
+@pytest.mark.soak
 def test_a_run_goes_on_after_its_java_died_and_leaves_none(
     spark_engine: SparkEngine, tmp_path: Path
 ) -> None:
@@ -77,6 +78,7 @@ def test_a_run_goes_on_after_its_java_died_and_leaves_none(
     assert gone(left)
 
 
+@pytest.mark.soak
 def test_a_run_that_is_killed_leaves_no_java_and_no_worker(
     spark_engine: SparkEngine, tmp_path: Path
 ) -> None:

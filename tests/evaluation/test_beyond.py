@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
@@ -80,7 +80,6 @@ def test_popularity_overlaps_with_itself_alone() -> None:
     assert lists.of(ranking_of(others))["popularity_overlap"] == 0
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6))
 def test_diversity_equals_a_plain_loop(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -102,7 +101,6 @@ def test_diversity_equals_a_plain_loop(seed: int) -> None:
     )
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=30))
 def test_gini_is_half_the_mean_difference_over_the_mean(counts: list[int]) -> None:
     times = np.array(counts)

@@ -5,7 +5,7 @@ import math
 import ir_measures
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ir_measures import AP, R, Success, nDCG
 from scipy.sparse import csr_matrix
@@ -47,7 +47,6 @@ def test_a_perfect_list_of_30_where_more_was_heard() -> None:
 SONGS = 20
 
 
-@settings(deadline=None)
 @given(
     seed=st.integers(0, 2**31),
     users=st.integers(1, 12),

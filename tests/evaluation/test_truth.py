@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.evaluation import paired, recommend_popular, score, truth
@@ -73,7 +73,6 @@ def test_a_part_of_the_songs_leaves_every_listener_in_place() -> None:
     assert [sorted(row.indices.tolist()) for row in part.songs] == [[5], [], [4, 5]]
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_truth_is_that_of_going_through_the_plays(drawn: st.DataObject) -> None:
     users, songs = 4, 5

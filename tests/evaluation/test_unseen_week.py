@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys import artefact, schemas
@@ -104,7 +104,6 @@ def test_recent_listeners_are_those_of_four_weeks(tmp_path: Path) -> None:
     assert found.tolist() == [1, 2, 0]
 
 
-@settings(deadline=None)
 @given(st.lists(DAYS, max_size=4), st.integers(1, 40))
 def test_plays_of_a_week_are_those_of_every_row(days: list[list[Row]], rows: int) -> None:
     begin, end = CUTOFF - timedelta(7), CUTOFF

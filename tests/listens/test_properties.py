@@ -67,9 +67,7 @@ TSV_LINES = st.one_of(
     ),
     BYTES,
 )
-MANY = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+MANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def clean(format_: str, path: Path, out: Path, listener: str = "somebody") -> tuple[int, pa.Table]:

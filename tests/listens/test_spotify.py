@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.errors import BadLogError, MissingDataError, SettingsError
@@ -281,7 +281,6 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(JSON), st.sampled_from([None, 1, "\t"]), st.integers(1, 40), st.booleans())
 def test_an_array_is_cut_where_json_says(
     elements: list[Any], indent: Any, block: int, ascii_only: bool
@@ -297,7 +296,6 @@ def test_an_array_is_cut_where_json_says(
     assert [row["row"] for row in found] == list(range(1, len(elements) + 1))
 
 
-@settings(deadline=None)
 @given(st.lists(JSON, min_size=1), st.data())
 def test_an_array_that_is_cut_short_says_so_and_keeps_what_came_before(
     elements: list[Any], data: st.DataObject
@@ -310,7 +308,6 @@ def test_an_array_that_is_cut_short_says_so_and_keeps_what_came_before(
     assert [json.loads(row["line"]) for row in found[:-1]] == elements[: len(found) - 1]
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_rubbish_is_refused_or_cut_and_never_lost(rubbish: bytes) -> None:
     tables = list(element_blocks(io.BufferedReader(io.BytesIO(b"[" + rubbish))))

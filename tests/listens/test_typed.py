@@ -21,9 +21,7 @@ from recsys.listens._sql import Kind, literal
 from recsys.settings import ListensSettings
 from tests.listens.test_properties import DAY
 
-MANY = settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+MANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 NOON = 1_794_830_400_000_000
 IDS = st.sampled_from([None, "", "u", "v", "\0", "🎧", "é", "u" * 40])
 NAMES = st.sampled_from([None, "", "a", "A\0", "🎧"])
@@ -108,7 +106,6 @@ FIRST = {
 }
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     text=st.one_of(
         st.text(st.characters(codec="ascii"), max_size=8),

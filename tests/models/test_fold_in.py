@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
@@ -11,7 +11,6 @@ from recsys.models._objective import Objective
 from tests.models.dense import dense_system
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     observed=st.integers(1, 60),
     factors=st.integers(1, 40),

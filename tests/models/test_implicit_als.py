@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from implicit.cpu.als import AlternatingLeastSquares
 from scipy.sparse import csr_matrix
@@ -171,7 +171,6 @@ def test_same_bytes_for_any_number_of_threads() -> None:
     assert len(found) == 1
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_it_ends_near_the_lowest_loss_on_its_way(drawn: st.DataObject) -> None:
     seed = drawn.draw(st.integers(0, 1000))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
@@ -39,7 +39,6 @@ def ranked(
     return [one.tolist() for one in np.split(found.songs, found.offsets[1:-1])]
 
 
-@settings(deadline=None, max_examples=25)
 @given(st.integers(0, 10**6), st.sampled_from([1, 70, 1024, 1030, 5000]), st.booleans())
 def test_it_is_a_sort_of_all_scores(seed: int, songs: int, in_steps: bool) -> None:
     """With many equal scores, too, and for listeners who want nothing or have heard nearly all."""

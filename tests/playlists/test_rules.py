@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from recsys import _threads
 from recsys.candidates import Candidates
@@ -27,7 +27,6 @@ from tests.playlists.worlds import (
 )
 
 
-@settings(deadline=None, max_examples=200)
 @given(worlds())
 def test_each_list_is_what_the_rules_say(world: World) -> None:
     lists = make(world)
@@ -35,7 +34,6 @@ def test_each_list_is_what_the_rules_say(world: World) -> None:
         assert songs_of(lists, user) == Reference(world, listener).run()
 
 
-@settings(deadline=None, max_examples=100)
 @given(worlds())
 def test_what_no_rule_may_cost(world: World) -> None:
     lists = make(world)
@@ -47,7 +45,6 @@ def test_what_no_rule_may_cost(world: World) -> None:
         assert relaxed_of(lists, user) == broken(world, listener, got)
 
 
-@settings(deadline=None, max_examples=60)
 @given(worlds())
 def test_sources_and_scores_belong_to_their_songs(world: World) -> None:
     lists = make(world)

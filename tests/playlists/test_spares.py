@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.playlists import Lists
@@ -86,7 +86,6 @@ def expected_spares(world: World, listener: Listener, songs: list[int]) -> list[
     return found
 
 
-@settings(deadline=None, max_examples=200)
 @given(worlds())
 def test_spares_are_the_next_best_that_fit_somewhere(world: World) -> None:
     lists = make(world)
@@ -113,7 +112,6 @@ def row_of(lists: Lists, user: int) -> tuple[Playlist, list[Spare]]:
     return playlist, [Spare(track(song, 0), tuple(sorted(places))) for song, places in spares]
 
 
-@settings(deadline=None, max_examples=300)
 @given(world=worlds(), data=st.data())
 def test_whatever_is_blocked_a_list_keeps_the_rules_that_it_kept(
     world: World, data: st.DataObject
@@ -142,7 +140,6 @@ def test_whatever_is_blocked_a_list_keeps_the_rules_that_it_kept(
                     assert world.artists[songs[at]] & world.artists[songs[at + 1]]
 
 
-@settings(deadline=None, max_examples=200)
 @given(world=worlds(), data=st.data())
 def test_the_first_spare_that_fits_is_the_one_that_enters(
     world: World, data: st.DataObject
@@ -159,7 +156,6 @@ def test_the_first_spare_that_fits_is_the_one_that_enters(
     assert got == [*songs[:place], *fitting[:1], *songs[place + 1 :]]
 
 
-@settings(deadline=None, max_examples=50)
 @given(worlds())
 def test_lists_and_spares_in_one(world: World) -> None:
     lists = make(world)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.store import Store, open_store
@@ -67,7 +67,6 @@ def test_every_id_is_one_segment_of_the_path(client: Client, user: str) -> None:
         } == {user}
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
 def test_any_id_gets_its_own_playlist_or_none(client: Client, user: str) -> None:
     answer = client.weekly(quote(user, safe=""))
@@ -77,7 +76,6 @@ def test_any_id_gets_its_own_playlist_or_none(client: Client, user: str) -> None
         assert answer.problem == "unknown-listener"
 
 
-@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=60))
 def test_any_bytes_of_a_path_are_answered_without_a_fault(client: Client, raw: bytes) -> None:
     segment = raw.replace(b"?", b"")
@@ -91,7 +89,6 @@ def test_any_bytes_of_a_path_are_answered_without_a_fault(client: Client, raw: b
         assert answer.problem in ("bad-request", "unknown-listener", "not-found")
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_of_a_query_are_answered_without_a_fault(client: Client, raw: bytes) -> None:
     answer = client.get(b"/v1/users/ada/playlists/weekly?" + raw)

@@ -8,7 +8,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recsys.serve._asked import zones
@@ -60,7 +60,6 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         made.close()
 
 
-@settings(deadline=None)
 @given(st.sampled_from(ZONES), st.integers(1, 8))
 def test_a_client_sees_the_new_edition_from_its_own_midnight(
     client: Client, zone: str, number: int

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.errors import StoreError
@@ -34,7 +34,6 @@ def test_digests_of_version_1_are_still_known() -> None:
     )
 
 
-@settings(deadline=None)
 @given(cuts=st.lists(st.integers(0, 23), max_size=6), chunk=st.integers(1, 30))
 def test_neither_batches_nor_offsets_matter(cuts: list[int], chunk: int) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys import schemas
@@ -77,7 +77,6 @@ def pack(
     return handed, keys, [bytes(value) for one in frames for value in one.values()]
 
 
-@settings(deadline=None, max_examples=150)
 @given(rows=editions(), cut=st.integers(0, 6))
 def test_unpacked_rows_are_what_was_packed(rows: list[dict[str, Any]], cut: int) -> None:
     handed, keys, values = pack(rows, cut)
@@ -92,7 +91,6 @@ def test_unpacked_rows_are_what_was_packed(rows: list[dict[str, Any]], cut: int)
     assert (keys, values) == pack(rows, cut, encoded=True)[1:]
 
 
-@settings(deadline=None, max_examples=100)
 @given(rows=editions(), data=st.data())
 def test_any_change_is_another_digest(rows: list[dict[str, Any]], data: st.DataObject) -> None:
     before = playlists_digest([batch(rows[1:])], batch(rows[:1]))

@@ -182,9 +182,7 @@ def test_a_playlist_of_nothing_but_blocked_tracks_is_null_in_sql(
     assert deployment.run(f"SELECT {deployment.schema}.playlist('bob')") == [(None,)]
 
 
-@settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(score=st.floats(allow_nan=False, allow_infinity=False))
 @example(score=5e-324)
 @example(score=-2.2250738585072014e-308)

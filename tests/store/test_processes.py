@@ -46,7 +46,7 @@ def tell(process: subprocess.Popen[str], line: str = "") -> None:
     process.stdin.flush()
 
 
-@pytest.mark.parametrize("publishes", [15, pytest.param(100, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("publishes", [8, pytest.param(100, marks=pytest.mark.soak)])
 def test_readers_see_one_whole_edition_while_others_land(
     store: Store, url: str, publishes: int
 ) -> None:
@@ -143,7 +143,7 @@ def victim(request: pytest.FixtureRequest, deployment: Deployment) -> Iterator[V
         process.stdin.close()
 
 
-kill = pytest.mark.parametrize("points", [5, pytest.param(150, marks=pytest.mark.soak)])
+kill = pytest.mark.parametrize("points", [2, pytest.param(150, marks=pytest.mark.soak)])
 
 
 @kill

@@ -55,9 +55,7 @@ def test_rows_read_back_exactly_as_they_were_handed_over(store: Store) -> None:
         }
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(users=st.sets(st.text(min_size=1, max_size=20), max_size=12), rows=st.integers(1, 5))
 def test_every_user_gets_the_own_playlist(
     tmp_path_factory: pytest.TempPathFactory, users: set[str], rows: int
@@ -179,7 +177,6 @@ def test_bad_rows_are_refused_by_number(store: Store, case: str) -> None:
 IDS = st.lists(st.sampled_from("abcdef"), max_size=4)
 
 
-@settings(deadline=None)
 @given(rows=st.lists(st.tuples(IDS.filter(bool), IDS), min_size=1, max_size=5))
 def test_spares_are_told_from_tracks_row_by_row(rows: list[tuple[list[str], list[str]]]) -> None:
     made = []

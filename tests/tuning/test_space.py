@@ -25,7 +25,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return load_settings([file])
 
 
-@bounds(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@bounds(suppress_health_check=list(HealthCheck))
 @given(
     st.integers(0, 2**32 - 1),
     st.floats(-900, 900).filter(lambda one: one == 0 or abs(one) > 1e-6),

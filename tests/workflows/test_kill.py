@@ -203,7 +203,7 @@ def spread(parts: int, moments: int) -> list[int]:
     return sorted({*evenly, moments - 1, moments})
 
 
-@pytest.mark.parametrize("points", [6, pytest.param(1000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("points", [3, pytest.param(1000, marks=pytest.mark.soak)])
 def test_killed_between_any_two_steps(
     served: Deployment, published: Path, driver: Driver, points: int
 ) -> None:

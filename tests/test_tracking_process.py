@@ -1,0 +1,124 @@
+"""MLflow in a process of its own: it answers, it may die, and it never outlives the run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from recsys import tracking_process
+from recsys.tracking import log_training, make_champion
+
+DOWN = "http://127.0.0.1:9"
+
+#: Begins the process, says its number and waits to be killed.
+RUN = """
+import sys
+from recsys import tracking_process
+
+tracking_process.begin(sys.argv[1])
+print(tracking_process._process._process.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Of a database that is not there yet; no process is begun."""
+    monkeypatch.setattr(tracking_process, "_process", None)
+    monkeypatch.delitem(sys.modules, "mlflow", raising=False)
+    yield f"sqlite:///{tmp_path / 'mlflow.db'}"
+    if tracking_process._process is not None:
+        tracking_process._process.end()
+
+
+def child() -> psutil.Process:
+    assert tracking_process._process is not None
+    return psutil.Process(tracking_process._process._process.pid)
+
+
+def train(uri: str, folder: Path) -> str | None:
+    model = folder / "items.npy"
+    model.write_bytes(b"factors")
+    return tracking_process.call(
+        log_training,
+        uri,
+        name="2026-W47 r1",
+        settings={"als": {"factors": 8}},
+        tags={"artefact": "sha256:1"},
+        metrics={"parent_ndcg": 0.1},
+        losses=[0.2, 0.1],
+        documents={"plan.json": {"week": "2026-W47"}},
+        files=[model],
+        local_files=folder / "mlflow",
+    )
+
+
+def test_a_training_is_logged_and_its_model_made_champion_without_importing_mlflow_here(
+    uri: str, tmp_path: Path
+) -> None:
+    tracking_process.begin(uri)
+    first = child().pid
+    tracking_process.begin(uri)
+    assert train(uri, tmp_path) is None
+    assert tracking_process.call(make_champion, uri, "sha256:1") is None
+    assert child().pid == first
+    assert "mlflow" not in sys.modules
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        aliases = database.execute("SELECT alias, version FROM registered_model_aliases")
+        assert sorted(aliases) == [("challenger", 1), ("champion", 1)]
+    database.close()
+
+
+def test_a_process_that_was_killed_is_told_of_and_begun_anew(uri: str, tmp_path: Path) -> None:
+    tracking_process.begin(uri)
+    child().kill()
+    assert train(uri, tmp_path) == "its process has ended with code -9"
+    tracking_process.begin(uri)
+    assert train(uri, tmp_path) is None
+
+
+def test_a_password_is_on_no_command_line(uri: str) -> None:
+    tracking_process.begin("http://ada:s3cr3t@127.0.0.1:9")
+    assert not any("s3cr3t" in word for word in child().cmdline())
+
+
+def test_without_a_process_the_work_is_done_here(uri: str) -> None:
+    assert tracking_process.call(lambda: f"in {os.getpid()}") == f"in {os.getpid()}"
+
+
+def test_a_fork_does_not_speak_into_the_pipe_of_its_parent(uri: str) -> None:
+    tracking_process.begin(DOWN)
+    reader, writer = os.pipe()
+    if (fork := os.fork()) == 0:
+        os.write(writer, str(tracking_process.call(lambda: f"in {os.getpid()}")).encode())
+        os._exit(0)
+    os.waitpid(fork, 0)
+    assert os.read(reader, 100).decode() == f"in {fork}"
+    os.close(reader)
+    os.close(writer)
+    assert "127.0.0.1" in str(tracking_process.call(make_champion, DOWN, "sha256:1"))
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, None])
+def test_it_ends_with_the_run_however_that_ends(uri: str, how: signal.Signals | None) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", RUN, uri], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdin is not None
+        assert run.stdout is not None
+        served = psutil.Process(int(run.stdout.readline()))
+        if how is None:
+            run.stdin.close()
+        else:
+            run.send_signal(how)
+        run.wait(60)
+        _, left = psutil.wait_procs([served], timeout=60)
+        assert left == []
