@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from recsys.engine import Trained
 from recsys.settings import ListensSettings, PlaylistsSettings, Settings
 
@@ -22,10 +24,22 @@ if TYPE_CHECKING:
     from recsys.volume import WeekVolume
 
 
+def ready_to_fork() -> None:
+    """Do once what each forked process would do again: numba and Arrow set themselves up late.
+
+    Each takes most of a second when it is first asked for anything, longer than a small day.
+    """
+    from recsys import plays, taste  # noqa: F401 - what a stage imports
+    from recsys._coded import in_order_met
+
+    in_order_met(pa.array(["any"]).dictionary_encode())
+
+
 class LocalEngine:
     """Works in this process; see :class:`recsys.engine.Engine`.
 
     What does the work is imported where it is called: forked workers bear no threads of before.
+    What every one of them would import goes before (:func:`ready_to_fork`).
     """
 
     packages: tuple[str, ...] = ()

@@ -30,7 +30,7 @@ def rows_from(number: int, thin: int, wide: int) -> pa.Table:
 def test_runs_whose_rows_grow_at_their_end_are_merged_in_bounded_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs, thin, wide, stretch = 40, 2000, 100, 32 << 10
+    runs, thin, wide, stretch = 20, 1000, 50, 32 << 10
     monkeypatch.setattr("recsys.listens._sorter.RUN_BYTES", 1)
     monkeypatch.setattr("recsys.listens._sorter.STRETCH_BYTES", stretch)
     sorter = Sorter(tmp_path, SCHEMA, ("key", "number"))
