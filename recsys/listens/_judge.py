@@ -23,7 +23,7 @@ from recsys.listens._listenbrainz import ListenBrainzReader
 from recsys.listens._open import changed, reading
 from recsys.listens._parquet import ParquetReader
 from recsys.listens._reasons import Reason
-from recsys.listens._said import detail
+from recsys.listens._said import UNITS, told
 from recsys.listens._spotify import SpotifyReader
 from recsys.listens._sql import Kind, literal, value
 from recsys.listens._tables import JUDGED, SPELLED_BYTES
@@ -162,10 +162,19 @@ class Judge:
         labels = {column: literal(name) for column, name in self._said.items()}
         labels |= {column: called(column) for column in block.named}
         named = "".join(f", {called(column)}" for column in block.named)
-        rules = _rules(kinds, self._window, labels)
+        rules = _rules(kinds, self._window)
         number = " ".join(f"WHEN {rule.broken} THEN {at}" for at, rule in enumerate(rules))
         reason = " ".join(f"WHEN {at} THEN '{rule.reason}'" for at, rule in enumerate(rules))
-        detail = " ".join(f"WHEN {at} THEN {rule.detail}" for at, rule in enumerate(rules))
+        blamed = {at: rule.column for at, rule in enumerate(rules) if rule.column in kinds}
+        label = " ".join(f"WHEN {at} THEN {labels[column]}" for at, column in blamed.items())
+        said = " ".join(
+            f"WHEN {at} THEN CAST(raw_{column} AS VARCHAR)" for at, column in blamed.items()
+        )
+        unit = " ".join(
+            f"WHEN {at} THEN ' {kinds[column]} since 1970'"
+            for at, column in blamed.items()
+            if kinds[column] in UNITS
+        )
         day = f"CAST(make_timestamp({c.LISTENED_AT}) AS DATE)"
         dated = f"fault IS NULL AND {_within(self._window)}"
         kept = ", ".join(
@@ -175,49 +184,50 @@ class Judge:
         )
         return f"""
             SELECT file AS {c.ORIGIN_FILE}, row AS {c.ORIGIN_ROW},
-                CASE rule {reason} END AS {c.REASON}, CASE rule {detail} END AS {c.DETAIL},
+                CASE rule {reason} END AS {c.REASON},
+                CASE WHEN rule IS NULL THEN NULL WHEN fault IS NOT NULL THEN fault
+                    ELSE label || ': ' || coalesce(said || unit, {told("said")}) END AS {c.DETAIL},
                 CASE WHEN {dated} THEN {day} END AS day, {kept}
-            FROM (SELECT *, CASE {number} END AS rule
-                FROM (
-                    SELECT file, row, fault, music{named}, {raw}, {values}
-                    FROM ({block.select})))"""
+            FROM (SELECT *, CASE rule {label} END AS label, CASE rule {said} END AS said,
+                    CASE rule {unit or "WHEN 0 THEN NULL"} END AS unit
+                FROM (SELECT *, CASE {number} END AS rule
+                    FROM (
+                        SELECT file, row, fault, music{named}, {raw}, {values}
+                        FROM ({block.select}))))"""
 
 
 @dataclass(frozen=True)
 class _Rule:
     reason: Reason
+    #: SQL.
     broken: str
-    detail: str
+    #: Whose value is to be said, where there is one.
+    column: str = ""
 
 
-def _rules(kinds: Mapping[str, Kind], window: Window, labels: Mapping[str, str]) -> list[_Rule]:
-    """Every rule in the order of `Reason`, as SQL; ``labels``: SQL of the log's names."""
-
-    def said(column: str) -> str:
-        if (kind := kinds.get(column)) is None:
-            return "NULL"
-        return detail(labels[column], f"raw_{column}", kind)
+def _rules(kinds: Mapping[str, Kind], window: Window) -> list[_Rule]:
+    """Every rule in the order of `Reason`."""
 
     def unusable(column: str) -> str:
         return f"(raw_{column} IS NOT NULL AND {column} IS NULL)" if column in kinds else "false"
 
     def bad(reason: Reason, *columns: str) -> list[_Rule]:
-        return [_Rule(reason, unusable(column), said(column)) for column in columns]
+        return [_Rule(reason, unusable(column), column) for column in columns]
 
     at = c.LISTENED_AT
     known = ", ".join(map(literal, EVENTS))
     return [
-        _Rule(Reason.UNREADABLE, "fault IS NOT NULL", "fault"),
-        _Rule(Reason.PRIVATE, c.PRIVATE, "NULL"),
+        _Rule(Reason.UNREADABLE, "fault IS NOT NULL"),
+        _Rule(Reason.PRIVATE, c.PRIVATE),
         *bad(Reason.BAD_PRIVATE, c.PRIVATE),
-        _Rule(Reason.NOT_MUSIC, "NOT music", "NULL"),
-        _Rule(Reason.NO_USER, f"{c.USER_ID} IS NULL", "NULL"),
-        _Rule(Reason.NO_TRACK, f"{c.TRACK_ID} IS NULL", said(c.TRACK_ID)),
-        _Rule(Reason.NO_TIME, f"{at} IS NULL AND NOT {unusable(at)}", "NULL"),
+        _Rule(Reason.NOT_MUSIC, "NOT music"),
+        _Rule(Reason.NO_USER, f"{c.USER_ID} IS NULL"),
+        _Rule(Reason.NO_TRACK, f"{c.TRACK_ID} IS NULL", c.TRACK_ID),
+        _Rule(Reason.NO_TIME, f"{at} IS NULL AND NOT {unusable(at)}"),
         *bad(Reason.BAD_TIME, at),
-        _Rule(Reason.TIME_TOO_EARLY, f"{at} < {_microseconds(window.start)}", said(at)),
-        _Rule(Reason.TIME_TOO_LATE, f"{at} >= {_microseconds(window.end)}", said(at)),
-        _Rule(Reason.UNKNOWN_EVENT, f"{c.EVENT} NOT IN ({known})", said(c.EVENT)),
+        _Rule(Reason.TIME_TOO_EARLY, f"{at} < {_microseconds(window.start)}", at),
+        _Rule(Reason.TIME_TOO_LATE, f"{at} >= {_microseconds(window.end)}", at),
+        _Rule(Reason.UNKNOWN_EVENT, f"{c.EVENT} NOT IN ({known})", c.EVENT),
         *bad(Reason.BAD_NUMBER, c.MS_PLAYED, c.DURATION_MS),
         *bad(Reason.BAD_FLAG, c.SKIPPED),
         *bad(Reason.BAD_ARTISTS, c.ARTIST_IDS),

@@ -7,7 +7,8 @@ from typing import Final
 
 from recsys.listens._sql import Kind
 
-_UNITS: Final = (Kind.SECONDS, Kind.MILLISECONDS, Kind.MICROSECONDS, Kind.NANOSECONDS)
+#: What comes as a number since 1970 is said as it is.
+UNITS: Final = (Kind.SECONDS, Kind.MILLISECONDS, Kind.MICROSECONDS, Kind.NANOSECONDS)
 _DAY: Final = r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})"
 _HOUR: Final = r"\d{1,2}:\d{2}(:\d{2}([.,]\d{0,9})?)?"
 #: What a service may call an event, or a flag.
@@ -23,19 +24,12 @@ _HARMLESS: Final = (
 _DECIMAL: Final = r"[-+]?\d+([.,]\d*)?([eE][-+]?\d+)?|-?inf|nan"
 
 
-def detail(label: str, raw: str, kind: Kind) -> str:
-    """SQL of what is said of a value.
+def told(text: str) -> str:
+    """SQL of what is said of a text: ``text`` is a column's name.
 
-    Args:
-        label: SQL of the log's name of the column.
-        raw: the name of a column of such values.
-        kind: what they come as.
+    What is refused may have come from another column, as an id, an address or a device.
     """
-    text = f"CAST({raw} AS VARCHAR)"
-    if kind in _UNITS:
-        return f"{label} || ': ' || {text} || ' {kind} since 1970'"
-    # What is refused may have come from another column, as an id, an address or a device.
-    return f"""{label} || ': ' || CASE
+    return f"""CASE
         WHEN regexp_full_match({text}, '{_HARMLESS}') THEN {text}
         WHEN regexp_full_match({text}, '[-+]?\\d+')
         THEN if({text}[1] = '-', 'a negative ', 'a ') || length(ltrim({text}, '+-'))
@@ -47,7 +41,7 @@ def detail(label: str, raw: str, kind: Kind) -> str:
 
 
 def said_of(label: str, text: str) -> str | None:
-    """What :func:`detail` comes to for a text; None where it has to be asked.
+    """What :func:`told` comes to, after the log's name of the column; None where SQL is to tell.
 
     >>> said_of("event", "skips"), said_of("event", "+4912")
     ('event: skips', 'event: a 4-digit number')
@@ -55,16 +49,16 @@ def said_of(label: str, text: str) -> str | None:
     if not (text and text.isascii() and text.isprintable()):
         return None
     if re.fullmatch(_HARMLESS, text):
-        told = text
+        said = text
     elif re.fullmatch(r"[-+]?\d+", text):
         many = len(text.lstrip("+-"))
-        told = f"{'a negative' if text[0] == '-' else 'a'} {many}-digit number"
+        said = f"{'a negative' if text[0] == '-' else 'a'} {many}-digit number"
     elif re.fullmatch(_DECIMAL, text):
-        told = "a decimal number"
+        said = "a decimal number"
     elif text[0] in "{[" and "{" in text:
-        told = "an object"
+        said = "an object"
     elif text[0] == "[":
-        told = "a list"
+        said = "a list"
     else:
-        told = f"a text of {len(text)} characters"
-    return f"{label}: {told}"
+        said = f"a text of {len(text)} characters"
+    return f"{label}: {said}"

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from recsys.listens import _parquet, clean_day
 from recsys.listens._archive import MOST_SWELLING, DamagedFileError
 from recsys.listens._inventory import LogFile
-from recsys.listens._said import detail, said_of
-from recsys.listens._sql import Kind, literal
+from recsys.listens._said import said_of, told
+from recsys.listens._sql import literal
 from recsys.settings import ListensSettings
 from tests.listens.test_properties import DAY
 
@@ -115,8 +115,7 @@ FIRST = {
 def test_what_is_said_of_an_event_is_what_sql_says(text: str) -> None:
     said = said_of("event", text)
     if said is not None:
-        sql = detail("'event'", "raw", Kind.TEXT)
-        query = f"SELECT {sql} FROM (SELECT {literal(text)} AS raw)"
+        query = f"SELECT 'event: ' || {told('raw')} FROM (SELECT {literal(text)} AS raw)"
         assert duckdb.execute(query).fetchall() == [(said,)]
 
 
