@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection, Pipe
+from threading import Lock
 from typing import ParamSpec
 
 from recsys import tracking
@@ -24,6 +25,7 @@ Given = ParamSpec("Given")
 class _Process:
     def __init__(self, uri: str) -> None:
         self.owner = os.getpid()
+        self._one_call = Lock()
         self._pipe, theirs = Pipe()
         command = [sys.executable, "-m", __name__, str(theirs.fileno())]
         self._process = subprocess.Popen(  # noqa: S603 - this module
@@ -34,8 +36,9 @@ class _Process:
 
     def call(self, work: Callable[..., str | None], *given: object, **named: object) -> str | None:
         try:
-            self._pipe.send((work, given, named))
-            said: str | None = self._pipe.recv()
+            with self._one_call:
+                self._pipe.send((work, given, named))
+                said: str | None = self._pipe.recv()
         except (EOFError, OSError):
             return f"its process has ended with code {self._process.wait()}"
         return said

@@ -8,6 +8,8 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -69,6 +71,10 @@ def test_a_training_is_logged_and_its_model_made_champion_without_importing_mlfl
     tracking_process.begin(uri)
     assert train(uri, tmp_path) is None
     assert tracking_process.call(make_champion, uri, "sha256:1") is None
+    with ThreadPoolExecutor(4) as threads:
+        ask = partial(tracking_process.call, make_champion, uri)
+        answers = set(threads.map(ask, map(str, range(9))))
+    assert answers == {"the model was not registered when it was trained"}
     assert child().pid == first
     assert "mlflow" not in sys.modules
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
