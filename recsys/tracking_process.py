@@ -2,24 +2,30 @@
 
 Importing MLflow and opening its store takes seconds of a processor. The process begins with the run
 and does so beside it; then it is asked for what :mod:`recsys.tracking` does, one call at a time.
-Whatever becomes of it, the run goes on; however the run ends, it ends too, for its pipe closes.
+Whatever becomes of it, the run goes on; however the run ends, it ends too, for its standard input
+closes: at once, but for what it writes to a local database, which could be left half made.
 """
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection, Pipe
-from threading import Lock
-from typing import ParamSpec
+from pathlib import Path
+from threading import Lock, Thread
+from typing import Final, ParamSpec
 
 from recsys import tracking
 
 Given = ParamSpec("Given")
+
+#: The longest that a run waits for a local database to be written, when it ends.
+_LAST_WORDS_S: Final = 60.0
 
 
 class _Process:
@@ -27,9 +33,15 @@ class _Process:
         self.owner = os.getpid()
         self._one_call = Lock()
         self._pipe, theirs = Pipe()
-        command = [sys.executable, "-m", __name__, str(theirs.fileno())]
+        # Not from the directory that the run is in, where anything may be called mlflow.py.
+        command = [sys.executable, "-P", "-m", __name__, str(theirs.fileno())]
+        paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
         self._process = subprocess.Popen(  # noqa: S603 - this module
-            command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+            command,
+            stdin=subprocess.PIPE,
+            pass_fds=[theirs.fileno()],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            process_group=0,  # Ctrl-C is for the run
         )
         theirs.close()
         self._pipe.send(uri)  # not an argument: it may hold a password
@@ -48,9 +60,16 @@ class _Process:
         return self.owner == os.getpid() and self._process.poll() is None
 
     def end(self) -> None:
-        if os.getpid() == self.owner:
-            self._pipe.close()
-            self._process.terminate()
+        if os.getpid() != self.owner:
+            return
+        self._pipe.close()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process.terminate()
+        try:
+            self._process.wait(_LAST_WORDS_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
             self._process.wait()
 
 
@@ -86,11 +105,15 @@ def call(
 
 def _serve(pipe: Connection) -> None:
     """Answer calls until the pipe ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run decides, and closes the pipe
     try:
         uri = pipe.recv()
-        tracking.import_mlflow()
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # from here on it writes
+        local = uri.startswith("sqlite:")
+        if not local:
+            Thread(target=_leave_with_the_run, daemon=True).start()
+        with contextlib.suppress(Exception):  # whoever calls is told why
+            tracking.import_mlflow()
+        if local:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # from here on it writes
         if not pipe.poll():  # neither asked for anything yet, nor ended
             tracking.open_tracking(uri)
         while True:
@@ -98,6 +121,12 @@ def _serve(pipe: Connection) -> None:
             pipe.send(work(*given, **named))
     except (EOFError, OSError):
         return
+
+
+def _leave_with_the_run() -> None:
+    """End this process when the run has ended, whatever it is waiting for."""
+    sys.stdin.buffer.read()
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from recsys import tracking_process
 from recsys.tracking import log_training, make_champion
 
 DOWN = "http://127.0.0.1:9"
+#: SQLAlchemy tries it for minutes.
+NO_DATABASE = "postgresql+psycopg://ada:s3cr3t@127.0.0.1:9/mlflow"
 
 #: Begins the process, says its number and waits to be killed.
 RUN = """
@@ -92,7 +94,7 @@ def test_a_process_that_was_killed_is_told_of_and_begun_anew(uri: str, tmp_path:
 
 
 def test_a_password_is_on_no_command_line(uri: str) -> None:
-    tracking_process.begin("http://ada:s3cr3t@127.0.0.1:9")
+    tracking_process.begin(NO_DATABASE)
     assert not any("s3cr3t" in word for word in child().cmdline())
 
 
@@ -114,9 +116,16 @@ def test_a_fork_does_not_speak_into_the_pipe_of_its_parent(uri: str) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, None])
-def test_it_ends_with_the_run_however_that_ends(uri: str, how: signal.Signals | None) -> None:
+@pytest.mark.parametrize("tracked", ["sqlite:///mlflow.db", NO_DATABASE])
+def test_it_ends_with_the_run_however_that_ends(
+    tmp_path: Path, tracked: str, how: signal.Signals | None
+) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", RUN, uri], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", RUN, tracked],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as run:
         assert run.stdin is not None
         assert run.stdout is not None
@@ -128,3 +137,22 @@ def test_it_ends_with_the_run_however_that_ends(uri: str, how: signal.Signals | 
         run.wait(60)
         _, left = psutil.wait_procs([served], timeout=60)
         assert left == []
+
+
+def test_a_file_beside_the_run_is_not_taken_for_mlflow(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mlflow.py").write_text("raise SystemExit('this is not MLflow')", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    tracking_process.begin(DOWN)
+    assert "127.0.0.1" in str(tracking_process.call(make_champion, DOWN, "sha256:1"))
+
+
+def test_an_mlflow_that_cannot_be_imported_says_why(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mlflow.py").write_text("raise ImportError('no libfoo')", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    tracking_process.begin(DOWN)
+    said = tracking_process.call(make_champion, DOWN, "sha256:1")
+    assert said == "ImportError: no libfoo"
