@@ -24,28 +24,24 @@ if TYPE_CHECKING:
     from recsys.volume import WeekVolume
 
 
-def ready_to_fork() -> None:
-    """Do once what each forked process would do again: numba and Arrow set themselves up late.
-
-    Each takes most of a second when it is first asked for anything, longer than a small day.
-    """
-    from recsys import plays, taste  # noqa: F401 - what a stage imports
-    from recsys._coded import in_order_met
-
-    in_order_met(pa.array(["any"]).dictionary_encode())
-
-
 class LocalEngine:
     """Works in this process; see :class:`recsys.engine.Engine`.
 
     What does the work is imported where it is called: forked workers bear no threads of before.
-    What every one of them would import goes before (:func:`ready_to_fork`).
+    What every one of them would set up anew goes before (:meth:`preflight`).
     """
 
     packages: tuple[str, ...] = ()
 
     def preflight(self) -> None:
-        """There is nothing to look at."""
+        """Call numba and Arrow once: each sets itself up late, in most of a second.
+
+        Forked for a day of the log each, workers would do so again and again.
+        """
+        from recsys import plays, taste  # noqa: F401 - what a stage imports
+        from recsys._coded import in_order_met
+
+        in_order_met(pa.array(["any"]).dictionary_encode())
 
     def explained(self, error: BaseException) -> BaseException:
         """Errors are the library's, and Python's."""

@@ -49,7 +49,7 @@ class Engine(Protocol):
     packages: tuple[str, ...]
 
     def preflight(self) -> None:
-        """Look, before any work, at what the engine needs.
+        """Look, before any work, at what the engine needs, and set up what its work shares.
 
         Raises:
             SettingsError: something is not installed, or a setting cannot be.

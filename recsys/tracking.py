@@ -40,7 +40,7 @@ _MLFLOW_ENVIRONMENT: Final = {
 
 
 def import_mlflow() -> None:
-    """Import MLflow, which takes seconds, so that an unreachable server is soon given up on."""
+    """Import MLflow, which takes seconds, told beforehand to give an unreachable server up soon."""
     for key, value in _MLFLOW_ENVIRONMENT.items():
         os.environ.setdefault(key, value)
     import mlflow  # noqa: F401 - for later

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -38,6 +40,25 @@ def test_blas_gets_its_threads_back() -> None:
     with _threads.one_blas_thread():
         assert blas_threads() == {1}
     assert blas_threads() == before
+
+
+def test_blas_that_was_loaded_after_the_first_use_is_held_too() -> None:
+    code = """
+import numpy as np
+from threadpoolctl import threadpool_info
+from recsys._threads import one_blas_thread
+
+def blas():
+    return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+
+with one_blas_thread():
+    first = blas()
+import scipy.linalg
+with one_blas_thread():
+    print(len(blas()) > len(first), set(blas()))
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout == "True {1}\n"
 
 
 def test_duckdb_has_a_thread_a_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -19,8 +21,6 @@ from recsys import tracking_process
 from recsys.tracking import log_training, make_champion
 
 DOWN = "http://127.0.0.1:9"
-#: SQLAlchemy tries it for minutes.
-NO_DATABASE = "postgresql+psycopg://ada:s3cr3t@127.0.0.1:9/mlflow"
 
 #: Begins the process, says its number and waits to be killed.
 RUN = """
@@ -94,7 +94,7 @@ def test_a_process_that_was_killed_is_told_of_and_begun_anew(uri: str, tmp_path:
 
 
 def test_a_password_is_on_no_command_line(uri: str) -> None:
-    tracking_process.begin(NO_DATABASE)
+    tracking_process.begin("postgresql+psycopg://ada:s3cr3t@127.0.0.1:9/mlflow")
     assert not any("s3cr3t" in word for word in child().cmdline())
 
 
@@ -115,28 +115,58 @@ def test_a_fork_does_not_speak_into_the_pipe_of_its_parent(uri: str) -> None:
     assert "127.0.0.1" in str(tracking_process.call(make_champion, DOWN, "sha256:1"))
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, None])
-@pytest.mark.parametrize("tracked", ["sqlite:///mlflow.db", NO_DATABASE])
-def test_it_ends_with_the_run_however_that_ends(
-    tmp_path: Path, tracked: str, how: signal.Signals | None
-) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", RUN, tracked],
-        cwd=tmp_path,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as run:
-        assert run.stdin is not None
+@contextmanager
+def begun_by_a_run(uri: str) -> Iterator[tuple[subprocess.Popen[str], psutil.Process]]:
+    """A run, and the process that it has begun."""
+    command = [sys.executable, "-c", RUN, uri]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
-        served = psutil.Process(int(run.stdout.readline()))
-        if how is None:
-            run.stdin.close()
-        else:
-            run.send_signal(how)
-        run.wait(60)
-        _, left = psutil.wait_procs([served], timeout=60)
-        assert left == []
+        yield run, psutil.Process(int(run.stdout.readline()))
+
+
+def gone(process: psutil.Process) -> bool:
+    return not psutil.wait_procs([process], timeout=60)[1]
+
+
+def test_it_ends_with_the_run(uri: str) -> None:
+    with begun_by_a_run(uri) as (run, process):
+        assert run.stdin is not None
+        run.stdin.close()
+        assert run.wait(60) == 0
+        assert gone(process)
+
+
+def test_it_ends_with_a_run_that_is_killed(uri: str) -> None:
+    with begun_by_a_run(uri) as (run, process):
+        run.kill()
+        assert gone(process)
+
+
+@pytest.fixture
+def mute() -> Iterator[socket.socket]:
+    """A database that is spoken to and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(120)
+        yield server
+
+
+def uri_of(server: socket.socket) -> str:
+    return f"postgresql+psycopg://ada@127.0.0.1:{server.getsockname()[1]}/mlflow"
+
+
+def test_a_run_that_ends_waits_for_no_database(uri: str, mute: socket.socket) -> None:
+    tracking_process.begin(uri_of(mute))
+    with mute.accept()[0]:
+        process = tracking_process._process
+        assert process is not None
+        process.end()
+        assert process._process.returncode == -signal.SIGTERM
+
+
+def test_a_run_that_is_killed_leaves_nobody_waiting_for_a_database(mute: socket.socket) -> None:
+    with begun_by_a_run(uri_of(mute)) as (run, process), mute.accept()[0]:
+        run.kill()
+        assert gone(process)
 
 
 def test_a_file_beside_the_run_is_not_taken_for_mlflow(

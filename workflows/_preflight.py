@@ -12,7 +12,6 @@ from luigi import interface
 from luigi.cmdline_parser import CmdlineParser
 
 from recsys import home, tracking_process
-from recsys._local import ready_to_fork
 from recsys.errors import AlreadyRunningError, PlanError, RecsysError, SettingsError
 from recsys.settings import SPARK
 from recsys.weeks import Week
@@ -52,8 +51,6 @@ def check_engine() -> None:
             "does not survive a fork. Spark does the work of several: see [spark] master."
         )
     run.engine.preflight()
-    if workers > 1:
-        ready_to_fork()
 
 
 def begin(week: Week, revision: int, *, backfill: bool, command: str) -> None:

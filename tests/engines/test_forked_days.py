@@ -14,12 +14,13 @@ from datetime import date
 from pathlib import Path
 
 import workflows
-from recsys._local import LocalEngine, ready_to_fork
+from recsys._local import LocalEngine
 from recsys.listens import list_log
 from recsys.settings import ListensSettings
 
-ready_to_fork()
-before, engine, out = set(sys.modules), LocalEngine(), Path(sys.argv[2])
+engine, out = LocalEngine(), Path(sys.argv[2])
+engine.preflight()
+before = set(sys.modules)
 settings = ListensSettings(source=sys.argv[1], format="jsonl")
 ((day, files),) = list_log(settings).days.items()
 engine.clean_day(settings, day, files, [], out / "listens")
