@@ -160,7 +160,8 @@ def test_a_run_that_ends_waits_for_no_database(uri: str, mute: socket.socket) ->
         process = tracking_process._process
         assert process is not None
         process.end()
-        assert process._process.returncode == -signal.SIGTERM
+        # By the end of its input or by the signal, whichever it sees first: never by force.
+        assert process._process.returncode in {0, -signal.SIGTERM}
 
 
 def test_a_run_that_is_killed_leaves_nobody_waiting_for_a_database(mute: socket.socket) -> None:
