@@ -115,14 +115,18 @@ def everything(log: Log, work: Path, rounds: int) -> Iterator[Record]:
 
 
 def overhead(_: Log, work: Path, rounds: int) -> Iterator[Record]:
-    """Imports, Luigi, MLflow: editions of a log so small that there is nothing else to do."""
+    """Imports, Luigi, MLflow: editions of a log so small that there is nothing else to do.
+
+    In what ``requirements.txt`` installs, without the packages that the peers need.
+    """
     tiny = open_log("tiny", CACHE)
     weeks = {"first run, overhead": WEEK, "following week, overhead": FOLLOWING}
     runs: dict[str, list[Run]] = {stage: [] for stage in weeks}
     make_edition(tiny, work / "warm-up", WEEK)
     for number in range(rounds):
         for stage, week in weeks.items():
-            runs[stage].append(make_edition(tiny, work / f"tiny-{number}", week))
+            home = work / f"tiny-{number}"
+            runs[stage].append(make_edition(tiny, home, week, luigi="benchmarks._as_installed"))
     for stage, done in runs.items():
         yield from _records(stage, tiny, {"ours": done}, {})
 

@@ -1,9 +1,10 @@
 """MLflow in a process of its own, so that a run never waits for its import.
 
 Importing MLflow and opening its store takes seconds of a processor. The process begins with the run
-and does so beside it; then it is asked for what :mod:`recsys.tracking` does, one call at a time.
-Whatever becomes of it, the run goes on; however the run ends, it ends too, for its standard input
-closes: at once, but for what it writes to a local database, which could be left half made.
+and does so beside it; then it is asked for what :mod:`recsys.tracking` does, one thing after
+another, and the run hears later how that went. Whatever becomes of it, the run goes on; however the
+run ends, it ends too, for its standard input closes: at once, but for what it writes to a local
+database, which could be left half made.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
@@ -23,15 +25,17 @@ from typing import Final, ParamSpec
 from recsys import tracking
 
 Given = ParamSpec("Given")
+Told = Callable[[str], None]
 
-#: The longest that a run waits for a local database to be written, when it ends.
+#: The longest that a run waits when it ends: for an answer, and for a local database to be written.
 _LAST_WORDS_S: Final = 60.0
 
 
 class _Process:
     def __init__(self, uri: str) -> None:
         self.owner = os.getpid()
-        self._one_call = Lock()
+        self._one_at_a_time = Lock()
+        self._unheard: deque[Told] = deque()
         self._pipe, theirs = Pipe()
         # Not from the directory that the run is in, where anything may be called mlflow.py.
         command = [sys.executable, "-P", "-m", __name__, str(theirs.fileno())]
@@ -46,14 +50,24 @@ class _Process:
         theirs.close()
         self._pipe.send(uri)  # not an argument: it may hold a password
 
-    def call(self, work: Callable[..., str | None], *given: object, **named: object) -> str | None:
-        try:
-            with self._one_call:
+    def ask(
+        self, told: Told, work: Callable[..., str | None], *given: object, **named: object
+    ) -> None:
+        with self._one_at_a_time:
+            self._unheard.append(told)
+            with contextlib.suppress(OSError):  # of a process that has ended: hearing says so
                 self._pipe.send((work, given, named))
-                said: str | None = self._pipe.recv()
-        except (EOFError, OSError):
-            return f"its process has ended with code {self._process.wait()}"
-        return said
+
+    def settle(self, longest: float | None = None) -> None:
+        with self._one_at_a_time:
+            while self._unheard and self._pipe.poll(longest):
+                told = self._unheard.popleft()
+                try:
+                    failure: str | None = self._pipe.recv()
+                except (EOFError, OSError):
+                    failure = f"its process has ended with code {self._process.wait()}"
+                if failure is not None:
+                    told(failure)
 
     @property
     def serves(self) -> bool:
@@ -62,6 +76,7 @@ class _Process:
     def end(self) -> None:
         if os.getpid() != self.owner:
             return
+        self.settle(_LAST_WORDS_S)
         self._pipe.close()
         if self._process.stdin is not None:
             self._process.stdin.close()
@@ -76,35 +91,50 @@ class _Process:
 _process: _Process | None = None
 
 
-def begin(uri: str) -> None:
+def begin(uri: str) -> bool:
     """Begin the process, unless this one has one or has MLflow imported.
 
     Args:
-        uri: of the tracking store, which the process opens at once. What is wrong with it the first
-            call will say.
+        uri: of the tracking store, which the process opens at once. What is wrong with it whoever
+            asks will be told.
+
+    Returns:
+        Whether one was begun.
     """
     global _process
     if "mlflow" in sys.modules or (_process is not None and _process.serves):
-        return
+        return False
     _process = _Process(uri)
     atexit.register(_process.end)
+    return True
 
 
-def call(
-    work: Callable[Given, str | None], *given: Given.args, **named: Given.kwargs
-) -> str | None:
-    """Call a function of :mod:`recsys.tracking` in the process, or here where there is none.
+def ask(
+    told: Told, work: Callable[Given, str | None], *given: Given.args, **named: Given.kwargs
+) -> None:
+    """Ask the process for a function of :mod:`recsys.tracking`; without one it is called here.
 
-    Returns:
-        What it returns: None, or why it could not do its work; also where the process has died.
+    Args:
+        told: called with why it could not be done, also where the process has died: by
+            :func:`settle`, or when the run ends.
+        work: what is asked for; it returns None, or why it could not be done.
+        given: its arguments.
+        named: its arguments by name.
     """
-    if _process is None or _process.owner != os.getpid():
-        return work(*given, **named)
-    return _process.call(work, *given, **named)
+    if _process is not None and _process.owner == os.getpid():
+        _process.ask(told, work, *given, **named)
+    elif (failure := work(*given, **named)) is not None:
+        told(failure)
+
+
+def settle() -> None:
+    """Wait until what was asked for is done."""
+    if _process is not None and _process.owner == os.getpid():
+        _process.settle()
 
 
 def _serve(pipe: Connection) -> None:
-    """Answer calls until the pipe ends."""
+    """Do what is asked for until the pipe ends."""
     try:
         uri = pipe.recv()
         local = uri.startswith("sqlite:")
@@ -131,3 +161,4 @@ def _leave_with_the_run() -> None:
 
 if __name__ == "__main__":
     _serve(Connection(int(sys.argv[1])))
+    os._exit(0)  # all is written; to take MLflow down takes a second more, for which the run waits

@@ -8,17 +8,20 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import ParamSpec
 
 import psutil
 import pytest
 
 from recsys import tracking_process
 from recsys.tracking import log_training, make_champion
+
+Given = ParamSpec("Given")
 
 DOWN = "http://127.0.0.1:9"
 
@@ -48,10 +51,20 @@ def child() -> psutil.Process:
     return psutil.Process(tracking_process._process._process.pid)
 
 
+def answer(
+    work: Callable[Given, str | None], *given: Given.args, **named: Given.kwargs
+) -> str | None:
+    """What the process says in the end."""
+    failures: list[str] = []
+    tracking_process.ask(failures.append, work, *given, **named)
+    tracking_process.settle()
+    return failures[0] if failures else None
+
+
 def train(uri: str, folder: Path) -> str | None:
     model = folder / "items.npy"
     model.write_bytes(b"factors")
-    return tracking_process.call(
+    return answer(
         log_training,
         uri,
         name="2026-W47 r1",
@@ -72,11 +85,14 @@ def test_a_training_is_logged_and_its_model_made_champion_without_importing_mlfl
     first = child().pid
     tracking_process.begin(uri)
     assert train(uri, tmp_path) is None
-    assert tracking_process.call(make_champion, uri, "sha256:1") is None
+    assert answer(make_champion, uri, "sha256:1") is None
+    failures: list[str] = []
     with ThreadPoolExecutor(4) as threads:
-        ask = partial(tracking_process.call, make_champion, uri)
-        answers = set(threads.map(ask, map(str, range(9))))
-    assert answers == {"the model was not registered when it was trained"}
+        ask = partial(tracking_process.ask, failures.append, make_champion, uri)
+        list(threads.map(ask, map(str, range(9))))
+    assert failures == []
+    tracking_process.settle()
+    assert failures == ["the model was not registered when it was trained"] * 9
     assert child().pid == first
     assert "mlflow" not in sys.modules
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
@@ -98,21 +114,32 @@ def test_a_password_is_on_no_command_line(uri: str) -> None:
     assert not any("s3cr3t" in word for word in child().cmdline())
 
 
+def test_a_run_that_fails_meanwhile_is_told_too(uri: str) -> None:
+    tracking_process.begin(DOWN)
+    failures: list[str] = []
+    tracking_process.ask(failures.append, make_champion, DOWN, "sha256:1")
+    process = tracking_process._process
+    assert process is not None
+    process.end()
+    (failure,) = failures
+    assert "127.0.0.1" in failure
+
+
 def test_without_a_process_the_work_is_done_here(uri: str) -> None:
-    assert tracking_process.call(lambda: f"in {os.getpid()}") == f"in {os.getpid()}"
+    assert answer(lambda: f"in {os.getpid()}") == f"in {os.getpid()}"
 
 
 def test_a_fork_does_not_speak_into_the_pipe_of_its_parent(uri: str) -> None:
     tracking_process.begin(DOWN)
     reader, writer = os.pipe()
     if (fork := os.fork()) == 0:
-        os.write(writer, str(tracking_process.call(lambda: f"in {os.getpid()}")).encode())
+        os.write(writer, str(answer(lambda: f"in {os.getpid()}")).encode())
         os._exit(0)
     os.waitpid(fork, 0)
     assert os.read(reader, 100).decode() == f"in {fork}"
     os.close(reader)
     os.close(writer)
-    assert "127.0.0.1" in str(tracking_process.call(make_champion, DOWN, "sha256:1"))
+    assert "127.0.0.1" in str(answer(make_champion, DOWN, "sha256:1"))
 
 
 @contextmanager
@@ -176,7 +203,7 @@ def test_a_file_beside_the_run_is_not_taken_for_mlflow(
     (tmp_path / "mlflow.py").write_text("raise SystemExit('this is not MLflow')", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     tracking_process.begin(DOWN)
-    assert "127.0.0.1" in str(tracking_process.call(make_champion, DOWN, "sha256:1"))
+    assert "127.0.0.1" in str(answer(make_champion, DOWN, "sha256:1"))
 
 
 def test_an_mlflow_that_cannot_be_imported_says_why(
@@ -185,5 +212,5 @@ def test_an_mlflow_that_cannot_be_imported_says_why(
     (tmp_path / "mlflow.py").write_text("raise ImportError('no libfoo')", encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     tracking_process.begin(DOWN)
-    said = tracking_process.call(make_champion, DOWN, "sha256:1")
+    said = answer(make_champion, DOWN, "sha256:1")
     assert said == "ImportError: no libfoo"

@@ -69,6 +69,8 @@ def begin(week: Week, revision: int, *, backfill: bool, command: str) -> None:
     root = run.home.root
     hold()
     open_record(week, revision, command)
+    if interface.core().workers == 1:  # a process cannot be shared by several
+        tracking_process.begin(run.settings.tracking_uri)
     check_engine()
     run.list_again()
     home.admit(root, unread_bytes(run, week))
@@ -87,8 +89,6 @@ def begin(week: Week, revision: int, *, backfill: bool, command: str) -> None:
             f"Edition {max(later)} is planned already, so {week} would come too late for its "
             "listeners. To fill a gap in the history, run BackfillPlaylists."
         )
-    if interface.core().workers == 1:  # a process cannot be shared by several
-        tracking_process.begin(run.settings.tracking_uri)
 
 
 def guarded(look: Callable[[], Any], **asked: Any) -> Any:

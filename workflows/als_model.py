@@ -33,8 +33,10 @@ class AlsModel(EditionStage):
 
     def run(self) -> None:
         """Train, look at the factors, save, log."""
-        tracking_process.begin(self.settings.tracking_uri)  # a run of several workers has none yet
+        own = tracking_process.begin(self.settings.tracking_uri)  # a forked worker has none yet
         self._track(*self._train())
+        if own:  # it ends with the worker, which ends with the task
+            tracking_process.settle()
 
     def _train(self) -> tuple[str, list[float]]:
         """The way that was gone, and the loss of each iteration."""
@@ -101,7 +103,8 @@ class AlsModel(EditionStage):
             f"seconds_{stage}": self.sibling_artefact(stage).seconds
             for stage in ("evaluation", "matrix", "als_model")
         }
-        failure = tracking_process.call(
+        tracking_process.ask(
+            lambda failure: self.tell(f"not tracked in MLflow, and going on: {failure}"),
             log_training,
             self.settings.tracking_uri,
             name=f"{self.week} r{self.revision}",
@@ -120,5 +123,3 @@ class AlsModel(EditionStage):
             files=[made.path / name for name in models.ITEM_FILES] + [made.path / MANIFEST],
             local_files=self.settings.home / "mlflow",
         )
-        if failure is not None:
-            self.tell(f"not tracked in MLflow, and going on: {failure}")

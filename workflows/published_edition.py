@@ -66,10 +66,9 @@ class PublishedEdition(EditionStage):
             draft.facts = {"digest": published.digest}
         self.tell(f"{published.rows} playlists in the store")
         if published.served:
-            failure = tracking_process.call(
+            tracking_process.ask(
+                lambda failure: self.tell(f"no champion in MLflow, and going on: {failure}"),
                 make_champion,
                 self.settings.tracking_uri,
                 self.sibling_artefact("als_model").digest,
             )
-            if failure is not None:
-                self.tell(f"no champion in MLflow, and going on: {failure}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import luigi
 
-from recsys import artefact, home
+from recsys import artefact, home, tracking_process
 from recsys.errors import SettingsError
 from recsys.weeks import Week
 from workflows import _preflight, _run
@@ -106,6 +106,7 @@ class WeeklyPlaylists(Stage):
             verdict=record["verdict"],
             exit_code=0,
         )
+        tracking_process.settle()
 
 
 class BackfillPlaylists(luigi.Task):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import uuid
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import jinja2
+from jinja2.bccache import Bucket
 
 from recsys.home import Home
 from recsys.report import _text
@@ -52,6 +54,21 @@ def render(shown: dict[str, Any]) -> str:
     return environment().get_template("report.html").render(shown)
 
 
+class _Compiled(jinja2.FileSystemBytecodeCache):
+    """Templates are compiled once, not by each run, and kept where compiled Python is."""
+
+    def __init__(self) -> None:
+        super().__init__(str(Path(__file__).with_name("__pycache__")))
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        with contextlib.suppress(Exception):  # whatever a damaged file is taken for
+            super().load_bytecode(bucket)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        with contextlib.suppress(OSError):
+            super().dump_bytecode(bucket)
+
+
 @functools.cache
 def environment(*packages: str) -> jinja2.Environment:
     """How pages are rendered: everything is escaped, and text that nobody vouches for is tamed.
@@ -68,6 +85,7 @@ def environment(*packages: str) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        bytecode_cache=_Compiled(),
     )
     made.filters |= {
         "count": _text.count,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from recsys import artefact
-from recsys.report import REPORT_FILE, write_report
+from recsys.report import REPORT_FILE, _page, environment, write_report
 from recsys.verdict import RELEASED, Check, Verdict
 from tests.report.editions import COUNTS, HINDSIGHT, Made
 
@@ -326,6 +327,32 @@ HOSTILE = {
     "direction": "abc\u202edef\u2066ghi\u200f",
     "control": "a\x00b\x1b[31mc\x08",
 }
+
+
+@pytest.fixture
+def templates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where compiled templates are kept."""
+    folder = tmp_path / "report"
+    monkeypatch.setattr(_page, "__file__", str(folder / "_page.py"))
+    environment.cache_clear()
+    (folder / "__pycache__").mkdir(parents=True)
+    return folder / "__pycache__"
+
+
+@pytest.mark.parametrize("rubbish", [b"", b"?", None])
+def test_compiled_templates_may_be_damaged_or_nowhere(
+    templates: Path, made: Made, rubbish: bytes | None
+) -> None:
+    page = published(made).source
+    kept = list(templates.iterdir())
+    assert len(kept) > 5
+    for path in kept:
+        path.write_bytes(path.read_bytes()[:20] if rubbish is None else rubbish)
+    environment.cache_clear()
+    assert write_report(made.home, made.folder).read_text(encoding="utf-8") == page
+    shutil.rmtree(templates)
+    environment.cache_clear()
+    assert write_report(made.home, made.folder).read_text(encoding="utf-8") == page
 
 
 @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE.keys())

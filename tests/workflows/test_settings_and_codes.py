@@ -116,6 +116,7 @@ def test_a_backfill_by_two_workers(deployment: Deployment) -> None:
     assert ended.returncode == 0, ended.stderr
     with deployment.store() as store:
         assert store.playlist("t0m00").edition == WEEK
+    assert "als_model: not tracked in MLflow, and going on" in ended.stderr
 
 
 @pytest.fixture
