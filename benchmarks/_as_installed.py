@@ -2,7 +2,8 @@
 
     python -m benchmarks._as_installed LUIGI-ARGUMENTS
 
-The peers need pandas, which PyArrow imports wherever it finds it.
+The peers need pandas, which PyArrow imports wherever it finds it; as MLflow does in its process,
+which is left as it is.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ class _NoPandas:
     @staticmethod
     def find_spec(name: str, *_: object) -> None:
         if name == "pandas":
-            raise ModuleNotFoundError(name)
+            raise ModuleNotFoundError(name, name=name)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Callable
 from multiprocessing.connection import Connection, Pipe
@@ -27,7 +28,10 @@ from recsys import tracking
 Given = ParamSpec("Given")
 Told = Callable[[str], None]
 
-#: The longest that a run waits when it ends: for an answer, and for a local database to be written.
+#: The longest that a run waits for answers when all else is done: a database that is down is tried
+#: for two minutes each time.
+_PATIENCE_S: Final = 300.0
+#: The longest that a run waits for them when it fails, and for a local database to be written.
 _LAST_WORDS_S: Final = 60.0
 
 
@@ -54,16 +58,21 @@ class _Process:
         self, told: Told, work: Callable[..., str | None], *given: object, **named: object
     ) -> None:
         with self._one_at_a_time:
-            self._unheard.append(told)
             with contextlib.suppress(OSError):  # of a process that has ended: hearing says so
                 self._pipe.send((work, given, named))
+            self._unheard.append(told)
 
-    def settle(self, longest: float | None = None) -> None:
+    def settle(self, longest: float) -> None:
+        """Hear all answers; of those that take too long the process is ended."""
+        deadline = time.monotonic() + longest
         with self._one_at_a_time:
-            while self._unheard and self._pipe.poll(longest):
-                told = self._unheard.popleft()
+            while self._unheard:
+                told, failure = self._unheard.popleft(), f"no answer within {longest:.0f} s"
                 try:
-                    failure: str | None = self._pipe.recv()
+                    if self._pipe.poll(max(deadline - time.monotonic(), 0.0)):
+                        failure = self._pipe.recv()
+                    else:
+                        self._leave()
                 except (EOFError, OSError):
                     failure = f"its process has ended with code {self._process.wait()}"
                 if failure is not None:
@@ -77,6 +86,9 @@ class _Process:
         if os.getpid() != self.owner:
             return
         self.settle(_LAST_WORDS_S)
+        self._leave()
+
+    def _leave(self) -> None:
         self._pipe.close()
         if self._process.stdin is not None:
             self._process.stdin.close()
@@ -104,7 +116,10 @@ def begin(uri: str) -> bool:
     global _process
     if "mlflow" in sys.modules or (_process is not None and _process.serves):
         return False
-    _process = _Process(uri)
+    try:
+        _process = _Process(uri)
+    except OSError:  # the machine has no room for it
+        return False
     atexit.register(_process.end)
     return True
 
@@ -128,9 +143,9 @@ def ask(
 
 
 def settle() -> None:
-    """Wait until what was asked for is done."""
+    """Wait until what was asked for is done, or has taken five minutes."""
     if _process is not None and _process.owner == os.getpid():
-        _process.settle()
+        _process.settle(_PATIENCE_S)
 
 
 def _serve(pipe: Connection) -> None:
@@ -148,7 +163,9 @@ def _serve(pipe: Connection) -> None:
             tracking.open_tracking(uri)
         while True:
             work, given, named = pipe.recv()
-            pipe.send(work(*given, **named))
+            said = work(*given, **named)
+            with contextlib.suppress(BrokenPipeError):  # of a run that was killed: what is left of
+                pipe.send(said)  # what it has asked for is done
     except (EOFError, OSError):
         return
 

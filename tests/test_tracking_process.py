@@ -62,14 +62,22 @@ def answer(
 
 
 def train(uri: str, folder: Path) -> str | None:
+    failures: list[str] = []
+    ask_to_train(uri, folder, 1, failures.append)
+    tracking_process.settle()
+    return failures[0] if failures else None
+
+
+def ask_to_train(uri: str, folder: Path, number: int, told: Callable[[str], None]) -> None:
     model = folder / "items.npy"
     model.write_bytes(b"factors")
-    return answer(
+    tracking_process.ask(
+        told,
         log_training,
         uri,
         name="2026-W47 r1",
         settings={"als": {"factors": 8}},
-        tags={"artefact": "sha256:1"},
+        tags={"artefact": f"sha256:{number}"},
         metrics={"parent_ndcg": 0.1},
         losses=[0.2, 0.1],
         documents={"plan.json": {"week": "2026-W47"}},
@@ -123,6 +131,45 @@ def test_a_run_that_fails_meanwhile_is_told_too(uri: str) -> None:
     process.end()
     (failure,) = failures
     assert "127.0.0.1" in failure
+
+
+def test_who_is_never_answered_is_told_so(uri: str, mute: socket.socket) -> None:
+    failures: list[str] = []
+    tracking_process.begin(uri_of(mute))
+    for _ in range(2):
+        tracking_process.ask(failures.append, make_champion, uri_of(mute), "sha256:1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracking_process, "_PATIENCE_S", 0.1)
+        tracking_process.settle()
+    assert failures[0] == "no answer within 0 s"
+    assert failures[1].startswith("its process has ended")
+    assert answer(make_champion, DOWN, "sha256:1") == failures[1]
+    tracking_process.begin(DOWN)
+    assert "127.0.0.1" in str(answer(make_champion, DOWN, "sha256:1"))
+
+
+def test_all_that_a_killed_run_has_asked_for_is_done(uri: str, tmp_path: Path) -> None:
+    tracking_process.begin(uri)
+    assert train(uri, tmp_path) is None
+    for number in (2, 3):
+        ask_to_train(uri, tmp_path, number, print)
+    process = tracking_process._process
+    assert process is not None
+    process._leave()  # as when it is killed: its ends of the pipes close
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        assert database.execute("SELECT count(*) FROM model_versions").fetchone() == (3,)
+    database.close()
+
+
+def test_a_machine_that_has_no_room_for_it_is_no_harm(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise BlockingIOError("no more processes")
+
+    monkeypatch.setattr(subprocess, "Popen", full)
+    assert not tracking_process.begin(uri)
+    assert answer(lambda: "in here") == "in here"
 
 
 def test_without_a_process_the_work_is_done_here(uri: str) -> None:

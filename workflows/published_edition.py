@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import luigi
 
-from recsys import tracking_process
 from recsys.artefact import Artefact
 from recsys.weeks import Week
 from workflows import _run
@@ -45,7 +44,6 @@ class PublishedEdition(EditionStage):
         from recsys.publishing import publish, restore_served
         from recsys.serve.purge import purge
         from recsys.store import open_store
-        from recsys.tracking import make_champion
 
         made, run = self.artefacts(), _run.current()
         with open_store(self.settings.store_url) as store:
@@ -65,10 +63,3 @@ class PublishedEdition(EditionStage):
             draft.rows = {"playlists": published.rows, "left_out": published.left_out}
             draft.facts = {"digest": published.digest}
         self.tell(f"{published.rows} playlists in the store")
-        if published.served:
-            tracking_process.ask(
-                lambda failure: self.tell(f"no champion in MLflow, and going on: {failure}"),
-                make_champion,
-                self.settings.tracking_uri,
-                self.sibling_artefact("als_model").digest,
-            )

@@ -82,16 +82,25 @@ class WeeklyPlaylists(Stage):
         }
 
     def run(self) -> None:
-        """Keep house, and write the report and the record."""
+        """Say whose model is served, keep house, and write the report and the record."""
         from recsys.record import edition_record
         from recsys.report import write_report
         from recsys.retention import keep_house
         from recsys.store import open_store
+        from recsys.tracking import make_champion
 
-        with open_store(self.settings.store_url) as store:
-            keep_house(store, _run.current().home, self.settings)
         week, revision = self._edition
         edition = _run.current().home.edition(week, revision)
+        with open_store(self.settings.store_url) as store:
+            served = store.current()
+            if served and (served.edition, served.revision) == (str(week), revision):
+                tracking_process.ask(
+                    lambda failure: self.tell(f"no champion in MLflow, and going on: {failure}"),
+                    make_champion,
+                    self.settings.tracking_uri,
+                    artefact.Artefact.open(edition / "als_model").digest,
+                )
+            keep_house(store, _run.current().home, self.settings)
         record = edition_record(_run.current().home, edition)
         write_report(_run.current().home, edition)
         with self.draft() as draft:

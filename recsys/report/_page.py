@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import os
 import uuid
 from pathlib import Path
@@ -55,10 +56,16 @@ def render(shown: dict[str, Any]) -> str:
 
 
 class _Compiled(jinja2.FileSystemBytecodeCache):
-    """Templates are compiled once, not by each run, and kept where compiled Python is."""
+    """Templates are compiled once, not by each run, and kept where compiled Python is.
+
+    Jinja knows a template that has changed, but not other settings and filters: these are the files
+    that say them.
+    """
 
     def __init__(self) -> None:
-        super().__init__(str(Path(__file__).with_name("__pycache__")))
+        said = [Path(file).read_bytes() for file in (__file__, _text.__file__)]
+        by = hashlib.sha256(b"".join([jinja2.__version__.encode(), *said])).hexdigest()[:12]
+        super().__init__(str(Path(__file__).with_name("__pycache__")), f"__jinja2_{by}_%s.cache")
 
     def load_bytecode(self, bucket: Bucket) -> None:
         with contextlib.suppress(Exception):  # whatever a damaged file is taken for

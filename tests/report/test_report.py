@@ -9,10 +9,11 @@ from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
+import jinja2
 import pytest
 
 from recsys import artefact
-from recsys.report import REPORT_FILE, _page, environment, write_report
+from recsys.report import REPORT_FILE, _page, _text, environment, write_report
 from recsys.verdict import RELEASED, Check, Verdict
 from tests.report.editions import COUNTS, HINDSIGHT, Made
 
@@ -336,6 +337,7 @@ def templates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(_page, "__file__", str(folder / "_page.py"))
     environment.cache_clear()
     (folder / "__pycache__").mkdir(parents=True)
+    shutil.copy(_text.__file__, folder / "_page.py")
     return folder / "__pycache__"
 
 
@@ -346,6 +348,10 @@ def test_compiled_templates_may_be_damaged_or_nowhere(
     page = published(made).source
     kept = list(templates.iterdir())
     assert len(kept) > 5
+    environment.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jinja2.Environment, "compile", None)  # once is enough
+        assert write_report(made.home, made.folder).read_text(encoding="utf-8") == page
     for path in kept:
         path.write_bytes(path.read_bytes()[:20] if rubbish is None else rubbish)
     environment.cache_clear()
