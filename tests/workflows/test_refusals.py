@@ -319,6 +319,10 @@ def test_the_aliases_follow_the_verdict(
 
     assert served.run(NOW)
     assert editions() == {"challenger": NOW, "champion": NOW}
+    client.delete_registered_model_alias("weekly-playlists", "champion")
+    shutil.rmtree(served.edition(NOW) / "record")  # as when it was killed before
+    assert served.run(NOW)
+    assert editions() == {"challenger": NOW, "champion": NOW}
     lists_much_alike(served, pytest.MonkeyPatch())
     assert not served.run(NEXT)
     assert editions() == {"challenger": NEXT, "champion": NOW}
