@@ -119,6 +119,25 @@ def where_more(typing, left, right, these, others):
 
 
 @_compiled
+def turn(typing, a, b, c, d, e, f, g, h):
+    """Eight lanes of eight: what was the ``n``-th number of each is the ``n``-th lanes."""
+
+    def code(context, builder, signature, given):
+        for apart in (4, 2, 1):
+            turned = list(given)
+            for n in (k for k in range(_LANES) if not k & apart):
+                upper, lower = given[n], given[n + apart]
+                for at, first in ((n, 0), (n + apart, apart)):
+                    mask = [(k & apart and _LANES) + (k & ~apart) + first for k in range(_LANES)]
+                    mask = ir.Constant(_FIRST.type, mask)
+                    turned[at] = builder.shuffle_vector(upper, lower, mask)
+            given = turned
+        return context.make_tuple(builder, signature.return_type, given)
+
+    return types.UniTuple(_lanes, _LANES)(*[_lanes] * _LANES), code
+
+
+@_compiled
 def fetch(typing, matrix, row):
     """Have a row of contiguous numbers brought into the cache; nothing waits for it."""
 

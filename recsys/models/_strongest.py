@@ -26,7 +26,7 @@ from scipy.sparse import csr_matrix
 
 from recsys._threads import over_blocks
 from recsys.models._fold_in import RotatedItems
-from recsys.models._lanes import fetch, load, plus, spread, store, times, where_more
+from recsys.models._lanes import fetch, load, plus, spread, store, times, turn, where_more
 from recsys.models._objective import index_arrays
 from recsys.models._panels import backward, multiply, reduce, solve_one
 from recsys.models._systems import added, scaled, system_of, weighted
@@ -69,7 +69,7 @@ def strongest(
     """
     found = np.full(len(listed), -1, np.int64)
     indptr, indices = index_arrays(confidence)
-    ridge, rounded = items.ridge(indptr), items.items.astype(np.float32)
+    ridge, rounded = items.ridge(indptr), _rounded(items.items)
 
     def block(start: int, stop: int) -> None:
         _attribute(
@@ -80,6 +80,13 @@ def strongest(
 
     for _ in over_blocks(block, len(users), _USERS_AT_ONCE):
         pass
+    return found
+
+
+def _rounded(items: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Rows of whole lanes, and one of zeros behind the last."""
+    found = np.zeros((len(items) + 1, _up(items.shape[1], 8)), np.float32)
+    found[:-1, : items.shape[1]] = items
     return found
 
 
@@ -118,23 +125,27 @@ def _choose(indices, confidence, items, rounded, scale, unobserved, mine, among)
     observed, factors, width = len(indices), len(scale), len(mine)
     right, root, rooted = weighted(confidence, unobserved)
     by_items = observed < factors
-    size = _up(observed if by_items else factors, 4)
-    depth = factors if by_items else observed
+    padded = rounded.shape[1]
+    size = _up(observed, 4) if by_items else padded
+    depth = padded if by_items else _up(observed, 4)
     end = size + (width if by_items else 0)
-    rows = np.zeros((_up(depth, 4), end + 16), np.float32)
+    rows = np.zeros((depth, end + 16), np.float32)
     joined = np.zeros((size, size + width + 16), np.float32)
-    narrow = scale.astype(np.float32)
+    narrow = np.zeros((1, padded), np.float32)
+    narrow[0, :factors] = scale
+    weights = root.astype(np.float32)
     if by_items:
-        _gather_across(rows, 0, indices, rounded, narrow, root.astype(np.float32))
-        _gather_across(rows, size, mine, rounded, narrow, np.ones(width, np.float32))
-        squares = _squares(rows, end)
-        targets, lengths = squares[size:], np.ones(observed, np.float32)
+        places, across = _places(size + width, len(rounded) - 1)
+        places[:observed], across[0, :observed] = indices, weights
+        _list(places[size:], mine)
+        squares = _gather_across(rows, 0, rounded, places, narrow, across)
+        targets, lengths = squares[size:end], np.ones(observed, np.float32)
         trace = size + squares[:size].sum()
     else:
-        _gather(rows, indices, rounded, narrow, root.astype(np.float32))
-        _gather_across(joined, size, mine, rounded, narrow, np.ones(width, np.float32))
-        targets = _squares(joined[:, size:], width)
-        lengths = _lengths(rows, observed)
+        places, across = _places(width, len(rounded) - 1)
+        _list(places, mine)
+        lengths = _gather(rows, rounded, indices, narrow, weights)
+        targets = _gather_across(joined, size, rounded, places, narrow, across)[:width]
         trace = size + (lengths * lengths).sum()
     for k in range(size):
         joined[k, k] = 1.0
@@ -166,26 +177,58 @@ def _up(number, step):  # type: ignore[no-untyped-def]  # pragma: no cover
 
 
 @numba.njit(cache=True, nogil=True)
-def _gather(out, indices, items, scale, root):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Scaled factors into the rows of ``out``; zeros for an index below zero."""
-    for n in range(np.uintp(len(indices))):
-        if indices[n] >= 0:
-            item, row, weight = items[indices[n]], out[n], root[n]
-            for k in range(np.uintp(len(scale))):
-                row[k] = item[k] * scale[k] * weight
+def _places(count, nothing):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Rows to gather eight at a time, and the weight of each; to begin with all are ``nothing``."""
+    room = _up(count, 8)
+    return np.full(room, nothing, np.uintp), np.ones((1, room), np.float32)
 
 
 @numba.njit(cache=True, nogil=True)
-def _gather_across(out, start, indices, items, scale, root):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """:func:`_gather` into the columns of ``out`` from ``start``."""
-    row = np.empty(len(scale), np.float32)
+def _list(places, mine):  # type: ignore[no-untyped-def]  # pragma: no cover
+    for n in range(len(mine)):
+        if mine[n] >= 0:
+            places[n] = mine[n]
+
+
+@numba.njit(cache=True, nogil=True)
+def _gather(out, items, indices, scale, weights):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Scaled factors into the rows of ``out``; returns the lengths of these, float32."""
+    lengths, sums = np.empty(len(indices), np.float32), np.empty((1, 8), np.float32)
+    zero, eight = np.uintp(0), np.uintp(8)
     for n in range(np.uintp(len(indices))):
-        if indices[n] >= 0:
-            item, place, weight = items[indices[n]], np.uintp(start) + n, root[n]
-            for k in range(np.uintp(len(scale))):
-                row[k] = item[k] * scale[k] * weight
-            for k in range(np.uintp(len(scale))):
-                out[k, place] = row[k]
+        row, weight, total = np.uintp(indices[n]), spread(weights[n]), spread(np.float32(0.0))
+        for k in range(zero, np.uintp(items.shape[1]), eight):
+            part = times(times(load(items, row, k), load(scale, zero, k)), weight)
+            store(out, n, k, part)
+            total = plus(total, part, part)
+        store(sums, zero, zero, total)
+        lengths[n] = np.sqrt(sums.sum())
+    return lengths
+
+
+@numba.njit(cache=True, nogil=True)
+def _gather_across(out, start, items, places, scale, weights):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Scaled factors into the columns of ``out`` from ``start``; returns their squares, float32."""
+    squares = np.empty((1, len(places)), np.float32)
+    zero, one, eight = np.uintp(0), np.uintp(1), np.uintp(8)
+    for n in range(zero, np.uintp(len(places)), eight):
+        a, b, c, d = places[n], places[n + 1], places[n + 2], places[n + 3]
+        e, f, g, h = places[n + 4], places[n + 5], places[n + 6], places[n + 7]
+        weight, total = load(weights, zero, n), spread(np.float32(0.0))
+        for k in range(zero, np.uintp(items.shape[1]), eight):
+            by, row = load(scale, zero, k), k
+            for turned in turn(
+                times(load(items, a, k), by), times(load(items, b, k), by),
+                times(load(items, c, k), by), times(load(items, d, k), by),
+                times(load(items, e, k), by), times(load(items, f, k), by),
+                times(load(items, g, k), by), times(load(items, h, k), by),
+            ):  # fmt: skip
+                part = times(turned, weight)
+                store(out, row, np.uintp(start) + n, part)
+                total = plus(total, part, part)
+                row += one
+        store(squares, zero, n, total)
+    return squares[0]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -196,18 +239,6 @@ def _squares(rows, width):  # type: ignore[no-untyped-def]  # pragma: no cover
         row = rows[n]
         for k in range(np.uintp(width)):
             found[k] += row[k] * row[k]
-    return found
-
-
-@numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
-def _lengths(rows, count):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """float32, of the first rows."""
-    found = np.empty(count, np.float32)
-    for n in range(np.uintp(count)):
-        row, total = rows[n], np.float32(0.0)
-        for k in range(np.uintp(rows.shape[1])):
-            total += row[k] * row[k]
-        found[n] = np.sqrt(total)
     return found
 
 
