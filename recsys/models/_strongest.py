@@ -216,7 +216,7 @@ def _gather_across(out, start, items, places, scale, weights):  # type: ignore[n
         e, f, g, h = places[n + 4], places[n + 5], places[n + 6], places[n + 7]
         weight, total = load(weights, zero, n), spread(np.float32(0.0))
         for k in range(zero, np.uintp(items.shape[1]), eight):
-            by, row = load(scale, zero, k), k
+            by, row = load(scale, zero, k), np.uintp(k)
             for turned in turn(
                 times(load(items, a, k), by), times(load(items, b, k), by),
                 times(load(items, c, k), by), times(load(items, d, k), by),
