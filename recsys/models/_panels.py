@@ -51,18 +51,18 @@ def reduce(rows, end, joined, width):  # type: ignore[no-untyped-def]  # pragma:
 
 
 @numba.njit(cache=True, nogil=True)
-def backward(joined, found, width):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Overwrite the first ``width`` columns of ``found`` with ``U^-1 found``, of ``[U, C]``."""
+def backward(joined, end):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Overwrite ``[U, C]`` with ``[U, U^-1 C]``, as far as its column ``end``."""
     size, first, one, four = np.uintp(len(joined)), np.uintp(0), np.uintp(1), np.uintp(4)
     for back in range(first, size, four):
         n = size - four - back
-        for k in range(first, np.uintp(width), np.uintp(16)):
-            _add(found, n, k, -1.0, joined.T, found, n + four, size)
+        for k in range(size, np.uintp(end), np.uintp(16)):
+            _add(joined, n, k, -1.0, joined.T, joined, n + four, size)
         for done in range(first, four):
             m = n + four - one - done
-            _scale(found, m, first, width, np.float32(1.0) / joined[m, m])
+            _scale(joined, m, size, end, np.float32(1.0) / joined[m, m])
             for b in range(n, m):
-                _take(found, b, m, first, width, joined[b, m])
+                _take(joined, b, m, size, end, joined[b, m])
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"}, forceinline=True)

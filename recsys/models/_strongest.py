@@ -26,7 +26,8 @@ from scipy.sparse import csr_matrix
 
 from recsys._threads import over_blocks
 from recsys.models._fold_in import RotatedItems
-from recsys.models._lanes import fetch, load, plus, spread, store, times, turn, where_more
+from recsys.models._gather import gather, gather_across, places_for, put, rounded_items, up
+from recsys.models._lanes import fetch, load, plus, spread, store, times, where_more
 from recsys.models._objective import index_arrays
 from recsys.models._panels import backward, multiply, reduce, solve_one
 from recsys.models._systems import added, scaled, system_of, weighted
@@ -69,7 +70,7 @@ def strongest(
     """
     found = np.full(len(listed), -1, np.int64)
     indptr, indices = index_arrays(confidence)
-    ridge, rounded = items.ridge(indptr), _rounded(items.items)
+    ridge, rounded = items.ridge(indptr), rounded_items(items.items)
 
     def block(start: int, stop: int) -> None:
         _attribute(
@@ -80,13 +81,6 @@ def strongest(
 
     for _ in over_blocks(block, len(users), _USERS_AT_ONCE):
         pass
-    return found
-
-
-def _rounded(items: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """Rows of whole lanes, and one of zeros behind the last."""
-    found = np.zeros((len(items) + 1, _up(items.shape[1], 8)), np.float32)
-    found[:-1, : items.shape[1]] = items
     return found
 
 
@@ -123,133 +117,95 @@ def _fetch(items, some):  # type: ignore[no-untyped-def]  # pragma: no cover
 def _choose(indices, confidence, items, rounded, scale, unobserved, mine, among):  # type: ignore[no-untyped-def]  # pragma: no cover
     """The strongest for each of ``mine``, counted from the user's first; -1 where there is none."""
     observed, factors, width = len(indices), len(scale), len(mine)
-    right, root, rooted = weighted(confidence, unobserved)
+    right, weights, rooted = _weighted(confidence, unobserved)
     by_items = observed < factors
     padded = rounded.shape[1]
-    size = _up(observed, 4) if by_items else padded
-    depth = padded if by_items else _up(observed, 4)
+    size = up(observed, 4) if by_items else padded
+    depth = padded if by_items else up(observed, 4)
     end = size + (width if by_items else 0)
-    rows = np.zeros((depth, end + 16), np.float32)
-    joined = np.zeros((size, size + width + 16), np.float32)
+    rows = np.zeros((depth, _stride(end)), np.float32)
+    joined = np.zeros((size, _stride(size + width)), np.float32)
     narrow = np.zeros((1, padded), np.float32)
     narrow[0, :factors] = scale
-    weights = root.astype(np.float32)
     if by_items:
-        places, across = _places(size + width, len(rounded) - 1)
+        places, across = places_for(size + width, len(rounded) - 1)
         places[:observed], across[0, :observed] = indices, weights
-        _list(places[size:], mine)
-        squares = _gather_across(rows, 0, rounded, places, narrow, across)
+        put(places[size:], mine)
+        squares = gather_across(rows, 0, rounded, places, narrow, across)
         targets, lengths = squares[size:end], np.ones(observed, np.float32)
         trace = size + squares[:size].sum()
     else:
-        places, across = _places(width, len(rounded) - 1)
-        _list(places, mine)
-        lengths = _gather(rows, rounded, indices, narrow, weights)
-        targets = _gather_across(joined, size, rounded, places, narrow, across)[:width]
+        places, across = places_for(width, len(rounded) - 1)
+        put(places, mine)
+        lengths = gather(rows, rounded, indices, narrow, weights)
+        targets = gather_across(joined, size, rounded, places, narrow, across)[:width]
         trace = size + (lengths * lengths).sum()
     for k in range(size):
         joined[k, k] = 1.0
     unit = _UNIT * 4.0 * np.sqrt(depth + size + 16.0)
     if not (rooted and unit * trace < _CERTAIN and reduce(rows, end, joined, size + width)):
         return _choose_exactly(indices, confidence, items, scale, unobserved, mine, among)
-    solved = joined[:, size:].copy()
-    backward(joined, solved, width)
-    slack = np.zeros(width + 8, np.float32)
-    slack[:width] = unit * (trace * np.sqrt(_squares(solved, width)) + np.sqrt(trace * targets))
+    backward(joined, size + width)
+    solved = joined[:, size:]
+    slack = _squares(solved, width)
+    for k in range(width):
+        slack[k] = unit * (trace * np.sqrt(slack[k]) + np.sqrt(trace * targets[k]))
     parts = solved
     if not by_items:
-        parts = np.zeros((len(rows), width + 16), np.float32)
+        parts = np.zeros((depth, _stride(width)), np.float32)
         multiply(rows[:, :size], solved, parts, width)
-    best, closed = _most(parts, right.astype(np.float32), lengths, slack, among)
+    best, closed = _most(parts, right, lengths, slack, width, among)
     if not closed.all():
+        exact_right, root, _ = weighted(confidence, unobserved)
         left = scaled(indices, items, scale, root)
         for column in range(width):
             if mine[column] >= 0 and not closed[column]:
                 target = items[mine[column]] * scale
-                adding = _refine(left, by_items, joined, target, solved[:, column]) * right
+                adding = _refine(left, by_items, joined, target, solved[:, column]) * exact_right
                 best[column] = _first_most(adding, among)
     return best
 
 
 @numba.njit(cache=True, nogil=True)
-def _up(number, step):  # type: ignore[no-untyped-def]  # pragma: no cover
-    return -(-number // step) * step
+def _stride(width):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """So that rows begin at whole lanes, few in one set of the cache; with the room of panels."""
+    return up(width + 16, 16) + 8
 
 
 @numba.njit(cache=True, nogil=True)
-def _places(count, nothing):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Rows to gather eight at a time, and the weight of each; to begin with all are ``nothing``."""
-    room = _up(count, 8)
-    return np.full(room, nothing, np.uintp), np.ones((1, room), np.float32)
-
-
-@numba.njit(cache=True, nogil=True)
-def _list(places, mine):  # type: ignore[no-untyped-def]  # pragma: no cover
-    for n in range(len(mine)):
-        if mine[n] >= 0:
-            places[n] = mine[n]
-
-
-@numba.njit(cache=True, nogil=True)
-def _gather(out, items, indices, scale, weights):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Scaled factors into the rows of ``out``; returns the lengths of these, float32."""
-    lengths, sums = np.empty(len(indices), np.float32), np.empty((1, 8), np.float32)
-    zero, eight = np.uintp(0), np.uintp(8)
-    for n in range(np.uintp(len(indices))):
-        row, weight, total = np.uintp(indices[n]), spread(weights[n]), spread(np.float32(0.0))
-        for k in range(zero, np.uintp(items.shape[1]), eight):
-            part = times(times(load(items, row, k), load(scale, zero, k)), weight)
-            store(out, n, k, part)
-            total = plus(total, part, part)
-        store(sums, zero, zero, total)
-        lengths[n] = np.sqrt(sums.sum())
-    return lengths
-
-
-@numba.njit(cache=True, nogil=True)
-def _gather_across(out, start, items, places, scale, weights):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Scaled factors into the columns of ``out`` from ``start``; returns their squares, float32."""
-    squares = np.empty((1, len(places)), np.float32)
-    zero, one, eight = np.uintp(0), np.uintp(1), np.uintp(8)
-    for n in range(zero, np.uintp(len(places)), eight):
-        a, b, c, d = places[n], places[n + 1], places[n + 2], places[n + 3]
-        e, f, g, h = places[n + 4], places[n + 5], places[n + 6], places[n + 7]
-        weight, total = load(weights, zero, n), spread(np.float32(0.0))
-        for k in range(zero, np.uintp(items.shape[1]), eight):
-            by, row = load(scale, zero, k), np.uintp(k)
-            for turned in turn(
-                times(load(items, a, k), by), times(load(items, b, k), by),
-                times(load(items, c, k), by), times(load(items, d, k), by),
-                times(load(items, e, k), by), times(load(items, f, k), by),
-                times(load(items, g, k), by), times(load(items, h, k), by),
-            ):  # fmt: skip
-                part = times(turned, weight)
-                store(out, row, np.uintp(start) + n, part)
-                total = plus(total, part, part)
-                row += one
-        store(squares, zero, n, total)
-    return squares[0]
+def _weighted(confidence, unobserved):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """:func:`weighted` as float32."""
+    right, root = np.ones(len(confidence), np.float32), np.ones(len(confidence), np.float32)
+    for n in range(len(confidence)):
+        excess = np.float64(confidence[n]) - unobserved
+        if not excess > 0:
+            return right, root, False
+        root[n] = np.sqrt(excess)
+        right[n] = np.float64(confidence[n]) / np.sqrt(excess)
+    return right, root, True
 
 
 @numba.njit(cache=True, nogil=True)
 def _squares(rows, width):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """float32, the sum of squares of each of the first columns."""
-    found = np.zeros(width, np.float32)
-    for n in range(np.uintp(len(rows))):
-        row = rows[n]
-        for k in range(np.uintp(width)):
-            found[k] += row[k] * row[k]
-    return found
+    """float32, the sum of squares of each of the first columns; room for eight behind the last."""
+    found = np.zeros((1, width + 8), np.float32)
+    zero, eight = np.uintp(0), np.uintp(8)
+    for k in range(zero, np.uintp(width), eight):
+        total = spread(np.float32(0.0))
+        for n in range(np.uintp(len(rows))):
+            one = load(rows, n, k)
+            total = plus(total, one, one)
+        store(found, zero, k, total)
+    return found[0]
 
 
 @numba.njit(cache=True, nogil=True)
-def _most(parts, right, lengths, slack, among):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _most(parts, right, lengths, slack, width, among):  # type: ignore[no-untyped-def]  # pragma: no cover
     """The row of the largest of each column, -1 for none; and whether rounding cannot change it.
 
     Each part is wrong by no more than its row's length times its column's slack. Room for eight
     numbers is behind the last.
     """
-    width = len(slack) - 8
     out = np.empty((3, len(slack)), np.float32)
     best, closed = np.empty(width, np.int32), np.empty(width, np.bool_)
     bars, zero = slack.reshape(1, -1), np.uintp(0)
