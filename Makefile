@@ -10,6 +10,9 @@ NOTEBOOKS := LUIGI_CONFIG_PATH=configs/notebooks.cfg
 # The benchmark of docs/benchmarks.md: make bench SIZE=M
 SIZE ?= S
 
+# Some images set it: each of hundreds of processes would compile what it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: playlists notebooks test soak bench lint types layers check lock clean
 
 playlists: .venv/installed
