@@ -14,14 +14,6 @@ from recsys.models._lanes import load, plus, spread, store, times
 
 
 @numba.njit(cache=True, nogil=True)
-def multiply(left, right, out, width):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Add the first ``width`` columns of ``left right`` to ``out``."""
-    for n in range(np.uintp(0), np.uintp(len(left)), np.uintp(4)):
-        for k in range(np.uintp(0), np.uintp(width), np.uintp(16)):
-            _add(out, n, k, 1.0, left.T, right, np.uintp(0), np.uintp(left.shape[1]))
-
-
-@numba.njit(cache=True, nogil=True)
 def reduce(rows, end, joined, width):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Overwrite ``[D, C]`` with ``[U, U'^-1 (C + V'W)]``, where ``U'U = D + V'V``.
 
@@ -83,8 +75,8 @@ def solve_one(joined, column):  # type: ignore[no-untyped-def]  # pragma: no cov
 
 
 @numba.njit(cache=True, nogil=True)
-def _add(out, n, k, factor, coefficients, stack, first, last):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Add to a panel of ``out``: ``factor`` times the sum over rows of the two products of them."""
+def panel(n, k, coefficients, stack, first, last):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Four rows from ``n``, two lanes from ``k`` on: sums of products over rows of the two."""
     one, two, three, eight = np.uintp(1), np.uintp(2), np.uintp(3), np.uintp(8)
     a = b = c = d = e = f = g = h = spread(np.float32(0.0))
     for r in range(first, last):
@@ -95,8 +87,14 @@ def _add(out, n, k, factor, coefficients, stack, first, last):  # type: ignore[n
         c, d = plus(c, q, x), plus(d, q, y)
         e, f = plus(e, s, x), plus(f, s, y)
         g, h = plus(g, t, x), plus(h, t, y)
-    by, m = spread(np.float32(factor)), n
-    for left, right in ((a, b), (c, d), (e, f), (g, h)):
+    return (a, b), (c, d), (e, f), (g, h)
+
+
+@numba.njit(cache=True, nogil=True)
+def _add(out, n, k, factor, coefficients, stack, first, last):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Add to a panel of ``out``: ``factor`` times :func:`panel`."""
+    by, m, one, eight = spread(np.float32(factor)), n, np.uintp(1), np.uintp(8)
+    for left, right in panel(n, k, coefficients, stack, first, last):
         store(out, m, k, plus(load(out, m, k), by, left))
         store(out, m, k + eight, plus(load(out, m, k + eight), by, right))
         m += one

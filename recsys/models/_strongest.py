@@ -27,9 +27,10 @@ from scipy.sparse import csr_matrix
 from recsys._threads import over_blocks
 from recsys.models._fold_in import RotatedItems
 from recsys.models._gather import gather, gather_across, places_for, put, rounded_items, up
-from recsys.models._lanes import fetch, load, plus, spread, store, times, where_more
+from recsys.models._lanes import fetch, load, plus, spread, store
+from recsys.models._largest import largest, largest_of
 from recsys.models._objective import index_arrays
-from recsys.models._panels import backward, multiply, reduce, solve_one
+from recsys.models._panels import backward, reduce, solve_one
 from recsys.models._systems import added, scaled, system_of, weighted
 
 _USERS_AT_ONCE: Final = 256
@@ -150,11 +151,11 @@ def _choose(indices, confidence, items, rounded, scale, unobserved, mine, among)
     slack = _squares(solved, width)
     for k in range(width):
         slack[k] = unit * (trace * np.sqrt(slack[k]) + np.sqrt(trace * targets[k]))
-    parts = solved
-    if not by_items:
-        parts = np.zeros((depth, _stride(width)), np.float32)
-        multiply(rows[:, :size], solved, parts, width)
-    best, closed = _most(parts, right, lengths, slack, width, among)
+    if by_items:
+        most = largest(solved, right, lengths, slack, width, among)
+    else:
+        most = largest_of(rows[:, :size], solved, right, lengths, slack, width, among)
+    best, closed = _closed(most, right, lengths, slack, width)
     if not closed.all():
         exact_right, root, _ = weighted(confidence, unobserved)
         left = scaled(indices, items, scale, root)
@@ -187,8 +188,8 @@ def _weighted(confidence, unobserved):  # type: ignore[no-untyped-def]  # pragma
 
 @numba.njit(cache=True, nogil=True)
 def _squares(rows, width):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """float32, the sum of squares of each of the first columns; room for eight behind the last."""
-    found = np.zeros((1, width + 8), np.float32)
+    """float32, the sum of squares of each of the first columns; room for sixteen more behind."""
+    found = np.zeros((1, width + 16), np.float32)
     zero, eight = np.uintp(0), np.uintp(8)
     for k in range(zero, np.uintp(width), eight):
         total = spread(np.float32(0.0))
@@ -200,32 +201,12 @@ def _squares(rows, width):  # type: ignore[no-untyped-def]  # pragma: no cover
 
 
 @numba.njit(cache=True, nogil=True)
-def _most(parts, right, lengths, slack, width, among):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """The row of the largest of each column, -1 for none; and whether rounding cannot change it.
-
-    Each part is wrong by no more than its row's length times its column's slack. Room for eight
-    numbers is behind the last.
-    """
-    out = np.empty((3, len(slack)), np.float32)
+def _closed(most, right, lengths, slack, width):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """The row of the largest of each column, and whether rounding cannot change it."""
     best, closed = np.empty(width, np.int32), np.empty(width, np.bool_)
-    bars, zero = slack.reshape(1, -1), np.uintp(0)
-    for k in range(zero, np.uintp(width), np.uintp(8)):
-        row, most = spread(np.float32(-1.0)), spread(np.float32(-np.inf))
-        next_most, bar = most, load(bars, zero, k)
-        for n in range(np.uintp(len(right))):
-            if among[n]:
-                part = times(load(parts, n, k), spread(right[n]))
-                upper = plus(part, spread(right[n] * lengths[n]), bar)
-                less = where_more(upper, most, most, upper)
-                next_most = where_more(less, next_most, less, next_most)
-                row = where_more(upper, most, spread(np.float32(n)), row)
-                most = where_more(upper, most, upper, most)
-        store(out, zero, k, row)
-        store(out, np.uintp(1), k, most)
-        store(out, np.uintp(2), k, next_most)
     for k in range(width):
-        best[k] = np.int32(out[0, k])
-        lead = out[1, k] - out[2, k]
+        best[k] = np.int32(most[0, k])
+        lead = most[1, k] - most[2, k]
         closed[k] = best[k] < 0 or (
             lead > 2 / _STEPS + 2 * slack[k] * right[best[k]] * lengths[best[k]]
         )
