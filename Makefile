@@ -70,5 +70,6 @@ lock:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
 	touch $@
 
+# Not all of data: that is a home, whose editions may be published.
 clean:
-	rm -rf .venv data
+	rm -rf .venv data/demo data/notebooks data/bench

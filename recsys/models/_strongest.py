@@ -58,7 +58,7 @@ def strongest(
 
     Args:
         items: from :func:`recsys.models.rotate`.
-        confidence: ``[users, items]``, positive only.
+        confidence: ``[users, items]``, positive only, each row's columns ascending.
         users: int32 ``[n]``, rows of ``confidence``.
         offsets: int64 ``[n + 1]``: the items of ``users[k]`` are
             ``listed[offsets[k]:offsets[k + 1]]``.
