@@ -262,7 +262,10 @@ def strike(
             struck |= fresh
             return None
         if fault == "executors":
-            victims[0].kill()
+            try:
+                victims[0].kill()
+            except psutil.NoSuchProcess:  # its work was done
+                continue
         elif not struck:
             cluster.lose_a_worker()
         struck |= fresh
