@@ -11,8 +11,8 @@ ridge)^(-1/2)``, and with ``Z = YQ diag(d)`` of the ``n`` items observed and ``V
 
     x = Q diag(d) (I + V'V)^-1 V'q = Q diag(d) V' (I + VV')^-1 q,    q = c / sqrt(c - w0)
 
-a system of ``min(n, factors)`` equations, ill-conditioned only where confidences are ``1e7 w0``
-and more. All in float64, each user by itself: the result does not depend on the number of threads.
+a system of ``min(n, factors)`` equations, of a condition of at most ``1 + sum (c - w0) / w0``. All
+in float64, each user by itself: the result does not depend on the number of threads.
 """
 
 from __future__ import annotations

@@ -66,7 +66,8 @@ def sweep(
 
     Returns:
         The objective that is left, but for the penalty on the columns. It is added up along the
-        way, from the scores and steps that there are anyway: to a millionth.
+        way, from the scores and steps that there are anyway: to a millionth, but where the ridge is
+        only some millionths of ``Y'Y``: its basis is float32, and 1.2e-4 was seen.
 
     Raises:
         ModelFitError: the products of the columns are not finite (`implicit`'s).

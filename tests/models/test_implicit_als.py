@@ -175,17 +175,18 @@ def test_same_bytes_for_any_number_of_threads() -> None:
 def test_it_ends_near_the_lowest_loss_on_its_way(drawn: st.DataObject) -> None:
     seed = drawn.draw(st.integers(0, 1000))
     data = observed(seed, drawn.draw(st.integers(1, 40)), drawn.draw(st.integers(1, 40)))
+    regularization = drawn.draw(st.sampled_from([1e-3, 0.1, 10.0]))
+    near = 1e-3 if regularization == 1e-3 else 1e-5
     model = made(
         unobserved_weight=drawn.draw(st.sampled_from([0.1, 0.3, 1.0])),
-        regularization=drawn.draw(st.sampled_from([1e-3, 0.1, 10.0])),
+        regularization=regularization,
         regularization_exponent=drawn.draw(st.sampled_from([0.0, 0.5, 1.0])),
         calculate_training_loss=True,
     )
     losses: list[float] = []
 
     def told(_: int, __: float, loss: float | None) -> None:
-        # Hardly regularized, what is told on the way was seen to be 1.2e-4 off.
-        assert loss == pytest.approx(model.loss(data), rel=1e-3, abs=1e-6)
+        assert loss == pytest.approx(model.loss(data), rel=near, abs=1e-6)
         losses.append(loss)
 
     model.fit(data, show_progress=False, callback=told)
