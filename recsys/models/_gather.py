@@ -22,24 +22,21 @@ def up(number, step):  # type: ignore[no-untyped-def]  # pragma: no cover
 
 
 @numba.njit(cache=True, nogil=True)
-def places_for(count, nothing):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Rows to gather eight at a time, and the weight of each; to begin with all are ``nothing``."""
-    room = up(count, 8)
-    return np.full(room, nothing, np.uintp), np.ones((1, room), np.float32)
-
-
-@numba.njit(cache=True, nogil=True)
-def put(places, mine):  # type: ignore[no-untyped-def]  # pragma: no cover
+def places_of(indices, size, mine, nothing):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Rows to gather by eights: some, and from ``size`` on others; the rest is ``nothing``."""
+    places = np.full(up(size + len(mine), 8), nothing, np.uintp)
+    for n in range(len(indices)):
+        places[n] = indices[n]
     for n in range(len(mine)):
         if mine[n] >= 0:
-            places[n] = mine[n]
+            places[size + n] = mine[n]
+    return places
 
 
 @numba.njit(cache=True, nogil=True)
-def gather(out, items, indices, scale, weights):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Scaled factors into the rows of ``out``; returns the lengths of these, float32."""
-    lengths, sums = np.empty(len(indices), np.float32), np.empty((1, 8), np.float32)
-    zero, eight = np.uintp(0), np.uintp(8)
+def gather(out, items, indices, scale, weights, lengths):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Scaled factors into the rows of ``out``, and the lengths of these, float32."""
+    sums, zero, eight = np.empty((1, 8), np.float32), np.uintp(0), np.uintp(8)
     for n in range(np.uintp(len(indices))):
         row, weight, total = np.uintp(indices[n]), spread(weights[n]), spread(np.float32(0.0))
         for k in range(zero, np.uintp(items.shape[1]), eight):
@@ -47,8 +44,9 @@ def gather(out, items, indices, scale, weights):  # type: ignore[no-untyped-def]
             store(out, n, k, part)
             total = plus(total, part, part)
         store(sums, zero, zero, total)
-        lengths[n] = np.sqrt(sums.sum())
-    return lengths
+        a, b, c, d = sums[0, 0], sums[0, 1], sums[0, 2], sums[0, 3]
+        e, f, g, h = sums[0, 4], sums[0, 5], sums[0, 6], sums[0, 7]
+        lengths[n] = np.sqrt(((a + b) + (c + d)) + ((e + f) + (g + h)))
 
 
 @numba.njit(cache=True, nogil=True)

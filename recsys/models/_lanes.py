@@ -109,6 +109,17 @@ def plus(typing, lanes, left, right):
 
 
 @_compiled
+def minus(typing, lanes, left, right):
+    """``lanes - left * right``, as :func:`plus`."""
+
+    def code(context, builder, signature, given):
+        product = builder.fmul(*given[1:], flags=_FUSED)
+        return builder.fsub(given[0], product, flags=_FUSED)
+
+    return _lanes(_lanes, _lanes, _lanes), code
+
+
+@_compiled
 def where_more(typing, left, right, these, others):
     """Of each two of ``these`` and ``others`` the one where ``left > right``, else the other."""
 
@@ -116,6 +127,17 @@ def where_more(typing, left, right, these, others):
         return builder.select(builder.fcmp_ordered(">", *given[:2]), *given[2:])
 
     return _lanes(_lanes, _lanes, _lanes, _lanes), code
+
+
+@_compiled
+def any_more(typing, left, right):
+    """Whether ``left > right`` for any two of them."""
+
+    def code(context, builder, signature, given):
+        bits = builder.bitcast(builder.fcmp_ordered(">", *given), ir.IntType(_LANES))
+        return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
+
+    return types.boolean(_lanes, _lanes), code
 
 
 @_compiled

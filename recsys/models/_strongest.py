@@ -12,7 +12,8 @@ e``, where in the 2-norm ``|E|`` is some roundings times ``trace``, and ``|e|`` 
 ``trace^(1/2) |t|``, ``t`` being the scaled factors of the listed item (Higham 2002, theorem 10.3
 with ``| |R'||R| | <= trace``). As ``|A^-1| <= 1``, ``x`` is wrong by at most ``|E| |x| + |e|``.
 In the worst case the roundings of a sum of ``k`` are ``k``, but as they do not conspire some
-``k^(1/2)`` (Higham and Mary 2019); four times that is allowed for here.
+``k^(1/2)`` (Higham and Mary 2019), which is what is allowed for here; the most that was seen is a
+tenth of it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from scipy.sparse import csr_matrix
 
 from recsys._threads import over_blocks
 from recsys.models._fold_in import RotatedItems
-from recsys.models._gather import gather, gather_across, places_for, put, rounded_items, up
+from recsys.models._gather import gather, gather_across, places_of, rounded_items, up
 from recsys.models._lanes import fetch, load, plus, spread, store
 from recsys.models._largest import largest, largest_of
 from recsys.models._objective import index_arrays
@@ -117,79 +118,83 @@ def _fetch(items, some):  # type: ignore[no-untyped-def]  # pragma: no cover
 @numba.njit(cache=True, nogil=True)
 def _choose(indices, confidence, items, rounded, scale, unobserved, mine, among):  # type: ignore[no-untyped-def]  # pragma: no cover
     """The strongest for each of ``mine``, counted from the user's first; -1 where there is none."""
-    observed, factors, width = len(indices), len(scale), len(mine)
-    right, weights, rooted = _weighted(confidence, unobserved)
+    observed, factors, width, padded = len(indices), len(scale), len(mine), rounded.shape[1]
     by_items = observed < factors
-    padded = rounded.shape[1]
     size = up(observed, 4) if by_items else padded
     depth = padded if by_items else up(observed, 4)
     end = size + (width if by_items else 0)
-    rows = np.zeros((depth, _stride(end)), np.float32)
-    joined = np.zeros((size, _stride(size + width)), np.float32)
-    narrow = np.zeros((1, padded), np.float32)
+    rows = np.empty((depth, _stride(end)), np.float32)
+    joined = np.empty((size, _stride(size + width)), np.float32)
+    vectors = np.ones((6, _stride(max(observed, padded) + width)), np.float32)
+    right, root, lengths, inverse = vectors[0], vectors[1], vectors[2], vectors[3]
+    roots, narrow, ones = vectors[1:2], vectors[4:5], vectors[5:6]
+    rooted = _weigh(right, root, confidence, unobserved)
     narrow[0, :factors] = scale
+    nothing = len(rounded) - 1
     if by_items:
-        places, across = places_for(size + width, len(rounded) - 1)
-        places[:observed], across[0, :observed] = indices, weights
-        put(places[size:], mine)
-        squares = gather_across(rows, 0, rounded, places, narrow, across)
-        targets, lengths = squares[size:end], np.ones(observed, np.float32)
-        trace = size + squares[:size].sum()
+        places = places_of(indices, size, mine, nothing)
+        squares = gather_across(rows, 0, rounded, places, narrow, roots)
+        targets, trace = squares[size:end], size + squares[:size].sum()
     else:
-        places, across = places_for(width, len(rounded) - 1)
-        put(places, mine)
-        lengths = gather(rows, rounded, indices, narrow, weights)
-        targets = gather_across(joined, size, rounded, places, narrow, across)[:width]
-        trace = size + (lengths * lengths).sum()
-    for k in range(size):
-        joined[k, k] = 1.0
-    unit = _UNIT * 4.0 * np.sqrt(depth + size + 16.0)
-    if not (rooted and unit * trace < _CERTAIN and reduce(rows, end, joined, size + width)):
+        gather(rows, rounded, indices, narrow, root, lengths)
+        rows[observed:] = 0
+        places = places_of(indices[:0], 0, mine, nothing)
+        targets = gather_across(joined, size, rounded, places, narrow, ones)
+        trace = size + (lengths[:observed] ** 2).sum()
+    unit = _UNIT * np.sqrt(depth + size + 16.0)
+    if not (
+        rooted and unit * trace < _CERTAIN and reduce(rows, end, joined, size + width, inverse)
+    ):
         return _choose_exactly(indices, confidence, items, scale, unobserved, mine, among)
-    backward(joined, size + width)
+    backward(joined, size + width, inverse)
     solved = joined[:, size:]
-    slack = _squares(solved, width)
+    reach, slack = _reach(solved, width), np.zeros((1, _stride(width)), np.float32)
     for k in range(width):
-        slack[k] = unit * (trace * np.sqrt(slack[k]) + np.sqrt(trace * targets[k]))
+        slack[0, k] = unit * (trace * reach[0, k] + np.sqrt(trace * targets[k]))
+        reach[0, k] += 2 * slack[0, k]
     if by_items:
         most = largest(solved, right, lengths, slack, width, among)
     else:
-        most = largest_of(rows[:, :size], solved, right, lengths, slack, width, among)
-    best, closed = _closed(most, right, lengths, slack, width)
-    if not closed.all():
-        exact_right, root, _ = weighted(confidence, unobserved)
-        left = scaled(indices, items, scale, root)
-        for column in range(width):
-            if mine[column] >= 0 and not closed[column]:
-                target = items[mine[column]] * scale
-                adding = _refine(left, by_items, joined, target, solved[:, column]) * exact_right
-                best[column] = _first_most(adding, among)
+        most = largest_of(
+            rows[:, :size], solved, right, lengths, slack, reach, 2 / _STEPS, width, among
+        )
+    best, left, exact_right = most[0].astype(np.int32), np.empty((0, 0)), np.empty(0)
+    for column in range(width):
+        row = best[column]
+        certain = 2 / _STEPS + 2 * slack[0, column] * right[row] * lengths[row]
+        if row < 0 or most[1, column] - most[2, column] > certain or mine[column] < 0:
+            continue
+        if len(left) == 0:
+            exact_right, root, _ = weighted(confidence, unobserved)
+            left = scaled(indices, items, scale, root)
+        target = items[mine[column]] * scale
+        adding = _refine(left, by_items, joined, target, solved[:, column]) * exact_right
+        best[column] = _first_most(adding, among)
     return best
 
 
 @numba.njit(cache=True, nogil=True)
 def _stride(width):  # type: ignore[no-untyped-def]  # pragma: no cover
     """So that rows begin at whole lanes, few in one set of the cache; with the room of panels."""
-    return up(width + 16, 16) + 8
+    return up(width, 16) + 8
 
 
 @numba.njit(cache=True, nogil=True)
-def _weighted(confidence, unobserved):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """:func:`weighted` as float32."""
-    right, root = np.ones(len(confidence), np.float32), np.ones(len(confidence), np.float32)
+def _weigh(right, root, confidence, unobserved):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """:func:`weighted` into float32; returns whether it could."""
     for n in range(len(confidence)):
         excess = np.float64(confidence[n]) - unobserved
         if not excess > 0:
-            return right, root, False
+            return False
         root[n] = np.sqrt(excess)
         right[n] = np.float64(confidence[n]) / np.sqrt(excess)
-    return right, root, True
+    return True
 
 
 @numba.njit(cache=True, nogil=True)
-def _squares(rows, width):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """float32, the sum of squares of each of the first columns; room for sixteen more behind."""
-    found = np.zeros((1, width + 16), np.float32)
+def _reach(rows, width):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """float32 ``[1, room]``, the length of each of the first columns."""
+    found = np.zeros((1, _stride(width)), np.float32)
     zero, eight = np.uintp(0), np.uintp(8)
     for k in range(zero, np.uintp(width), eight):
         total = spread(np.float32(0.0))
@@ -197,20 +202,7 @@ def _squares(rows, width):  # type: ignore[no-untyped-def]  # pragma: no cover
             one = load(rows, n, k)
             total = plus(total, one, one)
         store(found, zero, k, total)
-    return found[0]
-
-
-@numba.njit(cache=True, nogil=True)
-def _closed(most, right, lengths, slack, width):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """The row of the largest of each column, and whether rounding cannot change it."""
-    best, closed = np.empty(width, np.int32), np.empty(width, np.bool_)
-    for k in range(width):
-        best[k] = np.int32(most[0, k])
-        lead = most[1, k] - most[2, k]
-        closed[k] = best[k] < 0 or (
-            lead > 2 / _STEPS + 2 * slack[k] * right[best[k]] * lengths[best[k]]
-        )
-    return best, closed
+    return np.sqrt(found)
 
 
 @numba.njit(cache=True, nogil=True)

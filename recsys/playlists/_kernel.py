@@ -1,7 +1,8 @@
 """The loops behind `make_lists`, compiled: one listener after the other.
 
-What is called for each song is put into its caller (``forceinline``): numba counts references to
-every array that a tuple brings along, at each call, which took more than half of the time.
+What is called for each song or listener is put into its caller (``forceinline``): numba counts
+references to every array that a tuple brings along, at each call, which took more than half of the
+time.
 """
 
 from __future__ import annotations
@@ -70,8 +71,10 @@ class Spares(NamedTuple):
     songs: Array
     #: Where each came from, as in the draft.
     walk: Array
-    #: Per spare and place of the list: whether it does not fit there.
+    #: Per spare: how many places of the list it does not fit.
     misfits: Array
+    #: Those places, from 1, of one spare after the other.
+    not_at: Array
 
 
 @njit(nogil=True, cache=True)
@@ -94,8 +97,8 @@ def make_block(  # type: ignore[no-untyped-def]
 
     Returns:
         Of the lists: counts and relaxed, one per user; songs, scores and personal, ``length`` per
-        user. Of the spares: counts, one per user; songs, scores and personal, ``SPARES`` per user,
-        and for each of them ``length`` places: where it does not fit.
+        user. Of the spares: counts, one per user; songs, scores, personal and misfits, ``SPARES``
+        per user; and the places that are misfits, end to end.
     """
     users = stop - start
     counts = np.zeros(users, np.int64)
@@ -107,7 +110,8 @@ def make_block(  # type: ignore[no-untyped-def]
     spares = np.zeros((users, SPARES), np.int32)
     spare_scores = np.zeros((users, SPARES), np.float64)
     spare_personal = np.zeros((users, SPARES), np.bool_)
-    misfits = np.zeros((users, SPARES, length), np.bool_)
+    misfits = np.zeros((users, SPARES), np.int64)
+    not_at, n_misfits = np.empty(users * SPARES * length, np.int32), 0
     # What a listener leaves in the scratch memory is taken back entry by entry.
     flags = barred.astype(np.uint8)
     held = np.zeros(n_artists, np.int32)
@@ -126,7 +130,7 @@ def make_block(  # type: ignore[no-untyped-def]
         n = _fill(draft, mine, songs, per_artist)
         counts[row] = n
         relaxed[row] = _broken(draft, n, songs, per_artist)
-        standing_by = Spares(spares[row], spare_walk, misfits[row])
+        standing_by = Spares(spares[row], spare_walk, misfits[row], not_at[n_misfits:])
         spare_counts[row] = _stand_by(standing_by, draft, n, mine, songs, per_artist)
         mine_scores = candidate_scores[first:end]
         _score(scores[row], personal[row], picked[row], walk, n, mine_scores, popularity)
@@ -134,12 +138,14 @@ def make_block(  # type: ignore[no-untyped-def]
             spare_scores[row], spare_personal[row], spares[row], spare_walk, spare_counts[row],
             mine_scores, popularity,
         )  # fmt: skip
+        n_misfits += misfits[row].sum()
         _unmark(flags, spares[row, : spare_counts[row]], _TAKEN)
         _clear(draft, n, songs)
         _unmark(flags, heard, _EXCLUDED)
         _unmark(flags, recent, _COOLING)
     lists = counts, relaxed, picked, scores, personal
-    return lists, (spare_counts, spares, spare_scores, spare_personal, misfits)
+    spares_found = spare_counts, spares, spare_scores, spare_personal, misfits
+    return lists, spares_found, not_at[:n_misfits].copy()
 
 
 @njit(nogil=True, cache=True)
@@ -251,7 +257,7 @@ def _insert(draft, n, song, i, at, songs):  # type: ignore[no-untyped-def]
         draft.held[songs.artists[k]] += 1
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _broken(draft, n, songs, per_artist):  # type: ignore[no-untyped-def]
     """The rules that a finished list breaks."""
     broken = 0
@@ -266,14 +272,14 @@ def _broken(draft, n, songs, per_artist):  # type: ignore[no-untyped-def]
     return broken
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _stand_by(spares, draft, n, mine, songs, per_artist):  # type: ignore[no-untyped-def]
     """Find the spares of a finished list, best first; returns how many there are.
 
     First those whose artists have room in the list, which fit nearly everywhere; then those that
     could only take the place of a song by their own artist.
     """
-    flags, found = draft.flags, 0
+    flags, found, n_misfits = draft.flags, 0, 0
     refused = _BARRED | _EXCLUDED | _COOLING | _TAKEN
     for cap in (per_artist, len(draft.songs) + 1):
         for i in range(len(mine) + len(songs.popular)):
@@ -285,35 +291,41 @@ def _stand_by(spares, draft, n, mine, songs, per_artist):  # type: ignore[no-unt
             alike = False
             for k in range(found):
                 alike |= _share(song, spares.songs[k], songs)
-            if not alike and _fits(spares.misfits[found], draft, n, song, songs, per_artist):
+            if alike:
+                continue
+            misfits = _misfits(spares.not_at[n_misfits:], draft, n, song, songs, per_artist)
+            if misfits < n:
                 spares.songs[found] = song
                 spares.walk[found] = i
+                spares.misfits[found] = misfits
                 flags[song] |= _TAKEN
                 found += 1
+                n_misfits += misfits
     return found
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def _fits(misfits, draft, n, song, songs, per_artist):  # type: ignore[no-untyped-def]
-    """Mark the places where a song would break an artist rule; whether one is left.
+def _misfits(not_at, draft, n, song, songs, per_artist):  # type: ignore[no-untyped-def]
+    """Find the places where a song would break an artist rule; returns how many there are.
 
     Where the list breaks a rule itself, the song may take part in just that breach.
     """
-    misfits[:n] = False
+    found = 0
     if _fullest(draft, song, songs) == 0:
-        return n > 0
-    anywhere = False
+        return found
+    before, here = False, n > 0 and _share(song, draft.songs[0], songs)
     for at in range(n):
-        misfit = False
+        after = at + 1 < n and _share(song, draft.songs[at + 1], songs)
+        misfit = before and not _share(draft.songs[at], draft.songs[at - 1], songs)
+        misfit |= after and not _share(draft.songs[at], draft.songs[at + 1], songs)
         for k in range(songs.starts[song], songs.starts[song + 1]):
             if draft.held[songs.artists[k]] >= per_artist:
                 misfit |= not _credits(draft.songs[at], songs.artists[k], songs)
-        for beside in (at - 1, at + 1):
-            if 0 <= beside < n and _share(song, draft.songs[beside], songs):
-                misfit |= not _share(draft.songs[at], draft.songs[beside], songs)
-        misfits[at] = misfit
-        anywhere |= not misfit
-    return anywhere
+        if misfit:
+            not_at[found] = at + 1
+            found += 1
+        before, here = here, after
+    return found
 
 
 @njit(nogil=True, cache=True, forceinline=True)
@@ -325,7 +337,7 @@ def _credits(song, artist, songs):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _score(  # type: ignore[no-untyped-def]
     scores, personal, picked, walk, count, mine_scores, popularity
 ):
@@ -335,7 +347,7 @@ def _score(  # type: ignore[no-untyped-def]
         scores[at] = mine_scores[walk[at]] if personal[at] else popularity[picked[at]]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _clear(draft, n, songs):  # type: ignore[no-untyped-def]
     _unmark(draft.flags, draft.songs[:n], _TAKEN)
     for song in draft.songs[:n]:
@@ -343,13 +355,13 @@ def _clear(draft, n, songs):  # type: ignore[no-untyped-def]
             draft.held[songs.artists[k]] = 0
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _mark(flags, songs, bit):  # type: ignore[no-untyped-def]
     for song in songs:
         flags[song] |= bit
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _unmark(flags, songs, bit):  # type: ignore[no-untyped-def]
     for song in songs:
         flags[song] &= ~bit

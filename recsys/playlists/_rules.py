@@ -163,20 +163,18 @@ def make_lists(
     )
 
     def block(start: int, stop: int) -> tuple[npt.NDArray[Any], ...]:
-        (counts, relaxed, *rows), (spare_counts, *spare_rows, misfits) = _kernel.make_block(
+        (counts, relaxed, *rows), (spare_counts, *spare_rows), not_at = _kernel.make_block(
             start, stop, *inputs
         )
         filled = np.arange(length) < counts[:, None]
         standing_by = np.arange(_kernel.SPARES) < spare_counts[:, None]
-        misfit = misfits[standing_by]
         return (
             counts,
             *(values[filled] for values in rows),
             relaxed,
             spare_counts,
             *(values[standing_by] for values in spare_rows),
-            np.count_nonzero(misfit, axis=1),
-            np.nonzero(misfit)[1].astype(np.int32) + np.int32(1),
+            not_at,
         )
 
     blocks = list(over_blocks(block, users, _USERS_A_BLOCK)) or [block(0, 0)]
