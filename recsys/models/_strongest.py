@@ -152,6 +152,9 @@ def _choose(indices, confidence, items, rounded, scale, unobserved, mine, among)
     for k in range(width):
         slack[0, k] = unit * (trace * reach[0, k] + np.sqrt(trace * targets[k]))
         reach[0, k] += 2 * slack[0, k]
+    for k in range(reach.shape[1]):
+        if reach[0, k] == 0:
+            reach[0, k] = -1  # nothing is asked for: no row comes near
     if by_items:
         most = largest(solved, right, lengths, slack, width, among)
     else:

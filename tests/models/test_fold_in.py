@@ -46,6 +46,30 @@ def test_small_systems_solve_the_plain_one(
         assert (found == -1).all()
 
 
+def test_what_is_left_out_could_not_have_been_the_strongest() -> None:
+    rng = np.random.default_rng(7)
+    items = (rng.standard_normal((80, 6)) * rng.exponential(1.0, (80, 1))).astype(np.float32)
+    heard = [np.sort(rng.choice(80, rng.integers(6, 60), replace=False)) for _ in range(100)]
+    starts = np.cumsum([0, *map(len, heard)])
+    weights = (1.5 + rng.exponential(2.0, starts[-1])).astype(np.float32)
+    strengths = csr_matrix((weights, np.concatenate(heard), starts), (100, 80))
+    # An odd number, and some that are passed over: the last lanes of a panel have nothing to find.
+    listed = np.array([rng.choice(80, 19, replace=False) for _ in heard], np.int32)
+    listed[:, 5] = -1
+
+    ready = rotate(items, Objective(1.0, regularization=2.0, regularization_exponent=0.5))
+    found = strongest(
+        ready, strengths, np.arange(100, dtype=np.int32), np.arange(101) * 19, listed.ravel(),
+        among=np.ones(starts[-1], bool),
+    ).reshape(100, 19)  # fmt: skip
+    for user, songs in enumerate(listed):
+        asked = songs >= 0
+        parts = contributions(ready, strengths[user], songs[asked])
+        best = starts[user] + np.rint(parts * 1e9).argmax(axis=0)
+        np.testing.assert_array_equal(found[user, asked], best)
+        assert (found[user, ~asked] == -1).all()
+
+
 @pytest.mark.parametrize("observed", [12, 60])  # fewer and more than factors
 @pytest.mark.parametrize("weight", [2.0, 1e5])  # the second is beyond what float32 can solve
 def test_the_reason_is_told_apart_beyond_float32_and_ties_go_to_the_lower(
