@@ -70,6 +70,7 @@ _COUNTS: Final = """
     WHERE date < DATE '{cutoff}' AND event = 'play' AND private IS NOT TRUE
         AND user_id IS NOT NULL AND track_id IS NOT NULL AND listened_at IS NOT NULL
     GROUP BY user_id, track_id
+    ORDER BY user_id, track_id
 """
 _CATALOGUE: Final = """
     SELECT track_id, track_id AS track_name, '' AS artist_name, '' AS album_name,
