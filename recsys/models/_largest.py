@@ -7,7 +7,7 @@ from typing import Final
 import numba
 import numpy as np
 
-from recsys.models._lanes import any_more, load, plus, spread, store, times, where_more
+from recsys.models._lanes import any_more, load, minus, plus, spread, store, times, where_more
 from recsys.models._panels import nothing, wide_sums
 
 #: Steps in which rows are told apart by how much they can add.
@@ -36,25 +36,24 @@ def largest_of(left, solved, right, lengths, slack, reach, closest, width, among
     """:func:`largest` of ``left solved``, of whose columns none is longer than its reach.
 
     Rows that can add most come first. The rest is left out where none of it can come as near to the
-    largest as ``closest`` and what both may be wrong by (Cauchy-Schwarz).
+    largest as ``closest`` and what both may be wrong by (Cauchy-Schwarz), but never the first four.
     """
     out = np.empty((3, slack.shape[1]), np.float32)
     places, most, count = _longest_first(right, lengths, among)
     zero, one, two, three = np.uintp(0), np.uintp(1), np.uintp(2), np.uintp(3)
     size, eight = np.uintp(len(solved)), np.uintp(8)
-    margin, step = spread(np.float32(-2.0) * most[0]), spread(np.float32(closest))
-    one_less = spread(np.float32(-1.0))
+    twice, close = spread(np.float32(2.0) * most[0]), spread(np.float32(closest))
+    once = spread(np.float32(1.0))
     for k in range(zero, np.uintp(width), np.uintp(16)):
         found, others = _none(), _none()
         bar, others_bar = load(slack, zero, k), load(slack, zero, k + eight)
         reached, others_reached = load(reach, zero, k), load(reach, zero, k + eight)
         for n in range(zero, count, np.uintp(4)):
             by = spread(most[n])
-            enough = plus(plus(found[1], margin, bar), step, one_less)
-            others_enough = plus(plus(others[1], margin, others_bar), step, one_less)
-            if not (
-                any_more(times(by, reached), enough)
-                or any_more(times(by, others_reached), others_enough)
+            far = minus(minus(found[1], twice, bar), once, close)
+            others_far = minus(minus(others[1], twice, others_bar), once, close)
+            if n > zero and not (
+                any_more(times(by, reached), far) or any_more(times(by, others_reached), others_far)
             ):
                 break
             four = places[n], places[n + one], places[n + two], places[n + three]

@@ -16,13 +16,14 @@ from recsys.models._lanes import load, minus, plus, spread, store, times
 
 @numba.njit(cache=True, nogil=True)
 def reduce(rows, end, joined, width, inverse):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Write ``[U, U'^-1 (C + V'W)]``, where ``U'U = I + V'V``, over ``[anything, C]``.
+    """Write ``[U, U'^-1 W']`` over ``joined``, where ``U'U = I + V'V``.
 
     Args:
-        rows: float32 ``[V, W]``, of which ``W`` may have no columns (else ``C`` counts as 0).
-        end: the columns of ``[V, W]``; whole lanes, where there is no ``W``.
+        rows: float32 ``[V, W]``, and ``W'`` is ``V'W``; or ``V`` alone, of whole lanes, and ``W'``
+            is what stands in ``joined`` behind the first ``size`` columns.
+        end: the columns of ``rows``.
         joined: float32 ``[size, more]``; what is below the diagonal means nothing.
-        width: the columns of ``[D, C]``.
+        width: the columns of ``[U, W']``.
         inverse: float32 ``[size]``, becomes 1 by the diagonal of ``U``.
 
     Returns:
@@ -35,16 +36,15 @@ def reduce(rows, end, joined, width, inverse):  # type: ignore[no-untyped-def]  
         while k < width:
             wide = k + eight < (end if k < end else width)
             if wide:
-                piles = nothing(), nothing()
                 if k < end:
-                    piles = wide_sums(piles, rows, rows, _four(n), k, zero, depth)
+                    none = nothing(), nothing()
+                    piles = wide_sums(none, rows, rows, _four(n), k, zero, depth)
                 else:
                     piles = _pile(joined, n, k), _pile(joined, n, k + eight)
                 pile, other = _wide_less(piles, joined, joined, n, k, zero, n)
             else:
-                pile = nothing()
                 if k < end:
-                    pile = sums(pile, rows, rows, _four(n), k, zero, depth)
+                    pile = _sums(nothing(), rows, rows, _four(n), k, zero, depth)
                 else:
                     pile = _pile(joined, n, k)
                 other = pile = _less(pile, joined, joined, n, k, zero, n)
@@ -113,7 +113,7 @@ def wide_sums(piles, coefficients, stack, places, k, first, last):  # type: igno
 
 
 @numba.njit(cache=True, nogil=True)
-def sums(pile, coefficients, stack, places, k, first, last):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _sums(pile, coefficients, stack, places, k, first, last):  # type: ignore[no-untyped-def]  # pragma: no cover
     """:func:`wide_sums` for one pile, any four columns and an even number of rows."""
     i, j, m, n = places
     (a, c, e, g), (b, d, f, h) = pile, nothing()
@@ -132,19 +132,19 @@ def sums(pile, coefficients, stack, places, k, first, last):  # type: ignore[no-
 def _wide_less(piles, coefficients, stack, n, k, first, last):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Two piles without the sums of :func:`wide_sums`."""
     pile, other = piles
-    piles = _turned(pile), _turned(other)
+    piles = _negative(pile), _negative(other)
     pile, other = wide_sums(piles, coefficients, stack, _four(n), k, first, last)
-    return _turned(pile), _turned(other)
+    return _negative(pile), _negative(other)
 
 
 @numba.njit(cache=True, nogil=True)
 def _less(pile, coefficients, stack, n, k, first, last):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """A pile without the sums of :func:`sums`."""
-    return _turned(sums(_turned(pile), coefficients, stack, _four(n), k, first, last))
+    """A pile without the sums of :func:`_sums`."""
+    return _negative(_sums(_negative(pile), coefficients, stack, _four(n), k, first, last))
 
 
 @numba.njit(cache=True, nogil=True)
-def _turned(pile):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _negative(pile):  # type: ignore[no-untyped-def]  # pragma: no cover
     a, b, c, d = pile
     by = spread(np.float32(-1.0))
     return times(a, by), times(b, by), times(c, by), times(d, by)

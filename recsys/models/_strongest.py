@@ -154,7 +154,7 @@ def _choose(indices, confidence, items, rounded, scale, unobserved, mine, among)
         reach[0, k] += 2 * slack[0, k]
     for k in range(reach.shape[1]):
         if reach[0, k] == 0:
-            reach[0, k] = -1  # nothing is asked for: no row comes near
+            reach[0, k] = -np.inf  # nothing is asked for: no row comes near
     if by_items:
         most = largest(solved, right, lengths, slack, width, among)
     else:

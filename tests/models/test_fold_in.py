@@ -56,6 +56,8 @@ def test_what_is_left_out_could_not_have_been_the_strongest() -> None:
     # An odd number, and some that are passed over: the last lanes of a panel have nothing to find.
     listed = np.array([rng.choice(80, 19, replace=False) for _ in heard], np.int32)
     listed[:, 5] = -1
+    listed[:, 16:] = 0  # and a whole panel
+    items[0] = 0  # to which nothing adds anything: a tie
 
     ready = rotate(items, Objective(1.0, regularization=2.0, regularization_exponent=0.5))
     found = strongest(
