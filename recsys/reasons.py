@@ -31,6 +31,5 @@ def reasons(model: ALSModel, matrix: TasteMatrix, picks: Picks) -> npt.NDArray[n
         listed,
         among=matrix.played_track >= 0,
     )
-    found = np.full(len(entries), -1, np.int32)
-    found[entries >= 0] = matrix.played_track[entries[entries >= 0]]
+    found: npt.NDArray[np.int32] = np.append(matrix.played_track, np.int32(-1))[entries]
     return found
