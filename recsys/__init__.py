@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from recsys._compiled_before import forget_outdated
 
 if TYPE_CHECKING:
     from recsys.loading import load
 
 __all__ = ["load"]
+
+forget_outdated(Path(__file__).parent)
 
 
 def __getattr__(name: str) -> Any:
