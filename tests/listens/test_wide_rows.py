@@ -85,6 +85,7 @@ def test_texts_that_were_written_do_not_wait_with_the_next_rows(
 ) -> None:
     monkeypatch.setattr("recsys._tables.ROW_GROUP", 100)
     monkeypatch.setattr("recsys._tables.ROW_GROUP_TEXT", 30 * 10_000)
+    monkeypatch.setattr("recsys._coded._WAITING_BYTES", 30 * 10_000)
     before, most = pa.total_allocated_bytes(), 0
     with CodedWriter(tmp_path / "a.parquet", SCHEMA, ["number"]) as writer:
         for start in range(0, 600, 30):  # row groups end with the rows that are there
