@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +33,9 @@ def recall(log: Log, lists: Path) -> dict[str, Any]:
 
     Returns:
         ``recall``, half of its 95% interval as ``plus_minus``, ``shifted``, and ``listeners``.
+
+    Raises:
+        RuntimeError: the next one's list is more than half as good.
     """
     with duckdb.connect() as connection:
         connection.execute(
@@ -48,6 +52,8 @@ def recall(log: Log, lists: Path) -> dict[str, Any]:
         mean, half, users = connection.execute(_RECALL.format(n="n")).fetchone()
         other = "(n + 1) % (SELECT count(*) FROM list)"
         shifted = connection.execute(_RECALL.format(n=other)).fetchone()[0]
+    if not shifted < mean / 2:
+        raise RuntimeError(f"{lists}: recall {mean:.4f}, with lists of others {shifted:.4f}")
     return {
         "recall": round(mean, 5),
         "plus_minus": round(half, 5),
@@ -101,6 +107,35 @@ def check_lists(log: Log, cutoff: date, lists: Path, length: int = 30) -> None:
     found = {what: count for what, count in wrong.items() if count}
     if found:
         raise RuntimeError(f"{lists}: {found}")
+
+
+def check_alike(said: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Hold what the contenders of a stage came to against ours.
+
+    Args:
+        said: by contender, what each printed. ``pairs and plays`` must be the same, ``loss`` no
+            more than 1% above any other's, and of ``best``, the items of some listeners, 99% the
+            same. What is None, or is not there, says nothing.
+
+    Returns:
+        By contender, the share of the best that is the same.
+
+    Raises:
+        RuntimeError: they did not come to the same.
+    """
+    shares = {}
+    for name, theirs in said.items():
+        mine = {what: value for what, value in said["ours"].items() if theirs.get(what) is not None}
+        if "pairs and plays" in mine and mine["pairs and plays"] != theirs["pairs and plays"]:
+            raise RuntimeError(f"{name} counted {theirs['pairs and plays']}, ours {mine}")
+        if "loss" in mine and name != "ours" and mine["loss"] > 1.01 * theirs["loss"]:
+            raise RuntimeError(f"{name} came to a loss of {theirs['loss']}, ours {mine}")
+        if "best" in mine and name != "ours":
+            both = list(zip(mine["best"], theirs["best"], strict=True))
+            shares[name] = sum(len({*a} & {*b}) for a, b in both) / sum(len(a) for a, _ in both)
+            if shares[name] < 0.99:
+                raise RuntimeError(f"{name} found other items than ours: {shares[name]:.3f} alike")
+    return shares
 
 
 def _lists(path: Path) -> str:

@@ -6,7 +6,7 @@ All contenders of a benchmark run in turn, each as a process of its own, round a
 ratio within a round is what counts. Results go to ``benchmarks/latest.json`` and, with plots, into
 ``docs/benchmarks.md``; ``--size smoke`` judges no time and writes neither.
 
-A contender whose package is not installed is left out, and said so.
+A contender whose package, or Java, is not installed is left out, and said so.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import argparse
 import hashlib
 import importlib.util
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -31,13 +32,14 @@ from benchmarks import _page
 from benchmarks._editions import make_edition, playlists
 from benchmarks._logs import CUTOFF, FOLLOWING, SIZES, WEEK, Log, open_log
 from benchmarks._measure import Ratio, Run, median_of, python, run
-from benchmarks._quality import check_lists, recall
+from benchmarks._quality import check_alike, check_lists, recall
 from benchmarks.stages import prepare
 
 CACHE: Final = Path("data/bench")
 LATEST: Final = Path("benchmarks/latest.json")
 
-_SPARK: Final = importlib.util.find_spec("pyspark") is not None
+_JAVA: Final = os.environ.get("JAVA_HOME") or shutil.which("java")
+_SPARK: Final = _JAVA is not None and importlib.util.find_spec("pyspark") is not None
 
 Record = dict[str, Any]
 Contenders = dict[str, Callable[[], Run]]
@@ -58,7 +60,9 @@ def peers_work(log: Log, work: Path, rounds: int) -> Iterator[Record]:
         contenders["polars + implicit"] = of(
             "polars + implicit", "benchmarks.peers.polars_implicit"
         )
-    if log.name == "S" and _installed("pyspark"):
+    if log.name == "S" and not _SPARK:
+        print("pyspark or Java is not installed, and Spark is left out")
+    elif log.name == "S":
         contenders["spark"] = of("spark", "benchmarks.peers.spark_als")
 
     quality, same = partial(_quality, log, work), _same_bytes(work / "ours.parquet")
@@ -87,7 +91,7 @@ def everything(log: Log, work: Path, rounds: int) -> Iterator[Record]:
         return lambda: run(python("benchmarks.peers.pandas_implicit", log.source, cutoff, out))
 
     def quality(name: str) -> Record:
-        return recall(log, work / ("ours.parquet" if name == "ours" else "peer.parquet"))
+        return _quality(log, work, name if name == "ours" else "peer")
 
     same = _same_bytes(work / "ours.parquet")
     week_later = CUTOFF + timedelta(days=7)
@@ -183,9 +187,8 @@ def on_spark(log: Log, work: Path, rounds: int) -> Iterator[Record]:
         "ours, training = spark": of("ours, training = spark", "benchmarks.ours_spark", "spark"),
         "spark": of("spark", "benchmarks.peers.spark_als"),
     }
-    yield from _compared(
-        "on Spark, the peers' work", log, contenders, rounds, partial(_quality, log, work)
-    )
+    quality, same = partial(_quality, log, work), _same_bytes(work / "ours.parquet")
+    yield from _compared("on Spark, the peers' work", log, contenders, rounds, quality, same)
 
 
 def candidates_on_spark(log: Log, work: Path, rounds: int) -> Iterator[Record]:
@@ -198,9 +201,8 @@ def candidates_on_spark(log: Log, work: Path, rounds: int) -> Iterator[Record]:
         return lambda: run(python("benchmarks.spark_stages", name, folder, out))
 
     contenders = {name: of(name) for name in ("ours", "spark")}
-    yield from _compared(
-        "on Spark, candidates", log, contenders, rounds, partial(_quality, log, work)
-    )
+    quality, same = partial(_quality, log, work), _same_bytes(work / "ours.parquet")
+    yield from _compared("on Spark, candidates", log, contenders, rounds, quality, same)
 
 
 def _quality(log: Log, work: Path, name: str) -> Record:
@@ -254,6 +256,7 @@ def _records(
     stage: str, log: Log, runs: dict[str, list[Run]], qualities: dict[str, Record]
 ) -> Iterator[Record]:
     """One record per contender; ratios over one are in our favour."""
+    alike = check_alike({name: done[-1].said for name, done in runs.items()})
     for name, done in runs.items():
         record: Record = {"stage": stage, "size": log.name, "contender": name, **median_of(done)}
         if name != "ours":
@@ -265,7 +268,10 @@ def _records(
             record["memory_ratio"] = asdict(
                 Ratio.of([r.peak_mb for r in ours], [r.peak_mb for r in done])
             )
-        checked = {k: v for k, v in done[-1].said.items() if k not in ("seconds", "cpu", "steps")}
+        told = ("seconds", "cpu", "steps", "best")
+        checked = {k: v for k, v in done[-1].said.items() if k not in told}
+        if name in alike:
+            checked["alike"] = alike[name]
         yield {**record, "quality": qualities.get(name, {}), "checked": checked}
 
 
@@ -313,11 +319,17 @@ def _commit() -> str | None:
     return subprocess.run(asked, check=False, capture_output=True, text=True).stdout.strip() or None
 
 
+def _rounds(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected 1 or more")
+    return int(text)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run them."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--size", choices=[name for name in SIZES if name != "tiny"], default="S")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=_rounds, default=3)
     parser.add_argument("--only", nargs="*", choices=BENCHMARKS, help="of the benchmarks")
     given = parser.parse_args(arguments)
     smoke = given.size == "smoke"

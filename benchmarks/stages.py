@@ -3,7 +3,7 @@
     python -m benchmarks.stages STAGE CONTENDER FOLDER [--tracks N]
 
 FOLDER is what :func:`prepare` made of a log. Prints JSON: ``seconds``, ``cpu``, and what is
-checked beside them, which must be the same for every contender of a stage.
+checked beside them (:func:`benchmarks._quality.check_alike`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # implicit asks for it
 
@@ -25,10 +25,16 @@ from scipy.sparse import csr_matrix, load_npz, save_npz
 
 from benchmarks._logs import CUTOFF, Log
 
+if TYPE_CHECKING:
+    from recsys.matrix import TasteMatrix
+    from recsys.models import ALSModel
+    from recsys.playlists import Picks
+
 COLUMNS = ["user_id", "track_id", "listened_at", "event", "private"]
 COUNT = 200
 Work = Callable[[], Any]
 Factors = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+Listed = tuple["Picks", npt.NDArray[np.int32]]
 
 
 def prepare(log: Log, folder: Path) -> Path:
@@ -213,7 +219,11 @@ def candidates(contender: str, folder: Path, given: argparse.Namespace) -> tuple
             rows=rows[:1],
         )
     works = {"ours": ours, "implicit": theirs, "product": product}
-    return works[contender], lambda found: {"first": np.sort(found[0]).tolist()[:5]}
+
+    def check(found: npt.NDArray[np.int32]) -> dict[str, Any]:
+        return {"best": None if contender == "product" else found[:: len(found) // 50].tolist()}
+
+    return works[contender], check
 
 
 def catalogue(
@@ -262,22 +272,54 @@ def rules(contender: str, edition: Path, _: argparse.Namespace) -> tuple[Work, W
     cooling = cooling_songs(matrix, users, [])
     found = Candidates.load(edition / "candidates", matrix)
 
-    def ours() -> int:
+    def ours() -> Listed:
         ordered = rerank(found, matrix, model.item_factors, artists=recipe.artists, new=recipe.new,
                          settings=settings)  # fmt: skip
         lists = make_lists(
             ordered, excluded=matrix.excluded[users], cooling=cooling, **recipe.rules,
         )  # fmt: skip
         both, _, _ = lists.with_spares()
-        return len(reasons(model, matrix, both))
+        return both, reasons(model, matrix, both)
 
     def finding() -> int:
         folded = model.with_users_of(matrix)
         return len(find_candidates(folded, matrix, users, barred=barred, cooling=cooling).songs)
 
+    def check(done: Any) -> dict[str, Any]:
+        if contender == "candidates":
+            return {"tracks": done}
+        listed: Listed = done
+        check_reasons(model, matrix, *listed)
+        return {"tracks": len(listed[1])}
+
     works: dict[str, Work] = {"ours": ours, "candidates": finding}
     works[contender]()  # what compiling costs is shown apart
-    return works[contender], lambda count: {"tracks": count}
+    return works[contender], check
+
+
+def check_reasons(
+    model: ALSModel, matrix: TasteMatrix, picks: Picks, because: npt.NDArray[np.int32]
+) -> None:
+    """Hold the reasons of some lists against all that each song held to adds, in float64.
+
+    Raises:
+        RuntimeError: another song than the reason adds more.
+    """
+    from recsys.models import contributions
+
+    confidence, ready = model.confidences(matrix.strength), model.rotated()
+    for n in range(0, len(picks.users), max(1, len(picks.users) // 200)):
+        mine = slice(picks.offsets[n], picks.offsets[n + 1])
+        personal = picks.personal[mine]
+        held = slice(*matrix.strength.indptr[picks.users[n] : picks.users[n] + 2])
+        added = contributions(ready, confidence[picks.users[n]], picks.songs[mine][personal])
+        if added.size == 0:
+            continue
+        tracks = matrix.played_track[held][:, None]
+        most = np.where(tracks >= 0, added, -np.inf).max(axis=0)
+        named = np.where(tracks == because[mine][personal], added, -np.inf).max(axis=0)
+        if (named < most - 2e-9).any():
+            raise RuntimeError(f"list {n}: another song than the reason adds more")
 
 
 STAGES = {

@@ -14,9 +14,14 @@ import pytest
 from benchmarks import run, warm
 from benchmarks._logs import CUTOFF, open_log
 from benchmarks._measure import Ratio
-from benchmarks._quality import check_lists, recall
+from benchmarks._quality import check_alike, check_lists, recall
 from benchmarks.ours import read
+from benchmarks.stages import check_reasons
+from recsys.models import train
+from recsys.reasons import reasons
 from tests.engines.here import need_spark
+from tests.models.worlds import SETTINGS, matrix_of, sparse_strength
+from tests.test_reasons import lists_of
 
 
 def test_a_small_one_runs_and_its_lists_are_as_they_should_be(
@@ -171,3 +176,35 @@ def test_recall_is_of_the_songs_first_heard_in_the_week(smoke: Path) -> None:
     }
     pq.write_table(pa.table(playlists), out)
     assert recall(log, out) == found
+    same_for_all = [[tracks[song] for song in list(tracks)[:30]]] * len(answers)
+    pq.write_table(pa.table({"user_id": list(answers), "track_ids": same_for_all}), out)
+    with pytest.raises(RuntimeError, match="with lists of others"):
+        recall(log, out)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ({"pairs and plays": [9, 20]}, {"pairs and plays": [9, 21]}),
+        ({"loss": 0.0102}, {"loss": 0.01}),
+        ({"best": [[1, 2], [3, 4]]}, {"best": [[2, 1], [3, 5]]}),
+    ],
+)
+def test_contenders_that_did_not_do_the_same_are_noticed(
+    ours: dict[str, object], theirs: dict[str, object]
+) -> None:
+    nothing = dict.fromkeys(ours)
+    check_alike({"ours": ours, "peer": ours, "reading": nothing, "other": {}})
+    with pytest.raises(RuntimeError, match="peer"):
+        check_alike({"ours": ours, "peer": theirs})
+
+
+def test_a_reason_that_is_not_the_strongest_is_noticed() -> None:
+    matrix = matrix_of(sparse_strength(1, 60, 120, 0.12))
+    model = train(matrix, SETTINGS, seed=1)
+    lists = lists_of(model, matrix)
+    found = reasons(model, matrix, lists)
+    check_reasons(model, matrix, lists, found)
+    found[7] = next(song for song in matrix.strength[lists.users[1]].indices if song != found[7])
+    with pytest.raises(RuntimeError, match="list 1: another song"):
+        check_reasons(model, matrix, lists, found)

@@ -8,10 +8,16 @@ Places are counted without a sign, which spares the code for negative ones.
 
 from __future__ import annotations
 
+from typing import Final
+
 import numba
 import numpy as np
 
 from recsys.models._lanes import load, minus, plus, spread, store, times
+
+#: Products over many rows are summed so many at a time, an even number: where rows are alike, each
+#: rounding of one long sum goes the same way (Higham 2002, section 4.2).
+_STRETCH: Final = np.uintp(32)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -37,14 +43,13 @@ def reduce(rows, end, joined, width, inverse):  # type: ignore[no-untyped-def]  
             wide = k + eight < (end if k < end else width)
             if wide:
                 if k < end:
-                    none = nothing(), nothing()
-                    piles = wide_sums(none, rows, rows, _four(n), k, zero, depth)
+                    piles = _wide_squares(rows, n, k, depth)
                 else:
                     piles = _pile(joined, n, k), _pile(joined, n, k + eight)
                 pile, other = _wide_less(piles, joined, joined, n, k, zero, n)
             else:
                 if k < end:
-                    pile = _sums(nothing(), rows, rows, _four(n), k, zero, depth)
+                    pile = _squares(rows, n, k, depth)
                 else:
                     pile = _pile(joined, n, k)
                 other = pile = _less(pile, joined, joined, n, k, zero, n)
@@ -124,8 +129,38 @@ def _sums(pile, coefficients, stack, places, k, first, last):  # type: ignore[no
         c, d = plus(c, spread(coefficients[r, j]), x), plus(d, spread(coefficients[s, j]), y)
         e, f = plus(e, spread(coefficients[r, m]), x), plus(f, spread(coefficients[s, m]), y)
         g, h = plus(g, spread(coefficients[r, n]), x), plus(h, spread(coefficients[s, n]), y)
+    return _both((a, c, e, g), (b, d, f, h))
+
+
+@numba.njit(cache=True, nogil=True)
+def _wide_squares(rows, n, k, depth):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Two piles of ``V'V``, by stretches of rows."""
+    first, last = np.uintp(0), min(_STRETCH, depth)
+    none = nothing(), nothing()
+    pile, other = wide_sums(none, rows, rows, _four(n), k, first, last)
+    while last < depth:
+        first, last = last, min(last + _STRETCH, depth)
+        more, others = wide_sums(none, rows, rows, _four(n), k, first, last)
+        pile, other = _both(pile, more), _both(other, others)
+    return pile, other
+
+
+@numba.njit(cache=True, nogil=True)
+def _squares(rows, n, k, depth):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """A pile of ``V'V``, by stretches of rows."""
+    first, last = np.uintp(0), min(_STRETCH, depth)
+    pile = _sums(nothing(), rows, rows, _four(n), k, first, last)
+    while last < depth:
+        first, last = last, min(last + _STRETCH, depth)
+        pile = _both(pile, _sums(nothing(), rows, rows, _four(n), k, first, last))
+    return pile
+
+
+@numba.njit(cache=True, nogil=True)
+def _both(pile, other):  # type: ignore[no-untyped-def]  # pragma: no cover
+    (a, b, c, d), (e, f, g, h) = pile, other
     by = spread(np.float32(1.0))
-    return plus(a, by, b), plus(c, by, d), plus(e, by, f), plus(g, by, h)
+    return plus(a, by, e), plus(b, by, f), plus(c, by, g), plus(d, by, h)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -12,8 +12,9 @@ e``, where in the 2-norm ``|E|`` is some roundings times ``trace``, and ``|e|`` 
 ``trace^(1/2) |t|``, ``t`` being the scaled factors of the listed item (Higham 2002, theorem 10.3
 with ``| |R'||R| | <= trace``). As ``|A^-1| <= 1``, ``x`` is wrong by at most ``|E| |x| + |e|``.
 In the worst case the roundings of a sum of ``k`` are ``k``, but as they do not conspire some
-``k^(1/2)`` (Higham and Mary 2019), which is what is allowed for here; the most that was seen is a
-tenth of it.
+``k^(1/2)`` (Higham and Mary 2019), which is what is allowed for here. They would conspire in long
+sums of what is all alike, as of songs with the same few listeners; so these are summed by stretches
+(:mod:`recsys.models._panels`). The most that was seen is a quarter of what is allowed.
 """
 
 from __future__ import annotations
