@@ -48,10 +48,7 @@ def reduce(rows, end, joined, width, inverse):  # type: ignore[no-untyped-def]  
                     piles = _pile(joined, n, k), _pile(joined, n, k + eight)
                 pile, other = _wide_less(piles, joined, joined, n, k, zero, n)
             else:
-                if k < end:
-                    pile = _squares(rows, n, k, depth)
-                else:
-                    pile = _pile(joined, n, k)
+                pile = _squares(rows, n, k, depth) if k < end else _pile(joined, n, k)
                 other = pile = _less(pile, joined, joined, n, k, zero, n)
             if k == first:
                 _put(joined, n, k, pile)

@@ -31,6 +31,7 @@ name = spark
 [spark]
 master = local[2]
 spark.driver.memory = 1g
+spark.driver.extraJavaOptions = -XX:TieredStopAtLevel=1
 spark.sql.shuffle.partitions = 4
 
 [listens]

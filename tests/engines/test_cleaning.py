@@ -22,7 +22,7 @@ DAY = date(2026, 11, 16)
 NOON = "2026-11-16T12:00:00Z"
 
 
-@pytest.fixture(params=["large", "small"])
+@pytest.fixture(params=[pytest.param("large", marks=pytest.mark.soak), "small"])
 def both(
     request: pytest.FixtureRequest,
     tmp_path: Path,

@@ -50,7 +50,14 @@ def test_the_same_rows_give_the_same_bytes_in_any_order_and_number_of_files(lab:
     assert first.report.duplicates > 1000
 
 
-@pytest.mark.parametrize(("files", "stretch", "at_once"), [(1, 9, 64), (30, 200, 64), (12, 99, 3)])
+@pytest.mark.parametrize(
+    ("files", "stretch", "at_once"),
+    [
+        (12, 99, 3),
+        pytest.param(1, 9, 64, marks=pytest.mark.soak),
+        pytest.param(30, 200, 64, marks=pytest.mark.soak),
+    ],
+)
 def test_a_day_that_is_sorted_in_parts_has_the_same_bytes(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, files: int, stretch: int, at_once: int
 ) -> None:

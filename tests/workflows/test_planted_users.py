@@ -130,7 +130,7 @@ def test_every_user_gets_their_own_playlist(deployment: Deployment) -> None:
     [
         (40, 4, 3, [2], 2),
         (500, 12, 2, [1], 1),
-        (4200, 24, 1, [2], 1),
+        pytest.param(4200, 24, 1, [2], 1, marks=pytest.mark.soak),
         pytest.param(9000, 24, 1, [1, 2], 1, marks=pytest.mark.soak),
     ],
 )

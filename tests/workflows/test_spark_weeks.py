@@ -61,6 +61,7 @@ def weeks(deployment: Deployment) -> Deployment:
         spark={
             "master": "local[2]",
             "spark.driver.memory": "1g",
+            "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",  # it runs for a minute
             "spark.sql.shuffle.partitions": 2,
         },
     )
