@@ -104,7 +104,6 @@ def test_a_process_that_was_forked_is_told_so(
     assert spark_engine.session.range(3).count() == 3
 
 
-@pytest.mark.soak
 def test_a_setting_that_spark_refuses_is_refused_before_any_work(
     spark_engine: SparkEngine, tmp_path: Path
 ) -> None:
